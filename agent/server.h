@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The gRPC server: listeners, pollers, dispatch, limits, shutdown.
+ *
+ * Methods come from protobuf-c's service descriptors and the embedded
+ * descriptor set (for which of them stream). hearthd accepts connections
+ * itself, because gRPC core 1.51's listener is dead for good after one EMFILE,
+ * and because only so are the peer's credentials known.
+ */
+
+#include "agent/call.h"
+
+typedef struct Server Server;
+
+typedef struct ServerConfig {
+	void *user;	 /* call_user() */
+	unsigned pollers; /* threads on the completion queue; 2 */
+	unsigned max_message; /* bytes of a request; 1 MiB */
+	unsigned max_connections;
+	unsigned max_calls; /* in flight; beyond: RESOURCE_EXHAUSTED (QUEUE_FULL) */
+	unsigned max_streams_per_connection;
+	/* Logged once per finished call; NULL: not. */
+	void (*finished)(void *user, const char *method, const char *principal, const Error *err,
+			 int grpc_code, int64_t usec);
+} ServerConfig;
+
+/* Errors of this module are INVALID_REQUEST (a bad address) or QUEUE_FULL (out of descriptors). */
+int server_new(Server **ret, const ServerConfig *config, Error *err) must_check;
+
+/* Every method of @service's descriptor must have a handler in it. Before server_start(). */
+void server_add_service(Server *server, ProtobufCService *service);
+
+/* "unix:/path" (mode 0600; a stale socket is replaced, a live one or another file is not),
+ * "host:port", "[::1]:port"; port 0 picks one. Any number, before server_start(). */
+int server_listen(Server *server, const char *address, Error *err) must_check;
+/* The TCP port of the @i-th listener, or 0. */
+unsigned server_port(const Server *server, unsigned i);
+
+int server_start(Server *server, Error *err) must_check;
+
+/* For the health service: does the agent accept work? Watchers are told. */
+void server_set_serving(Server *server, bool serving);
+
+/* Refuses new work, ends streams, waits for calls at most @grace usec, then cancels them. */
+void server_stop(Server *server, int64_t grace);
+void server_free(Server *server);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+
+#include <errno.h>
+#include <time.h>
+
+static int64_t now(clockid_t clock)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(clock, &ts);
+	return (int64_t)ts.tv_sec * USEC_PER_SEC + ts.tv_nsec / 1000;
+}
+
+int64_t clock_wall_us(void)
+{
+	return now(CLOCK_REALTIME);
+}
+
+int64_t clock_mono_us(void)
+{
+	return now(CLOCK_MONOTONIC);
+}
+
+void clock_sleep_us(int64_t usec)
+{
+	struct timespec left = {
+		.tv_sec = usec / USEC_PER_SEC,
+		.tv_nsec = usec % USEC_PER_SEC * 1000,
+	};
+
+	while (nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Time in microseconds: wall time since the epoch for what people read and
+ * what outlives a process, monotonic time for waiting and measuring.
+ */
+
+#include <stdint.h>
+
+enum {
+	USEC_PER_MSEC = 1000,
+	USEC_PER_SEC = 1000000
+};
+
+int64_t clock_wall_us(void); /* CLOCK_REALTIME: may be stepped */
+int64_t clock_mono_us(void); /* CLOCK_MONOTONIC */
+
+/* Sleeps at least @usec; signals do not shorten it. */
+void clock_sleep_us(int64_t usec);

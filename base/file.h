@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Small files, whole: read with a bound, written so that a crash leaves the
+ * old content or the new. All return -errno on failure.
+ */
+
+#include "base/cleanup.h"
+
+#include <stddef.h>
+
+/**
+ * file_read() - the whole of @path
+ * @ret:	NUL-terminated, the caller's to free
+ * @length:	its bytes without the NUL; may be NULL
+ * @max:	larger files are -EFBIG
+ */
+int file_read(char **ret, size_t *length, const char *path, size_t max) must_check;
+
+/**
+ * file_write_atomic() - replace @path by @text
+ *
+ * Written aside (mode 0600), synced, renamed, and the directory synced.
+ */
+int file_write_atomic(const char *path, const char *text, size_t length) must_check;
+
+/* Makes directory @path (mode 0700) and its parents (0755) where missing. */
+int file_make_dirs(const char *path) must_check;
+
+/**
+ * file_remove_tree() - remove @path and all below it
+ *
+ * Never follows a symbolic link and never leaves the file system @path is on.
+ * Absent is success.
+ */
+int file_remove_tree(const char *path) must_check;

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/process.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+enum {
+	OUTPUT_MAX = 64 * 1024,
+	STAT_MAX = 4096
+};
+
+extern char **environ;
+
+int process_identify(ProcessId *ret, pid_t pid)
+{
+	cleanup_free char *path = text_printf("/proc/%d/stat", (int)pid);
+	cleanup_free char *stat = NULL;
+	unsigned long long start;
+	const char *after_name;
+	char state;
+	int r = file_read(&stat, NULL, path, STAT_MAX);
+
+	if (r < 0)
+		return r == -ENOENT ? -ESRCH : r;
+	/* The name may hold spaces and parentheses; the last one ends it. */
+	after_name = strrchr(stat, ')');
+	if (!after_name || sscanf(after_name + 1,
+				  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
+				  "%*d %*d %*d %*d %llu",
+				  &state, &start) != 2)
+		return -EINVAL;
+	if (state == 'Z' || state == 'X')
+		return -ESRCH;
+	*ret = (ProcessId){ .pid = pid, .start_time = start };
+	return 0;
+}
+
+int process_open(int *ret, const ProcessId *id)
+{
+	cleanup_close int fd = -1;
+	ProcessId now;
+	int r;
+
+	if (id->pid <= 0)
+		return -ESRCH;
+	fd = pidfd_open(id->pid, 0);
+	if (fd < 0)
+		return errno == EINVAL ? -ESRCH : -errno;
+	r = process_identify(&now, id->pid);
+	if (r < 0)
+		return r;
+	if (now.start_time != id->start_time)
+		return -ESRCH;
+	*ret = take_fd(fd);
+	return 0;
+}
+
+int process_signal(int pidfd, int signal)
+{
+	return pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+/* Milliseconds until @deadline, rounded up, for poll(). */
+static int left_ms(int64_t deadline)
+{
+	int64_t left = deadline - clock_mono_us();
+
+	if (left <= 0)
+		return 0;
+	if (left > (int64_t)3600 * USEC_PER_SEC)
+		left = (int64_t)3600 * USEC_PER_SEC;
+	return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
+
+int process_wait(int pidfd, int64_t deadline)
+{
+	for (;;) {
+		struct pollfd poll_for = { .fd = pidfd, .events = POLLIN };
+		int n = poll(&poll_for, 1, left_ms(deadline));
+
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (clock_mono_us() >= deadline)
+			return -ETIMEDOUT;
+	}
+}
+
+static int spawn(pid_t *ret, char *const argv[], int out)
+{
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
+	sigset_t none, all;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigfillset(&all);
+	(void)posix_spawn_file_actions_init(&actions);
+	(void)posix_spawnattr_init(&attributes);
+	(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	(void)posix_spawn_file_actions_adddup2(&actions, out, 1);
+	(void)posix_spawn_file_actions_adddup2(&actions, out, 2);
+	(void)posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+	(void)posix_spawnattr_setsigmask(&attributes, &none);
+	(void)posix_spawnattr_setsigdefault(&attributes, &all);
+	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
+							    POSIX_SPAWN_SETSIGDEF |
+							    POSIX_SPAWN_SETSID);
+	r = posix_spawnp(ret, argv[0], &actions, &attributes, argv, environ);
+	(void)posix_spawnattr_destroy(&attributes);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+/* Reads until end of file, the limit (the rest is drained), or @deadline. */
+static int collect(int fd, char *text, int64_t deadline)
+{
+	size_t used = 0;
+
+	for (;;) {
+		struct pollfd poll_for = { .fd = fd, .events = POLLIN };
+		char spill[4096];
+		bool full = used == OUTPUT_MAX;
+		ssize_t n;
+
+		if (poll(&poll_for, 1, left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
+			return -ETIMEDOUT;
+		n = read(fd, full ? spill : text + used, full ? sizeof spill : OUTPUT_MAX - used);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			return -errno;
+		if (n == 0)
+			break;
+		if (n > 0 && !full)
+			used += (size_t)n;
+	}
+	text[used] = '\0';
+	return 0;
+}
+
+int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
+{
+	int64_t deadline = clock_mono_us() + timeout;
+	cleanup_free char *output = must_calloc(OUTPUT_MAX + 1, 1);
+	cleanup_close int in = -1, out = -1, pidfd = -1;
+	siginfo_t info = { 0 };
+	int pipe_fds[2], r;
+	pid_t pid;
+
+	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
+		return -errno;
+	in = pipe_fds[0];
+	out = pipe_fds[1];
+	r = spawn(&pid, argv, out);
+	if (r < 0)
+		return r;
+	closep(&out);
+	out = -1;
+
+	pidfd = pidfd_open(pid, 0); /* not reaped yet, so the pid is its own */
+	(void)fcntl(in, F_SETFL, O_NONBLOCK);
+	r = collect(in, output, deadline);
+	if (r == 0 && pidfd >= 0)
+		r = process_wait(pidfd, deadline);
+	if (r < 0)
+		(void)kill(pid, SIGKILL);
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
+		;
+	if (r < 0)
+		return r;
+
+	ret->code = info.si_code == CLD_EXITED ? info.si_status : -1;
+	ret->signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
+	ret->output = take_ptr(output);
+	return 0;
+}
+
+int process_boot_id(char ret[static 37])
+{
+	cleanup_free char *text = NULL;
+	int r = file_read(&text, NULL, "/proc/sys/kernel/random/boot_id", 64);
+
+	if (r < 0)
+		return r;
+	text[strcspn(text, "\n")] = '\0';
+	if (strlen(text) != 36)
+		return -EINVAL;
+	(void)stpcpy(ret, text);
+	return 0;
+}

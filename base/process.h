@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Other processes: starting them, telling one from its successor, ending them.
+ *
+ * A pid alone proves nothing, since the kernel reuses it: a process is known
+ * by pid and start time, and signalled through a pidfd opened before the
+ * start time was compared. All return -errno on failure.
+ */
+
+#include "base/cleanup.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One process for good. */
+typedef struct ProcessId {
+	pid_t pid;
+	uint64_t start_time; /* clock ticks since boot: /proc/PID/stat field 22, proc(5) */
+} ProcessId;
+
+/* Fills @ret->start_time as well; -ESRCH if there is no such process. */
+int process_identify(ProcessId *ret, pid_t pid) must_check;
+
+/**
+ * process_open() - a pidfd of exactly @id
+ * @ret:	close-on-exec, the caller's to close; readable once the process has ended
+ *
+ * Return: 0; -ESRCH if it is gone or its pid now belongs to another.
+ */
+int process_open(int *ret, const ProcessId *id) must_check;
+
+/* Sends @signal; -ESRCH if it has ended. */
+int process_signal(int pidfd, int signal) must_check;
+
+/* Waits until @pidfd's process has ended or @deadline (monotonic usec); -ETIMEDOUT. */
+int process_wait(int pidfd, int64_t deadline) must_check;
+
+typedef struct ProcessResult {
+	int code;     /* exit status; -1 if a signal ended it */
+	int signal;   /* that signal, or 0 */
+	char *output; /* standard output and error, at most 64 KiB, NUL-terminated; to free */
+} ProcessResult;
+
+/**
+ * process_run() - run a program to its end and collect what it says
+ * @argv:	argv[0] is looked up on PATH; NULL-terminated
+ * @timeout:	usec; past it the program is killed and -ETIMEDOUT returned
+ *
+ * Standard input is /dev/null; no other descriptor is inherited; signals have
+ * their default actions, none blocked; the program is in a session of its own.
+ */
+int process_run(ProcessResult *ret, char *const argv[], int64_t timeout) must_check;
+
+/* This boot of the host: /proc/sys/kernel/random/boot_id, 36 characters and a NUL. */
+int process_boot_id(char ret[static 37]) must_check;

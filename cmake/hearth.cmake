@@ -1,0 +1,81 @@
+# How every target in this tree is built, and every test is run.
+
+add_library(hearth_options INTERFACE)
+target_include_directories(hearth_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_definitions(hearth_options INTERFACE
+	_GNU_SOURCE HEARTH_VERSION="${PROJECT_VERSION}")
+target_compile_options(hearth_options INTERFACE
+	-pedantic -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+	-Wformat=2 -Wvla -Wundef -Wcast-qual -Wpointer-arith -Wwrite-strings
+	-fno-omit-frame-pointer
+	-UNDEBUG # assertions stay in every build
+	$<$<C_COMPILER_ID:Clang>:-Wthread-safety>
+	$<$<BOOL:${HEARTH_WERROR}>:-Werror>)
+if(HEARTH_SANITIZE)
+	set(sanitize -fsanitize=${HEARTH_SANITIZE} -fno-sanitize-recover=all)
+	target_compile_options(hearth_options INTERFACE ${sanitize})
+	target_link_options(hearth_options INTERFACE ${sanitize})
+endif()
+if(HEARTH_FUZZ)
+	target_compile_options(hearth_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# hearth_library(<folder> [EXCEPT <file>...] LINK <target>...): every .c file in the folder.
+function(hearth_library folder)
+	cmake_parse_arguments(arg "" "" "EXCEPT;LINK" ${ARGN})
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+	foreach(file ${arg_EXCEPT})
+		list(REMOVE_ITEM sources ${CMAKE_SOURCE_DIR}/${folder}/${file})
+	endforeach()
+	add_library(${folder} STATIC ${sources})
+	target_link_libraries(${folder} PUBLIC hearth_options ${arg_LINK})
+endfunction()
+
+# hearth_program(<name> <file>... LINK <target>...)
+function(hearth_program name)
+	cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+	add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+	target_link_libraries(${name} PRIVATE hearth_options ${arg_LINK})
+endfunction()
+
+# hearth_program_from(<name> <folder> LINK <target>...): every .c file in the folder.
+function(hearth_program_from name folder)
+	cmake_parse_arguments(arg "" "" "LINK" ${ARGN})
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+	hearth_program(${name} ${sources} LINK ${arg_LINK})
+endfunction()
+
+# tests/unit/test_*.c: a Criterion suite each. Criterion cannot start under ThreadSanitizer, and
+# without abort_on_error it reports a leaking test as passed.
+# tests/stress/stress_*.c: plain programs that exit 0, under every sanitizer.
+function(hearth_tests)
+	set(environment
+		"ASAN_OPTIONS=abort_on_error=1:detect_leaks=1"
+		"UBSAN_OPTIONS=print_stacktrace=1"
+		"TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp"
+		"HEARTH_BIN=${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+	file(GLOB suites CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/test_*.c)
+	file(GLOB plain CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/stress/stress_*.c)
+	if(HEARTH_SANITIZE MATCHES "thread")
+		set(suites)
+	endif()
+	foreach(file ${suites} ${plain})
+		get_filename_component(name ${file} NAME_WE)
+		hearth_program(${name} ${file} LINK agent)
+		if(name MATCHES "^test_")
+			target_link_libraries(${name} PRIVATE PkgConfig::CRITERION)
+		endif()
+		add_test(NAME ${name} COMMAND ${name})
+		set_tests_properties(${name} PROPERTIES TIMEOUT 300 ENVIRONMENT "${environment}")
+	endforeach()
+endfunction()
+
+# tests/fuzz/fuzz_*.c: a libFuzzer target each, with seeds in tests/fuzz/seeds/<name>/.
+function(hearth_fuzzers)
+	file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+	foreach(file ${targets})
+		get_filename_component(name ${file} NAME_WE)
+		hearth_program(${name} ${file} LINK agent)
+		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+	endforeach()
+endfunction()

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What runs VMs: one table of functions a backend, one list of capabilities.
+ *
+ * Functions that work on a VM get a Job: they run on an operation's thread,
+ * the VM claimed, no lock held, and may block; they look at job_cancelled()
+ * (or poll job->cancel_fd) wherever they wait, and give up with any error when
+ * it is true. A function that fails undoes what it did; when the undoing fails
+ * it sets job->poisoned.
+ */
+
+#include "runtime/record.h"
+
+typedef struct Job Job;
+typedef struct Backend Backend;
+
+enum {
+	BACKEND_PAUSE = 1,	  /* pause and resume */
+	BACKEND_POWER_BUTTON = 2, /* the stop ladder's first rung */
+	BACKEND_CONSOLE = 4,
+	BACKEND_PROCESS = 8, /* a keeper and a VMM exist while a VM runs */
+};
+
+/* How StopVm goes about it; a negative time-out skips the rung. */
+typedef struct StopLadder {
+	int64_t power_button_timeout; /* usec */
+	int64_t terminate_timeout;    /* usec */
+} StopLadder;
+
+/* The work of one operation on one VM, as a backend sees it. */
+struct Job {
+	const char *vm_id;
+	const char *run_dir; /* absolute; made before start, removed after destroy */
+	const VmSpec *spec;
+	VmResolved *resolved; /* of the record being made: fill in what was chosen */
+	int cancel_fd;	      /* readable once the operation is to be given up; -1: never */
+	bool poisoned;	      /* an undo failed: set with the error that tells of it */
+	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
+	void *steps;	      /* runtime's; see job_step() */
+	const Backend *backend;
+};
+
+/* Begins the step called @name, ending the one before; shown in status.operation. */
+void job_step(Job *job, const char *name);
+bool job_cancelled(const Job *job);
+
+/* How a VMM ended, from whatever evidence is left. */
+typedef struct VmmExit {
+	ExitReason reason; /* never REQUESTED: whoever asked for it knows */
+	int code;	   /* -1 if a signal ended it */
+	int signal;
+	int64_t time; /* wall usec */
+	char *console_tail; /* to free; may be NULL */
+} VmmExit;
+
+typedef struct BackendInfo {
+	VmBackend backend;
+	bool available;
+	char message[256]; /* why not */
+	char version[64];
+	char accelerator[16];
+	unsigned capabilities;
+	bool is_default;
+} BackendInfo;
+
+typedef struct BackendOps {
+	VmBackend id;
+	unsigned capabilities;
+
+	/* Looks at the host: @ret's available, message, version, accelerator. May take seconds. */
+	void (*probe)(Backend *backend, BackendInfo *ret);
+
+	/* Can this backend run @spec on this host? Every bad field at once: INVALID_REQUEST (a
+	 * file that is missing or no regular file), UNSUPPORTED. Touches nothing. */
+	int (*check)(Backend *backend, const VmSpec *spec, Error *err);
+
+	/* Boots; the virtual CPUs run when it returns. VMM_FAILED and others. */
+	int (*start)(Backend *backend, Job *job, Error *err);
+	int (*pause)(Backend *backend, Job *job, Error *err);
+	int (*resume)(Backend *backend, Job *job, Error *err);
+
+	/* Climbs the ladder until the VMM has ended; SHUTDOWN if even SIGKILL did not do it. With
+	 * no VMM left it is success at once. Not cancelled by job->cancel_fd alone: a cancelled
+	 * stop goes to its last rung. */
+	int (*stop)(Backend *backend, Job *job, const StopLadder *ladder, Error *err);
+
+	/* After an agent's restart: is the VMM there, and is it running or paused? @ret is
+	 * VM_RUNNING, VM_PAUSED, or VM_STOPPED when there is none. Fills resolved's pids. */
+	int (*look)(Backend *backend, Job *job, VmState *ret, Error *err);
+
+	/* A descriptor, the caller's to close, that becomes readable when @job's VMM has ended
+	 * and its record is written; -1 in *@ret for backends without processes. */
+	int (*exit_fd)(Backend *backend, Job *job, int *ret, Error *err);
+
+	/* Reads how it ended, and removes what the ended VMM left (sockets). Never fails:
+	 * EXIT_UNKNOWN without evidence. */
+	void (*read_exit)(Backend *backend, Job *job, VmmExit *ret);
+
+	void (*free)(Backend *backend);
+} BackendOps;
+
+struct Backend {
+	const BackendOps *ops;
+};
+
+/* What the process backends need to know of the node. */
+typedef struct BackendConfig {
+	const char *keeper_path;   /* hearth-keeper */
+	const char *qemu_path;	   /* qemu-system-x86_64, or a path */
+	const char *accelerator;   /* "auto", "kvm" or "tcg" */
+	const char *state_dir;	   /* for probes' scratch files */
+	uint64_t console_max_bytes; /* kept per VM, over both files */
+	uint64_t console_rate;	   /* bytes a second; 0: no limit */
+} BackendConfig;
+
+Backend *in_memory_new(void);
+Backend *qemu_new(const BackendConfig *config); /* copies what it keeps */

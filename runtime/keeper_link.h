@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The agent's side of hearth-keeper: starting one, finding it again, reading
+ * what it left.
+ *
+ * A keeper and the agent meet in the VM's run directory only: keeper.json
+ * (written once, when the VMM has been started), console.log and console.1,
+ * vmm.log, exit.json (written atomically when the VMM has ended; the keeper then ends too).
+ * The keeper is no child of the agent, so that its end is noticed the same way
+ * by the agent that started it and by the next one: through a pidfd.
+ */
+
+#include "base/error.h"
+#include "base/process.h"
+#include "runtime/record.h"
+
+typedef struct KeeperConfig {
+	const char *keeper_path;
+	const char *run_dir;	    /* exists */
+	uint64_t console_max_bytes; /* over both files; at least 8 KiB */
+	uint64_t console_rate;	    /* bytes a second; 0: no limit */
+	char *const *vmm_argv;	    /* argv[0] a path or looked up on PATH; NULL-terminated */
+	/* The VMM inherits: fd 3, the writing end of the console pipe; fd 4, one end of a stream
+	 * socket on which it speaks QMP to the keeper, if qmp is set. Standard output and error go
+	 * to vmm.log. */
+	bool qmp;
+} KeeperConfig;
+
+/* keeper.json */
+typedef struct KeeperState {
+	uint32_t version; /* of the files' format: KEEPER_FORMAT */
+	ProcessId keeper;
+	ProcessId vmm;
+	char boot_id[37];
+} KeeperState;
+
+enum {
+	KEEPER_FORMAT = 1
+};
+
+/**
+ * keeper_start() - start a keeper and, under it, the VMM
+ * @ret:	as in the keeper.json now on disk
+ * @err:	VMM_FAILED: the keeper or VMM could not be executed, in its own words
+ *
+ * Returns when the VMM has been executed. Removes an older run's exit.json and keeper.json
+ * first; the console goes on. Nothing is left running on failure.
+ */
+int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err) must_check;
+
+/* Reads @run_dir's keeper.json: 0; -ENOENT; -EINVAL when it is no such file. */
+int keeper_load(KeeperState *ret, const char *run_dir) must_check;
+
+/*
+ * A pidfd of the keeper or VMM that @state tells of: 0; -ESRCH if it is gone, its pid another's,
+ * or the host has been booted since.
+ */
+int keeper_open(int *ret, const KeeperState *state) must_check;
+int keeper_open_vmm(int *ret, const KeeperState *state) must_check;
+
+/* exit.json */
+typedef struct KeeperExit {
+	int code;	/* of the VMM; -1 if a signal ended it */
+	int signal;	/* 0: none */
+	int64_t time;	/* wall usec */
+	char evidence[32]; /* the VMM's own word over QMP: "guest-shutdown", "guest-reset",
+			      "guest-panic", "host-signal", or "" */
+} KeeperExit;
+
+int keeper_read_exit(KeeperExit *ret, const char *run_dir) must_check; /* 0, -ENOENT, -EINVAL */
+
+/**
+ * keeper_kill() - end VMM and keeper that @run_dir tells of, if they live
+ *
+ * SIGKILL to the VMM, so that the keeper writes exit.json; SIGKILL to the keeper if it has not
+ * ended within 2 s. 0 also when there is nothing; -ETIMEDOUT if one did not die within @timeout.
+ */
+int keeper_kill(const char *run_dir, int64_t timeout) must_check;
+
+/* What exit.json and the console say together; EXIT_UNKNOWN or EXIT_KEEPER_LOST without exit.json,
+ * EXIT_HOST_REBOOT if keeper.json is of another boot. @tail is the console's. */
+ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const char *tail);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What is known of one VM at one revision: Vm of the API, as a C structure.
+ *
+ * A record is built by whoever changes the VM, numbered by the store's writer,
+ * and immutable from then on: readers share it by reference and need no lock.
+ * Enumerators have the proto's numbers.
+ */
+
+#include "runtime/spec.h"
+
+typedef enum VmState {
+	VM_STATE_UNSET,
+	VM_CREATED,
+	VM_STARTING,
+	VM_RUNNING,
+	VM_PAUSING,
+	VM_PAUSED,
+	VM_RESUMING,
+	VM_STOPPING,
+	VM_STOPPED,
+	VM_FAILED,
+	VM_BACKOFF,
+	VM_POISONED,
+	VM_DESTROYING,
+	VM_DESTROYED,
+	VM_STATE_COUNT_,
+} VmState;
+
+typedef enum ConditionStatus {
+	CONDITION_UNSET,
+	CONDITION_TRUE,
+	CONDITION_FALSE,
+	CONDITION_UNKNOWN,
+	CONDITION_STATUS_COUNT_,
+} ConditionStatus;
+
+typedef enum OperationOutcome {
+	OPERATION_RUNNING,
+	OPERATION_SUCCEEDED,
+	OPERATION_FAILED,
+	OPERATION_PREEMPTED,
+	OPERATION_INTERRUPTED,
+	OPERATION_OUTCOME_COUNT_,
+} OperationOutcome;
+
+typedef enum ExitReason {
+	EXIT_UNSET,
+	EXIT_REQUESTED,
+	EXIT_GUEST_SHUTDOWN,
+	EXIT_GUEST_REBOOT,
+	EXIT_GUEST_PANIC,
+	EXIT_GUEST_EXITED,
+	EXIT_VMM_ERROR,
+	EXIT_VMM_SIGNAL,
+	EXIT_KEEPER_LOST,
+	EXIT_HOST_REBOOT,
+	EXIT_UNKNOWN,
+	EXIT_REASON_COUNT_,
+} ExitReason;
+
+typedef enum RungOutcome {
+	RUNG_UNSET,
+	RUNG_ENDED,
+	RUNG_TIMED_OUT,
+	RUNG_FAILED,
+	RUNG_SKIPPED,
+	RUNG_OUTCOME_COUNT_,
+} RungOutcome;
+
+typedef struct VmCondition {
+	char *type;
+	ConditionStatus status;
+	char *reason;
+	char *message;
+	int64_t transition_time;
+} VmCondition;
+
+typedef struct VmStep {
+	char *name;
+	int64_t start_time;
+	int64_t end_time;
+} VmStep;
+
+/* Why an operation failed; becomes google.rpc.Status. */
+typedef struct VmFailure {
+	char *kind;    /* error_kind_name() */
+	char *cause;   /* error_cause_name() */
+	char *message; /* error_message() */
+} VmFailure;
+
+typedef struct VmOperation {
+	char *operation_id;
+	char *verb;
+	char *stage;
+	int64_t start_time;
+	int64_t end_time;
+	OperationOutcome outcome;
+	VmFailure *error;
+	char *principal;
+	FieldList steps; /* VmStep */
+} VmOperation;
+
+typedef struct VmRung {
+	char *name;
+	RungOutcome outcome;
+	char *message;
+	int64_t start_time;
+	int64_t end_time;
+} VmRung;
+
+typedef struct VmExit {
+	ExitReason reason;
+	bool requested;
+	int32_t exit_code;
+	int32_t signal;
+	int64_t time;
+	char *console_tail;
+	FieldList rungs; /* VmRung */
+} VmExit;
+
+typedef struct VmResolved {
+	VmBackend backend;
+	char *instance_id;
+	uint32_t vcpus;
+	uint64_t memory_mib;
+	char *boot_args;
+	char *accelerator;
+	char *vmm_version;
+	uint32_t vmm_pid;
+	uint32_t keeper_pid;
+	int64_t start_time;
+} VmResolved;
+
+typedef struct VmStatus {
+	VmState state;
+	uint64_t observed_generation;
+	FieldList conditions; /* VmCondition */
+	VmOperation *operation;
+	VmOperation *last_operation;
+	VmExit *last_exit;
+	uint32_t restart_count;
+	int64_t next_restart_time;
+	VmResolved *resolved;
+} VmStatus;
+
+typedef struct VmRecord {
+	atomic_uint refs;
+	uint64_t revision; /* the writer's to set; not copied by record_copy() */
+	char *vm_id;
+	char *uid;
+	char *tenant;
+	uint64_t generation;
+	int64_t create_time;
+	int64_t delete_time;
+	char *digest; /* of the request that created it; in the store, not in the API */
+	VmSpec *spec; /* shared */
+	VmStatus status;
+} VmRecord;
+
+extern const FieldTable vm_record_table; /* its own members; spec and status have tables of their own */
+extern const FieldTable vm_status_table, vm_operation_table, vm_exit_table, vm_resolved_table,
+	vm_condition_table, vm_step_table, vm_rung_table, vm_failure_table;
+
+VmRecord *record_new(void);
+VmRecord *record_ref(VmRecord *record);
+void record_unref(VmRecord *record);
+DEFINE_CLEANUP(VmRecord *, record_unref);
+/* The next record of the same VM, to be changed: one reference, revision 0, spec shared. */
+VmRecord *record_copy(const VmRecord *record);
+
+/* The store's form: {"vm": {...}, "spec": {...}, "status": {...}}; the caller's to free. */
+char *record_to_text(const VmRecord *record);
+int record_from_text(VmRecord **ret, const char *text, uint64_t revision) must_check; /* -EINVAL */
+
+/* Sets or adds a condition; transition_time moves only with the status. */
+void record_set_condition(VmRecord *record, const char *type, ConditionStatus status,
+			  const char *reason, const char *message);
+const VmCondition *record_condition(const VmRecord *record, const char *type);
+
+/* "running", "failed"; the goal of an operation as error messages name it. */
+const char *vm_state_name(VmState state);
+const char *exit_reason_name(ExitReason reason); /* "guest_panic" */
+/* "GuestPanic": how events name it. */
+const char *exit_reason_word(ExitReason reason);

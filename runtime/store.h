@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The durable truth: SQLite (WAL, synchronous=FULL) in <state_dir>/hearth.db.
+ *
+ * One thread writes. It takes all that has been submitted, in order, numbers
+ * it, commits it as one transaction, then calls the publisher and each
+ * change's done(). Reads use a connection of their own and never wait for the
+ * writer. SQLite is used here only.
+ *
+ * Tables (schema version in meta): meta(key, value); vms(vm_id, revision,
+ * record); tombstones(uid, vm_id, delete_time); events(revision, type, time,
+ * vm_id, uid, reason, message, operation_id, principal, record);
+ * cordons(owner, reason, time). A newer minor version may add tables and
+ * columns with defaults; a store of a newer major one is refused.
+ */
+
+#include "runtime/change.h"
+
+typedef struct Store Store;
+
+enum {
+	STORE_MAJOR = 1,
+	STORE_MINOR = 0,
+	STORE_TOMBSTONE_SEC = 3600,
+};
+
+typedef struct StoreConfig {
+	const char *state_dir;	    /* exists */
+	uint32_t history;	    /* events kept, at least */
+} StoreConfig;
+
+/**
+ * store_open() - open or make the store; no thread yet
+ * @err:	STORE: cannot be opened, CORRUPT: is no hearth store or damaged; newer major
+ *
+ * Takes <state_dir>/lock (flock) so that a second agent on it is refused.
+ */
+int store_open(Store **ret, const StoreConfig *config, Error *err) must_check;
+
+/* The UUID made with the store, and the revision of its latest change. */
+const char *store_id(const Store *store);
+uint64_t store_revision(const Store *store);
+
+/* Every VM, by vm_id, before store_start(). @each takes over a reference. */
+int store_load_vms(Store *store, void (*each)(void *user, VmRecord *record), void *user,
+		   Error *err) must_check;
+/* The latest @max events, oldest first, before store_start(); change->before is not set. */
+int store_load_changes(Store *store, size_t max, void (*each)(void *user, Change *change),
+		       void *user, Error *err) must_check;
+
+/* Starts the writer. @publish gets each durable batch, in order, on the writer's thread. */
+int store_start(Store *store, void (*publish)(void *user, Change *const *batch, size_t count),
+		void *user, Error *err) must_check;
+
+/* Queues @change (takes a reference over). Order is kept; never blocks. */
+void store_submit(Store *store, Change *change);
+
+/* Does the last attempt to write stand unsuccessful? Its message, or false. */
+bool store_failing(Store *store, char *message, size_t size);
+
+/* A past hour's VM had this uid, or one of the present ones has: 1, else 0, -1 with STORE. */
+int store_uid_used(Store *store, const char *uid, Error *err) must_check;
+
+/* One event as ListVmEvents has it; all texts the caller's to free (store_event_clear). */
+typedef struct StoreEvent {
+	uint64_t revision;
+	ChangeType type;
+	int64_t time;
+	char *vm_id, *uid, *reason, *message, *operation_id, *principal;
+	VmState state;
+} StoreEvent;
+void store_event_clear(StoreEvent *event);
+
+/* Up to @max events of @vm_id (and @uid unless empty) after revision @after; the count in @n.
+ * STORE. Blocks for one indexed query. */
+int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t after,
+		      StoreEvent *events, size_t max, size_t *n, Error *err) must_check;
+
+typedef struct StoreCordon {
+	char *owner, *reason;
+	int64_t time;
+} StoreCordon;
+
+/* Durable on return; setting again replaces the reason, removing none is fine. STORE. */
+int store_set_cordon(Store *store, const char *owner, const char *reason, Error *err) must_check;
+int store_remove_cordon(Store *store, const char *owner, Error *err) must_check;
+/* All, by owner; array and texts the caller's to free (store_cordons_free). */
+int store_list_cordons(Store *store, StoreCordon **ret, size_t *n, Error *err) must_check;
+void store_cordons_free(StoreCordon *cordons, size_t n);
+
+/* Remembers the boot id the store was last served in; answers the one before ("" at first). */
+int store_exchange_boot_id(Store *store, const char *boot_id, char before[static 37], Error *err)
+	must_check;
+
+/* Writes all that is queued, ends the writer, closes. */
+void store_close(Store *store);
