@@ -59,6 +59,11 @@ bool cond_wait_until(Cond *cond, Lock *lock, int64_t deadline)
 	return pthread_cond_timedwait(&cond->cond, &lock->mutex, &until) != ETIMEDOUT;
 }
 
+void cond_signal(Cond *cond)
+{
+	(void)pthread_cond_signal(&cond->cond);
+}
+
 void cond_broadcast(Cond *cond)
 {
 	(void)pthread_cond_broadcast(&cond->cond);

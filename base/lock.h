@@ -51,4 +51,5 @@ void cond_wait(Cond *cond, Lock *lock) lock_requires(lock);
 /* The same until @deadline (clock_mono_us() time); false once it has passed. */
 bool cond_wait_until(Cond *cond, Lock *lock, int64_t deadline) lock_requires(lock);
 
+void cond_signal(Cond *cond);
 void cond_broadcast(Cond *cond);
