@@ -23,17 +23,17 @@
 typedef struct FieldTable FieldTable;
 
 typedef enum FieldType {
-	FIELD_BOOL,	/* bool */
-	FIELD_U32,	/* uint32_t */
-	FIELD_I32,	/* int32_t */
-	FIELD_U64,	/* uint64_t */
-	FIELD_ENUM,	/* an enum, stored as int; names in .names; 0 is unset */
-	FIELD_TEXT,	/* char *, NUL-terminated UTF-8; NULL and "" are both unset */
-	FIELD_TIME,	/* int64_t, usec since the epoch; google.protobuf.Timestamp */
+	FIELD_BOOL,     /* bool */
+	FIELD_U32,      /* uint32_t */
+	FIELD_I32,      /* int32_t */
+	FIELD_U64,      /* uint64_t */
+	FIELD_ENUM,     /* an enum, stored as int; names in .names; 0 is unset */
+	FIELD_TEXT,     /* char *, NUL-terminated UTF-8; NULL and "" are both unset */
+	FIELD_TIME,     /* int64_t, usec since the epoch; google.protobuf.Timestamp */
 	FIELD_DURATION, /* int64_t, usec; google.protobuf.Duration */
-	FIELD_MAP,	/* FieldMap, by key, keys unique; map<string, string> */
-	FIELD_OBJECT,	/* pointer to a structure of .table, or NULL */
-	FIELD_LIST,	/* FieldList of structures of .table */
+	FIELD_MAP,      /* FieldMap, by key, keys unique; map<string, string> */
+	FIELD_OBJECT,   /* pointer to a structure of .table, or NULL */
+	FIELD_LIST,     /* FieldList of structures of .table */
 	FIELD_TYPE_COUNT_,
 } FieldType;
 
@@ -42,7 +42,7 @@ typedef struct FieldMap {
 	struct FieldPair {
 		char *key;
 		char *value;
-	} *pairs;
+	} * pairs;
 	size_t count;
 } FieldMap;
 
@@ -54,18 +54,18 @@ typedef struct FieldList {
 
 enum {
 	FIELD_REQUIRED = 1, /* must be set */
-	FIELD_PATH = 2,	    /* TEXT: an absolute path without "." or ".." components, "//", or NUL */
-	FIELD_UNIQUE = 4,   /* TEXT in a LIST's element: no two elements share it */
-	FIELD_LATE = 8,	    /* not in JSON: has a column of its own */
+	FIELD_PATH = 2,   /* TEXT: an absolute path without "." or ".." components, "//", or NUL */
+	FIELD_UNIQUE = 4, /* TEXT in a LIST's element: no two elements share it */
+	FIELD_LATE = 8,   /* not in JSON: has a column of its own */
 };
 
 typedef struct Field {
 	const char *name; /* in JSON and in the proto alike */
 	FieldType type;
 	size_t offset;
-	const FieldTable *table;   /* OBJECT, LIST */
-	const char *const *names;  /* ENUM: by value, lower case; NULL entries are not values */
-	size_t name_count;	   /* ENUM */
+	const FieldTable *table;  /* OBJECT, LIST */
+	const char *const *names; /* ENUM: by value, lower case; NULL entries are not values */
+	size_t name_count;        /* ENUM */
 	/*
 	 * When set: numbers, durations (usec) lie in [min, max]; TEXT has so many bytes; LIST
 	 * and MAP so many elements. max 0: no bound beyond the type's. MAP keys are 1 to 63
@@ -82,6 +82,19 @@ struct FieldTable {
 	const Field *fields;
 	size_t count;
 };
+
+/* Where @field is in @object. */
+static inline void *field_at(const Field *field, void *object)
+{
+	return (char *)object + field->offset;
+}
+
+static inline const void *field_in(const Field *field, const void *object)
+{
+	return (const char *)object + field->offset;
+}
+
+bool field_is_set(const Field *field, const void *object);
 
 /* Members of @object that are set, by name; enums by name, times and durations as integers
  * (usec). The caller's to release. Never NULL. */

@@ -64,7 +64,7 @@ typedef struct VmRestartPolicy {
 	VmRestartMode mode;
 	uint32_t max_restarts;
 	int64_t initial_backoff; /* usec */
-	int64_t max_backoff;	 /* usec */
+	int64_t max_backoff;     /* usec */
 } VmRestartPolicy;
 
 typedef struct VmSpec {
@@ -117,5 +117,6 @@ static inline const VmDrive *spec_drive(const VmSpec *spec, size_t i)
 }
 
 /* Lower-case names, as in the store: "qemu", "in_memory". */
+extern const char *const vm_backend_names[VM_BACKEND_COUNT_];
 const char *vm_backend_name(VmBackend backend);
 VmBackend vm_backend_from_name(const char *name); /* UNSET if unknown */
