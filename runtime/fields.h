@@ -125,6 +125,8 @@ bool fields_equal(const FieldTable *table, const void *a, const void *b);
 /* Releases all that @object points to and zeroes it; the object itself stays. */
 void fields_clear(const FieldTable *table, void *object);
 
+/* Is @key 1 to 63 bytes of [A-Za-z0-9._/-]? */
+bool field_key_is_good(const char *key);
 /* The value of @key, or NULL. */
 const char *field_map_get(const FieldMap *map, const char *key);
 /* Appends a zeroed element of @table and answers it; valid until the next append. */

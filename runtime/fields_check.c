@@ -112,7 +112,7 @@ static int compare_pairs(const void *a, const void *b)
 	return strcmp(left->key, right->key);
 }
 
-static bool key_is_good(const char *key)
+bool field_key_is_good(const char *key)
 {
 	size_t length = strlen(key);
 
@@ -142,7 +142,7 @@ static void check_map(const Field *field, void *at, const char *path, Error *err
 	for (size_t i = 0; i < map->count; i++) {
 		const struct FieldPair *pair = &map->pairs[i];
 
-		if (!key_is_good(pair->key)) {
+		if (!field_key_is_good(pair->key)) {
 			bad++;
 			continue;
 		}
