@@ -58,10 +58,14 @@ static bool is_exhausted(int code, int errnum)
 
 int db_error(Db *db, Error *err)
 {
+	int last = errno;
 	int code = sqlite3_errcode(db->handle) & 0xff;
 	int errnum = code == SQLITE_IOERR ? sqlite3_system_errno(db->handle) : 0;
 	const char *words = sqlite3_errmsg(db->handle);
 
+	/* SQLite passes the number on from most places, but not from a commit. */
+	if (code == SQLITE_IOERR && !errnum)
+		errnum = last;
 	if (code == SQLITE_CORRUPT || code == SQLITE_NOTADB)
 		return db_corrupt(db, err, words);
 	if (is_exhausted(code, errnum))
@@ -118,6 +122,7 @@ void db_close(Db *db)
 
 int db_exec(Db *db, const char *script, Error *err)
 {
+	errno = 0;
 	if (sqlite3_exec(db->handle, script, NULL, NULL, NULL) != SQLITE_OK)
 		return db_error(db, err);
 	return 0;
@@ -128,6 +133,7 @@ sqlite3_stmt *db_start(Db *db, DbSql sql, const DbValue *values, size_t count, E
 	sqlite3_stmt *statement = db->statements[sql];
 
 	if (!statement) {
+		errno = 0;
 		if (sqlite3_prepare_v3(db->handle, texts[sql], -1, SQLITE_PREPARE_PERSISTENT,
 				       &statement, NULL) != SQLITE_OK) {
 			(void)db_error(db, err);
@@ -154,8 +160,10 @@ sqlite3_stmt *db_start(Db *db, DbSql sql, const DbValue *values, size_t count, E
 
 int db_next(Db *db, sqlite3_stmt *statement, Error *err)
 {
-	int r = sqlite3_step(statement);
+	int r;
 
+	errno = 0;
+	r = sqlite3_step(statement);
 	if (r == SQLITE_ROW)
 		return 1;
 	r = r == SQLITE_DONE ? 0 : db_error(db, err);
