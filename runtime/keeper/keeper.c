@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/keeper/keeper.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runtime/keeper/bounded_log.h"
+#include "runtime/keeper/qmp_watch.h"
+#include "runtime/keeper/run_files.h"
+#include "runtime/keeper/vmm.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+enum {
+	BUFFER_SIZE = 16 * 1024,
+	VMM_LOG_MAX = 256 * 1024,
+	VMM_LOG_RATE = 64 * 1024,
+	DRAIN_TIMEOUT = USEC_PER_SEC, /* for what the VMM's children still write */
+	DRAIN_STEP_MS = 20,
+	CHILDREN_MAX = 64 * 1024
+};
+
+static const char qmp_hello[] = "{\"execute\": \"qmp_capabilities\"}\n";
+
+struct Keeper {
+	const KeeperOptions *options;
+	Vmm vmm;
+	int children; /* signalfd: SIGCHLD */
+	BoundedLog *console, *output;
+	QmpWatch qmp;
+	bool qmp_answered;
+	bool ended;
+	VmmEnd end;
+	char buffer[BUFFER_SIZE];
+};
+
+static void note_end(Keeper *keeper, int status)
+{
+	keeper->ended = true;
+	keeper->end = (VmmEnd){
+		.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1,
+		.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
+		.time = clock_wall_us(),
+	};
+}
+
+/* Return: true while there are children. */
+static bool reap(Keeper *keeper)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		if (pid == keeper->vmm.pid)
+			note_end(keeper, status);
+	return pid == 0;
+}
+
+/* What the VMM left behind and this process, as the subreaper, inherited. */
+static void kill_children(void)
+{
+	cleanup_free char *text = NULL;
+	char *at, *next;
+
+	if (file_read(&text, NULL, "/proc/thread-self/children", CHILDREN_MAX) < 0)
+		return;
+	for (at = text;; at = next) {
+		long pid = strtol(at, &next, 10);
+
+		if (next == at)
+			return;
+		if (pid > 1)
+			(void)kill((pid_t)pid, SIGKILL); /* our child: its pid is no other's */
+	}
+}
+
+/* Return: bytes in the buffer; 0: none, and *@fd closed if there never will be. */
+static size_t take(Keeper *keeper, int *fd)
+{
+	ssize_t n = read(*fd, keeper->buffer, sizeof keeper->buffer);
+
+	if (n > 0)
+		return (size_t)n;
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	closep(fd);
+	*fd = -1;
+	return 0;
+}
+
+static void serve_qmp(Keeper *keeper)
+{
+	qmp_watch_feed(&keeper->qmp, keeper->buffer, take(keeper, &keeper->vmm.qmp));
+	if (!keeper->qmp.greeted || keeper->qmp_answered || keeper->vmm.qmp < 0)
+		return;
+	keeper->qmp_answered = true;
+	(void)send(keeper->vmm.qmp, qmp_hello, sizeof qmp_hello - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* One round: at most a buffer from each, so that none keeps the others waiting. */
+static void serve_once(Keeper *keeper, int timeout_ms)
+{
+	struct pollfd polled[] = {
+		{ .fd = keeper->children, .events = POLLIN },
+		{ .fd = keeper->vmm.console, .events = POLLIN },
+		{ .fd = keeper->vmm.output, .events = POLLIN },
+		{ .fd = keeper->vmm.qmp, .events = POLLIN },
+	};
+	struct signalfd_siginfo info;
+
+	if (poll(polled, array_size(polled), timeout_ms) <= 0)
+		return;
+	if (polled[0].revents) {
+		(void)read(keeper->children, &info, sizeof info);
+		(void)reap(keeper);
+	}
+	if (polled[1].revents)
+		bounded_log_write(keeper->console, keeper->buffer,
+				  take(keeper, &keeper->vmm.console));
+	if (polled[2].revents)
+		bounded_log_write(keeper->output, keeper->buffer,
+				  take(keeper, &keeper->vmm.output));
+	if (polled[3].revents)
+		serve_qmp(keeper);
+}
+
+static bool pipes_open(const Keeper *keeper)
+{
+	return keeper->vmm.console >= 0 || keeper->vmm.output >= 0 || keeper->vmm.qmp >= 0;
+}
+
+/* Reads what is still in the pipes; processes that hold them open are ended. */
+static void drain(Keeper *keeper)
+{
+	int64_t deadline = clock_mono_us() + DRAIN_TIMEOUT;
+	bool more = true;
+
+	while (more && clock_mono_us() < deadline) {
+		kill_children();
+		serve_once(keeper, DRAIN_STEP_MS);
+		more = reap(keeper) || pipes_open(keeper);
+	}
+}
+
+/* On a full disk the older half of the logs makes way for how the VM ended. */
+static void write_exit(Keeper *keeper)
+{
+	static const char *const expendable[] = { "vmm.1", "console.1", "vmm.log" };
+	const char *dir = keeper->options->run_dir;
+
+	keeper->end.evidence = keeper->qmp.evidence;
+	for (size_t i = 0; run_files_write_exit(dir, &keeper->end) < 0; i++) {
+		cleanup_free char *path = NULL;
+
+		if (i == array_size(expendable))
+			return;
+		path = text_printf("%s/%s", dir, expendable[i]);
+		(void)unlink(path);
+	}
+}
+
+static int watch_children(void)
+{
+	static const int ignored[] = {
+		SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGUSR1, SIGUSR2
+	};
+	sigset_t set;
+
+	for (size_t i = 0; i < array_size(ignored); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGCHLD);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static int open_logs(Keeper *keeper, Error *err)
+{
+	const KeeperOptions *options = keeper->options;
+	BoundedLogConfig console = {
+		.dir = options->run_dir,
+		.name = "console",
+		.what = "console output",
+		.max_bytes = options->console_max,
+		.rate = options->console_rate,
+	};
+	BoundedLogConfig output = {
+		.dir = options->run_dir,
+		.name = "vmm",
+		.what = "VMM output",
+		.max_bytes = VMM_LOG_MAX,
+		.rate = VMM_LOG_RATE,
+	};
+	int r = bounded_log_open(&keeper->console, &console);
+
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "open %s/console.log",
+				       options->run_dir);
+	r = bounded_log_open(&keeper->output, &output);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "open %s/vmm.log",
+				       options->run_dir);
+	return 0;
+}
+
+int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
+{
+	cleanup_(keeper_freep) Keeper *keeper = new0(Keeper);
+	int r;
+
+	keeper->options = options;
+	keeper->vmm = (Vmm){ .pid = -1, .console = -1, .output = -1, .qmp = -1 };
+	keeper->children = watch_children();
+	if (keeper->children < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "signalfd");
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "become a subreaper");
+	if (open_logs(keeper, err) < 0 ||
+	    vmm_start(&keeper->vmm, options->vmm_argv, options->qmp, err) < 0)
+		return -1;
+	r = run_files_write_keeper(options->run_dir, keeper->vmm.pid);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "write %s/keeper.json",
+				       options->run_dir);
+	*ret = take_ptr(keeper);
+	return 0;
+}
+
+void keeper_serve(Keeper *keeper)
+{
+	while (!keeper->ended)
+		serve_once(keeper, -1);
+	drain(keeper);
+	bounded_log_close(take_ptr(keeper->console));
+	bounded_log_close(take_ptr(keeper->output));
+	write_exit(keeper);
+}
+
+void keeper_free(Keeper *keeper)
+{
+	if (!keeper)
+		return;
+	if (keeper->vmm.pid > 0 && !keeper->ended) {
+		(void)kill(keeper->vmm.pid, SIGKILL);
+		(void)waitpid(keeper->vmm.pid, NULL, 0);
+	}
+	bounded_log_close(keeper->console);
+	bounded_log_close(keeper->output);
+	closep(&keeper->vmm.console);
+	closep(&keeper->vmm.output);
+	closep(&keeper->vmm.qmp);
+	closep(&keeper->children);
+	free(keeper);
+}

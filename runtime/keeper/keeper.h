@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One keeper: starts its VMM, writes what it says into the run directory, and
+ * how it ended.
+ *
+ * Single-threaded: one poll() over the VMM's pipes and SIGCHLD. Nothing the
+ * VMM or guest does blocks it: pipes are read a buffer at a time, whatever
+ * cannot be written is dropped. Signals that ask it to end are ignored, since
+ * VMs outlive agents; SIGKILL ends it and, by PR_SET_PDEATHSIG, the VMM.
+ */
+
+#include "base/error.h"
+
+typedef struct KeeperOptions {
+	char *run_dir; /* absolute */
+	uint64_t console_max;
+	uint64_t console_rate;
+	bool qmp;
+	char *const *vmm_argv;
+} KeeperOptions;
+
+typedef struct Keeper Keeper;
+
+/**
+ * keeper_new() - become the keeper: start the VMM and write keeper.json
+ * @err:	VMM_FAILED; nothing is left running then
+ */
+int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err) must_check;
+/* Serves until the VMM has ended and exit.json is written. */
+void keeper_serve(Keeper *keeper);
+/* Ends the VMM if it runs. */
+void keeper_free(Keeper *keeper);
+DEFINE_CLEANUP(Keeper *, keeper_free);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the keeper tells agents, this one and later ones: keeper.json and
+ * exit.json in the run directory. Read by runtime/keeper_link.c; members are
+ * only ever added, the version is raised when one changes its meaning.
+ */
+
+#include "base/process.h"
+
+typedef struct VmmEnd {
+	int code; /* -1 if a signal ended it */
+	int signal;
+	int64_t time;         /* wall usec */
+	const char *evidence; /* letters and dashes */
+} VmmEnd;
+
+/* Both written atomically; 0 or -errno. */
+int run_files_write_keeper(const char *dir, pid_t vmm) must_check;
+int run_files_write_exit(const char *dir, const VmmEnd *end) must_check;

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/keeper_link.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+
+enum {
+	FILE_MAX = 64 * 1024,
+	OWN_ARGS_MAX = 9,
+	START_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host executes slowly */
+	RECORD_TIMEOUT = 2 * USEC_PER_SEC  /* from the VMM's end to the keeper's */
+};
+
+static const char panic_words[] = "Kernel panic - not syncing";
+
+/* Parses @run_dir/@name: 0, -ENOENT, -EINVAL when it is no object of a version known here. */
+static int json_read(json_t **ret, const char *run_dir, const char *name)
+{
+	cleanup_free char *path = text_printf("%s/%s", run_dir, name);
+	cleanup_(json_decrefp) json_t *root = NULL;
+	cleanup_free char *text = NULL;
+	size_t length;
+	int r = file_read(&text, &length, path, FILE_MAX);
+
+	if (r < 0)
+		return r == -ENOENT || r == -ENOTDIR ? -ENOENT : -EINVAL;
+	root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+	/* A newer keeper's files have more members; those read here keep their meaning. */
+	if (!json_is_object(root) || json_integer_value(json_object_get(root, "version")) < 1)
+		return -EINVAL;
+	*ret = take_ptr(root);
+	return 0;
+}
+
+/* The integer @key of @root within @min and @max: 0 or -EINVAL. */
+static int json_get_int(int64_t *ret, const json_t *root, const char *key, int64_t min, int64_t max)
+{
+	const json_t *value = json_object_get(root, key);
+
+	if (!json_is_integer(value) || json_integer_value(value) < min ||
+	    json_integer_value(value) > max)
+		return -EINVAL;
+	*ret = json_integer_value(value);
+	return 0;
+}
+
+static int json_get_process(ProcessId *ret, const json_t *root, const char *key)
+{
+	const json_t *object = json_object_get(root, key);
+	int64_t pid, start;
+
+	if (json_get_int(&pid, object, "pid", 1, INT_MAX) < 0 ||
+	    json_get_int(&start, object, "start_time", 0, INT64_MAX) < 0)
+		return -EINVAL;
+	*ret = (ProcessId){ .pid = (pid_t)pid, .start_time = (uint64_t)start };
+	return 0;
+}
+
+/* Copies the text @key of @root when it fits into @size bytes: 0 or -EINVAL. */
+static int json_get_text(char *ret, size_t size, const json_t *root, const char *key)
+{
+	const char *text = json_string_value(json_object_get(root, key));
+
+	if (!text || strlen(text) >= size)
+		return -EINVAL;
+	text_copy(ret, size, text);
+	return 0;
+}
+
+static int remove_file(const char *run_dir, const char *name, Error *err)
+{
+	cleanup_free char *path = text_printf("%s/%s", run_dir, name);
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "remove %s", path);
+	return 0;
+}
+
+static int clear_run_dir(const char *run_dir, Error *err)
+{
+	cleanup_close int alive = -1;
+	KeeperState old;
+
+	if (keeper_load(&old, run_dir) == 0 && keeper_open(&alive, &old) == 0)
+		return error_set(err, ERROR_VMM_FAILED, "%s still has a keeper, pid %d", run_dir,
+				 (int)old.keeper.pid);
+	if (remove_file(run_dir, "exit.json", err) < 0 ||
+	    remove_file(run_dir, "keeper.json", err) < 0)
+		return -1;
+	return 0;
+}
+
+static int run_keeper(const KeeperConfig *config, char *const argv[], Error *err)
+{
+	cleanup_free char *output = NULL;
+	ProcessResult result = { 0 };
+	int r = process_run(&result, argv, START_TIMEOUT);
+
+	output = result.output;
+	/* Killed at its time-out, it takes keeper and VMM with it. */
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "run %s", config->keeper_path);
+	if (result.signal)
+		return error_set(err, ERROR_VMM_FAILED, "%s ended by signal %d",
+				 config->keeper_path, result.signal);
+	if (result.code != 0) {
+		size_t length = strlen(output);
+
+		while (length && output[length - 1] == '\n')
+			output[--length] = '\0';
+		return error_set(err, ERROR_VMM_FAILED, "%s",
+				 length ? output : "hearth-keeper failed without a word");
+	}
+	return 0;
+}
+
+static void argv_free(char **argv)
+{
+	for (size_t i = 0; argv[i]; i++)
+		free(argv[i]);
+	free(argv);
+}
+DEFINE_CLEANUP(char **, argv_free);
+
+/* The keeper's command line; to be released by argv_free(). */
+static char **keeper_argv(const KeeperConfig *config)
+{
+	size_t n = 0, vmm_args = 0;
+	char **argv;
+
+	while (config->vmm_argv[vmm_args])
+		vmm_args++;
+	argv = new0_array(char *, OWN_ARGS_MAX + vmm_args + 1);
+	argv[n++] = text_dup(config->keeper_path);
+	argv[n++] = text_dup("--run-dir");
+	argv[n++] = text_dup(config->run_dir);
+	argv[n++] = text_dup("--console-max");
+	argv[n++] = text_printf("%" PRIu64, config->console_max_bytes);
+	argv[n++] = text_dup("--console-rate");
+	argv[n++] = text_printf("%" PRIu64, config->console_rate);
+	if (config->qmp)
+		argv[n++] = text_dup("--qmp");
+	argv[n++] = text_dup("--");
+	for (size_t i = 0; i < vmm_args; i++)
+		argv[n++] = text_dup(config->vmm_argv[i]);
+	return argv;
+}
+
+int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
+{
+	cleanup_(argv_freep) char **argv = keeper_argv(config);
+
+	if (clear_run_dir(config->run_dir, err) < 0)
+		return -1;
+	if (run_keeper(config, argv, err) < 0)
+		return -1;
+	/* The VMM may have ended by now, and the keeper with it: that is for the caller to see. */
+	if (keeper_load(ret, config->run_dir) < 0)
+		return error_set(err, ERROR_VMM_FAILED, "%s/keeper.json cannot be read",
+				 config->run_dir);
+	return 0;
+}
+
+int keeper_load(KeeperState *ret, const char *run_dir)
+{
+	cleanup_(json_decrefp) json_t *root = NULL;
+	KeeperState state = { 0 };
+	int64_t version;
+	int r = json_read(&root, run_dir, "keeper.json");
+
+	if (r < 0)
+		return r;
+	if (json_get_int(&version, root, "version", 1, UINT32_MAX) < 0 ||
+	    json_get_process(&state.keeper, root, "keeper") < 0 ||
+	    json_get_process(&state.vmm, root, "vmm") < 0 ||
+	    json_get_text(state.boot_id, sizeof state.boot_id, root, "boot_id") < 0)
+		return -EINVAL;
+	state.version = (uint32_t)version;
+	*ret = state;
+	return 0;
+}
+
+/* 1: @state is of this boot; 0: of another; -errno. */
+static int same_boot(const KeeperState *state)
+{
+	char now[37];
+	int r = process_boot_id(now);
+
+	return r < 0 ? r : strcmp(now, state->boot_id) == 0;
+}
+
+static int open_of_boot(int *ret, const KeeperState *state, const ProcessId *id)
+{
+	int r = same_boot(state);
+
+	if (r < 0)
+		return r;
+	return r ? process_open(ret, id) : -ESRCH;
+}
+
+int keeper_open(int *ret, const KeeperState *state)
+{
+	return open_of_boot(ret, state, &state->keeper);
+}
+
+int keeper_open_vmm(int *ret, const KeeperState *state)
+{
+	return open_of_boot(ret, state, &state->vmm);
+}
+
+int keeper_read_exit(KeeperExit *ret, const char *run_dir)
+{
+	cleanup_(json_decrefp) json_t *root = NULL;
+	KeeperExit exit = { 0 };
+	int64_t code, signal;
+	int r = json_read(&root, run_dir, "exit.json");
+
+	if (r < 0)
+		return r;
+	if (json_get_int(&code, root, "code", -1, INT_MAX) < 0 ||
+	    json_get_int(&signal, root, "signal", 0, INT_MAX) < 0 ||
+	    json_get_int(&exit.time, root, "time", 0, INT64_MAX) < 0)
+		return -EINVAL;
+	exit.code = (int)code;
+	exit.signal = (int)signal;
+	/* Words longer than any known today are as good as none. */
+	(void)json_get_text(exit.evidence, sizeof exit.evidence, root, "evidence");
+	*ret = exit;
+	return 0;
+}
+
+/* SIGKILL to what @pidfd is of, and wait for its end; nothing to do without one. */
+static int kill_and_wait(int pidfd, int64_t deadline)
+{
+	int r;
+
+	if (pidfd < 0)
+		return 0;
+	r = process_signal(pidfd, SIGKILL);
+	if (r < 0)
+		return r == -ESRCH ? 0 : r;
+	return process_wait(pidfd, deadline);
+}
+
+int keeper_kill(const char *run_dir, int64_t timeout)
+{
+	int64_t now = clock_mono_us(), deadline = now + timeout;
+	int64_t patience = timeout / 2 < RECORD_TIMEOUT ? timeout / 2 : RECORD_TIMEOUT;
+	cleanup_close int keeper = -1, vmm = -1;
+	KeeperState state;
+	int r = keeper_load(&state, run_dir);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = keeper_open(&keeper, &state);
+	if (r < 0 && r != -ESRCH)
+		return r;
+	r = keeper_open_vmm(&vmm, &state);
+	if (r < 0 && r != -ESRCH)
+		return r;
+	if (vmm >= 0) {
+		r = process_signal(vmm, SIGKILL);
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	if (keeper >= 0 && process_wait(keeper, now + patience) < 0) {
+		r = kill_and_wait(keeper, deadline);
+		if (r < 0)
+			return r;
+	}
+	return kill_and_wait(vmm, deadline);
+}
+
+static ExitReason reason_without_record(const char *run_dir)
+{
+	cleanup_close int alive = -1;
+	KeeperState state;
+
+	if (keeper_load(&state, run_dir) < 0)
+		return EXIT_UNKNOWN;
+	if (same_boot(&state) == 0)
+		return EXIT_HOST_REBOOT;
+	return keeper_open(&alive, &state) == -ESRCH ? EXIT_KEEPER_LOST : EXIT_UNKNOWN;
+}
+
+ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const char *tail)
+{
+	bool panicked = tail && strstr(tail, panic_words);
+
+	if (!exit)
+		return reason_without_record(run_dir);
+	if (strcmp(exit->evidence, "guest-shutdown") == 0)
+		return EXIT_GUEST_SHUTDOWN;
+	if (strcmp(exit->evidence, "guest-panic") == 0)
+		return EXIT_GUEST_PANIC;
+	if (strcmp(exit->evidence, "guest-reset") == 0)
+		return panicked ? EXIT_GUEST_PANIC : EXIT_GUEST_REBOOT;
+	/* QEMU takes SIGTERM, SIGINT and SIGHUP as a wish and ends with 0. */
+	if (exit->signal || strcmp(exit->evidence, "host-signal") == 0)
+		return EXIT_VMM_SIGNAL;
+	if (exit->code != 0)
+		return EXIT_VMM_ERROR;
+	return panicked ? EXIT_GUEST_PANIC : EXIT_GUEST_EXITED;
+}
