@@ -18,7 +18,7 @@ struct LoopSource {
 	LoopFn *ready;
 	LoopFn *release;
 	void *user;
-	bool removed;		/* under lock */
+	bool removed;                /* under lock */
 	LoopSource *next, *previous; /* under lock: of all, or of the removed */
 };
 
@@ -196,15 +196,25 @@ void loop_remove(Loop *loop, LoopSource *source)
 	(void)eventfd_write(loop->wake_fd, 1);
 }
 
+void loop_stop(Loop *loop)
+{
+	bool running;
+
+	lock_take(&loop->lock);
+	running = !loop->ending;
+	loop->ending = true;
+	lock_drop(&loop->lock);
+	if (!running)
+		return;
+	(void)eventfd_write(loop->wake_fd, 1);
+	(void)pthread_join(loop->thread, NULL);
+}
+
 void loop_free(Loop *loop)
 {
 	if (!loop)
 		return;
-	lock_take(&loop->lock);
-	loop->ending = true;
-	lock_drop(&loop->lock);
-	(void)eventfd_write(loop->wake_fd, 1);
-	(void)pthread_join(loop->thread, NULL);
+	loop_stop(loop);
 	free_list(loop->removed);
 	free_list(loop->all);
 	closep(&loop->epoll_fd);

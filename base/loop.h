@@ -41,6 +41,9 @@ LoopSource *loop_after(Loop *loop, int64_t delay, LoopFn *ready, LoopFn *release
 
 void loop_remove(Loop *loop, LoopSource *source); /* NULL is fine */
 
-/* Ends the thread, releases all sources. */
+/* Ends the thread: no callback runs any more, though sources may still come and go. */
+void loop_stop(Loop *loop);
+
+/* The same, and releases all sources. */
 void loop_free(Loop *loop);
 DEFINE_CLEANUP(Loop *, loop_free);

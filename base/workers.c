@@ -11,9 +11,9 @@ struct Workers {
 	size_t max_threads;
 
 	Lock lock;
-	Cond more;	/* work came, or the end did */
-	Cond gone;	/* a thread ended */
-	Work *first;	/* under lock, as all below */
+	Cond more;   /* work came, or the end did */
+	Cond gone;   /* a thread ended */
+	Work *first; /* under lock, as all below */
 	Work **last;
 	size_t waiting;
 	size_t threads;

@@ -17,7 +17,7 @@ typedef struct Job Job;
 typedef struct Backend Backend;
 
 enum {
-	BACKEND_PAUSE = 1,	  /* pause and resume */
+	BACKEND_PAUSE = 1,        /* pause and resume */
 	BACKEND_POWER_BUTTON = 2, /* the stop ladder's first rung */
 	BACKEND_CONSOLE = 4,
 	BACKEND_PROCESS = 8, /* a keeper and a VMM exist while a VM runs */
@@ -35,10 +35,10 @@ struct Job {
 	const char *run_dir; /* absolute; made before start, removed after destroy */
 	const VmSpec *spec;
 	VmResolved *resolved; /* of the record being made: fill in what was chosen */
-	int cancel_fd;	      /* readable once the operation is to be given up; -1: never */
-	bool poisoned;	      /* an undo failed: set with the error that tells of it */
+	int cancel_fd;        /* readable once the operation is to be given up; -1: never */
+	bool poisoned;        /* an undo failed: set with the error that tells of it */
 	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
-	void *steps;	      /* runtime's; see job_step() */
+	void *steps;          /* runtime's; see job_step() */
 	const Backend *backend;
 };
 
@@ -49,9 +49,9 @@ bool job_cancelled(const Job *job);
 /* How a VMM ended, from whatever evidence is left. */
 typedef struct VmmExit {
 	ExitReason reason; /* never REQUESTED: whoever asked for it knows */
-	int code;	   /* -1 if a signal ended it */
+	int code;          /* -1 if a signal ended it */
 	int signal;
-	int64_t time; /* wall usec */
+	int64_t time;       /* wall usec */
 	char *console_tail; /* to free; may be NULL */
 } VmmExit;
 
@@ -107,12 +107,12 @@ struct Backend {
 
 /* What the process backends need to know of the node. */
 typedef struct BackendConfig {
-	const char *keeper_path;   /* hearth-keeper */
-	const char *qemu_path;	   /* qemu-system-x86_64, or a path */
-	const char *accelerator;   /* "auto", "kvm" or "tcg" */
-	const char *state_dir;	   /* for probes' scratch files */
+	const char *keeper_path;    /* hearth-keeper */
+	const char *qemu_path;      /* qemu-system-x86_64, or a path */
+	const char *accelerator;    /* "auto", "kvm" or "tcg" */
+	const char *state_dir;      /* for probes' scratch files */
 	uint64_t console_max_bytes; /* kept per VM, over both files */
-	uint64_t console_rate;	   /* bytes a second; 0: no limit */
+	uint64_t console_rate;      /* bytes a second; 0: no limit */
 } BackendConfig;
 
 Backend *in_memory_new(void);

@@ -25,7 +25,7 @@ typedef struct RuntimeConfig {
 	BackendConfig backend;
 	uint32_t max_vms;
 	uint32_t max_operations; /* at once; more wait */
-	uint32_t history;	 /* changes kept for watchers and ListVmEvents */
+	uint32_t history;        /* changes kept for watchers and ListVmEvents */
 } RuntimeConfig;
 
 typedef enum ReturnWhen { /* the proto's numbers */
@@ -49,9 +49,9 @@ typedef struct VmCall {
 	bool validate_only;
 	ReturnWhen return_when;
 	const char *principal;
-	StopLadder ladder;  /* STOP */
-	bool allow_missing; /* DESTROY */
-	VmSpec *update;	    /* UPDATE: the new values; borrowed */
+	StopLadder ladder;    /* STOP */
+	bool allow_missing;   /* DESTROY */
+	VmSpec *update;       /* UPDATE: the new values; borrowed */
 	unsigned update_mask; /* UPDATE: of RUNTIME_UPDATE_* */
 } VmCall;
 
@@ -80,8 +80,11 @@ typedef struct CreateCall {
  * operations finished on threads of their own (see runtime_adopted()).
  */
 int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err) must_check;
-/* Ends all threads; running operations are waited for at most @grace usec; VMs go on. */
-void runtime_close(Runtime *runtime, int64_t grace);
+/*
+ * Ends all threads and frees @runtime; VMs go on. Operations still running after @grace usec:
+ * false, nothing is freed, and the process had better exit at once; the next agent carries them on.
+ */
+bool runtime_close(Runtime *runtime, int64_t grace) must_check;
 
 Registry *runtime_registry(Runtime *runtime);
 Store *runtime_store(Runtime *runtime);

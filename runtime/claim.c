@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum {
+	QUEUE_MAX = 4096 /* operations that wait for a thread */
+};
+
+int vm_check_call(Vm *vm, const VmCall *call, Error *err)
+{
+	const VmRecord *latest = vm->latest;
+
+	if (call->expected_uid && call->expected_uid[0] &&
+	    strcmp(call->expected_uid, latest->uid) != 0) {
+		error_about_vm(err, vm->id);
+		return error_set(err, ERROR_CONFLICT, "uid is '%s', expected '%s'", latest->uid,
+				 call->expected_uid);
+	}
+	if (call->expected_generation && call->expected_generation != latest->generation) {
+		error_about_vm(err, vm->id);
+		return error_set(err, ERROR_CONFLICT,
+				 "generation is %" PRIu64 ", expected %" PRIu64, latest->generation,
+				 call->expected_generation);
+	}
+	return 0;
+}
+
+/*
+ * A revision is expected of the published record; it must also be the newest, or a change that
+ * is on its way to the disk would be overlooked.
+ */
+int vm_check_revision(Vm *vm, const VmCall *call, Error *err)
+{
+	cleanup_(record_unrefp) VmRecord *published = NULL;
+	bool newest;
+
+	if (!call->expected_revision)
+		return 0;
+	published = registry_get(vm->runtime->registry, vm->id);
+	lock_take(&vm->lock);
+	newest = published == vm->latest;
+	lock_drop(&vm->lock);
+	if (newest && published->revision == call->expected_revision)
+		return 0;
+	error_about_vm(err, vm->id);
+	return error_set(err, ERROR_CONFLICT, "revision is %" PRIu64 "%s, expected %" PRIu64,
+			 published ? published->revision : 0, newest ? "" : " and changing",
+			 call->expected_revision);
+}
+
+static int refuse(const Vm *vm, const Operation *operation, VmState from, Error *err)
+{
+	if (from == VM_POISONED)
+		return error_set_vm(err, ERROR_STATE_POISONED, vm->id);
+	return error_set_transition(err, vm->id, vm_state_name(from), vm_op_goal(operation->op));
+}
+
+/* The running operation is to give way. An eventfd write cannot block here: the counter is 0 or 1.
+ */
+static void cancel(const Operation *running)
+{
+	if (running->job.cancel_fd >= 0)
+		(void)eventfd_write(running->job.cancel_fd, 1);
+}
+
+/* What became of a request, decided under the lock, carried out after it. */
+typedef struct Verdict {
+	bool claimed;   /* runs, or will: the operation is the VM's now */
+	Waiter *losers; /* of an operation that lost its place */
+	Operation *loser;
+	VmOp loser_op;
+} Verdict;
+
+static void move_waiters(Operation *to, Operation *from)
+{
+	Waiter **end = &to->waiters;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = take_ptr(from->waiters);
+}
+
+/* Joins @operation's waiters to @other, which does the same; those who need not wait stay. */
+static void join(Operation *operation, Operation *other)
+{
+	if (operation->waiters && operation->waiters->when == RETURN_WHEN_ACCEPTED &&
+	    other->accepted)
+		return;
+	move_waiters(other, operation);
+}
+
+/* Puts @operation behind the running one; a destroy takes the place of anything that waits. */
+static int queue_up(Vm *vm, Operation *operation, bool preempt, Verdict *verdict, Error *err)
+{
+	if (vm->next && vm->next->op == operation->op && !vm->next->errand) {
+		join(operation, vm->next);
+		return 0;
+	}
+	if (vm->next && operation->op != VM_OP_DESTROY)
+		return refuse(vm, operation, vm->next->rule.busy, err);
+	if (vm->next) {
+		verdict->loser = vm->next;
+		verdict->loser_op = vm->next->op;
+		verdict->losers = take_ptr(vm->next->waiters);
+	}
+	operation->rule = *vm_rule(VM_RUNNING, operation->op); /* for its name while it waits */
+	vm->next = operation;
+	verdict->claimed = true;
+	if (preempt)
+		cancel(vm->running);
+	return 0;
+}
+
+static int decide(Vm *vm, Operation *operation, bool dry, Verdict *verdict, Error *err)
+	lock_requires(vm->lock)
+{
+	VmState from = vm->latest->status.state;
+	const VmStepRule *rule = vm_rule(from, operation->op);
+
+	if (operation->by_policy && from != VM_BACKOFF)
+		return 0; /* the timer came too late */
+	if (rule->answer == VM_REFUSE)
+		return refuse(vm, operation, from, err);
+	if (dry || (rule->answer == VM_SATISFIED && !vm->running))
+		return 0;
+	if (vm->running && vm->running->op == operation->op && !vm->running->errand) {
+		join(operation, vm->running);
+		return 0;
+	}
+	if (vm->running)
+		return queue_up(vm, operation, rule->answer == VM_PREEMPT, verdict, err);
+	vm_begin(vm, operation, rule);
+	verdict->claimed = true;
+	return 0;
+}
+
+static int check_queue(const Operation *operation, Error *err)
+{
+	if (workers_waiting(operation_lane(operation)) < QUEUE_MAX)
+		return 0;
+	err->retry_delay_ms = 1000;
+	return error_set(err, ERROR_QUEUE_FULL, "%d operations wait already", QUEUE_MAX);
+}
+
+void vm_request(Operation *operation, const VmCall *call)
+{
+	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm);
+	cleanup_(record_unrefp) VmRecord *published = NULL;
+	Verdict verdict = { 0 };
+	Error err = { 0 };
+	int r = 0;
+
+	if (call && (check_queue(operation, &err) < 0 || vm_check_revision(vm, call, &err) < 0))
+		r = -1;
+
+	lock_take(&vm->lock);
+	if (r == 0 && vm->gone)
+		r = error_set_vm(&err, ERROR_VM_NOT_FOUND, vm->id);
+	if (r == 0 && call)
+		r = vm_check_call(vm, call, &err);
+	if (r == 0)
+		r = decide(vm, operation, call && call->validate_only, &verdict, &err);
+	lock_drop(&vm->lock);
+
+	error_about_vm(&err, vm->id);
+	if (verdict.loser) {
+		Error lost = { 0 };
+
+		(void)error_set_transition(&lost, vm->id, vm_state_name(VM_DESTROYING),
+					   vm_op_goal(verdict.loser_op));
+		operation_answer(verdict.losers, NULL, &lost);
+		operation_free(verdict.loser);
+	}
+	if (verdict.claimed)
+		return;
+	if (operation->waiters && r == 0)
+		published = registry_get(vm->runtime->registry, vm->id);
+	operation_answer(take_ptr(operation->waiters), published, r < 0 ? &err : NULL);
+	operation_free(operation);
+}
+
+void vm_run_errand(Vm *vm, Errand errand, bool adopts)
+{
+	Operation *operation = operation_new(vm, VM_OP_COUNT_, "recover", "hearthd");
+	bool free_now = false;
+	VmState state;
+
+	operation->errand = errand;
+	operation->adopts = adopts;
+	if (errand == ERRAND_EXIT)
+		operation->verb = "exit";
+
+	lock_take(&vm->lock);
+	state = vm->latest->status.state;
+	if (vm->gone || (!vm->running && state != VM_RUNNING && state != VM_PAUSED)) {
+		free_now = true; /* somebody else has seen to it */
+	} else if (vm->running) {
+		vm->exit_pending = vm->exit_pending || errand == ERRAND_EXIT;
+		free_now = true;
+	} else {
+		vm->running = operation;
+		operation->from = vm->latest->status.state;
+		operation->before = record_ref(vm->latest);
+	}
+	lock_drop(&vm->lock);
+
+	if (free_now) {
+		operation_free(operation);
+		return;
+	}
+	operation->work.run = operation_run;
+	workers_submit(operation_lane(operation), &operation->work);
+}

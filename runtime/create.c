@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <string.h>
+
+/* One CreateVm on its way. */
+typedef struct Create {
+	Work work;
+	Runtime *runtime;
+	VmRecord *record;
+	bool own_uid; /* the caller's */
+	bool validate_only;
+	ReturnWhen when;
+	char *principal;
+	VmReply *reply;
+	void *user;
+} Create;
+
+static void create_free(Create *create)
+{
+	record_unref(create->record);
+	free(create->principal);
+	free(create);
+}
+
+/* Does the running operation of @vm bring about what @create asks for, with its answer to come? */
+static bool to_be_joined(const Vm *vm, const Create *create) lock_requires(vm->lock)
+{
+	const Operation *running = vm->running;
+
+	if (!running || create->validate_only)
+		return false;
+	if (running->errand != ERRAND_CREATE && (running->errand || running->op != VM_OP_START))
+		return false;
+	return create->when != RETURN_WHEN_ACCEPTED || !running->accepted;
+}
+
+/* The VM is there already: the same request once more, or another's. */
+static void answer_again(Create *create, Vm *vm)
+{
+	cleanup_(record_unrefp) VmRecord *published =
+		registry_get(create->runtime->registry, vm->id);
+	bool same, joined = false;
+	Error err = { 0 };
+
+	lock_take(&vm->lock);
+	same = strcmp(vm->latest->digest, create->record->digest) == 0;
+	if (same && to_be_joined(vm, create)) {
+		operation_add_waiter(vm->running, create->reply, create->user, create->when);
+		joined = true;
+	}
+	lock_drop(&vm->lock);
+
+	if (joined)
+		return;
+	if (!same || !published)
+		(void)error_set_vm(&err, ERROR_VM_ALREADY_EXISTS, vm->id);
+	create->reply(create->user, published, error_is_set(&err) ? &err : NULL);
+}
+
+static int check_cordon(Runtime *runtime, Error *err)
+{
+	cleanup_free char *cordon = NULL;
+
+	lock_take(&runtime->lock);
+	cordon = text_dup(runtime->cordon);
+	lock_drop(&runtime->lock);
+	return cordon ? error_set(err, ERROR_CORDONED, "%s", cordon) : 0;
+}
+
+/* All that can stand against a new VM, before anything on the host is touched. */
+static int check_host(Create *create, Backend *backend, Error *err)
+{
+	const VmRecord *record = create->record;
+	int used = 0;
+
+	if (!backend)
+		return error_set(err, ERROR_UNSUPPORTED, "backend %d",
+				 (int)record->status.resolved->backend);
+	if (backend->ops->check(backend, record->spec, err) < 0)
+		return -1;
+	if (create->own_uid)
+		used = store_uid_used(create->runtime->store, record->uid, err);
+	if (used > 0)
+		return error_set(err, ERROR_CONFLICT, "uid '%s' has been used", record->uid);
+	return used;
+}
+
+/* The new VM is durable, or cannot be made so. */
+static void run_created(Work *work)
+{
+	Operation *operation = container_of(work, Operation, work);
+	Vm *vm = operation->vm;
+	bool failed = error_is_set(&operation->error);
+
+	if (failed) {
+		error_about_vm(&operation->error, vm->id);
+		lock_take(&vm->lock);
+		vm->gone = true;
+		vm_leave(vm->runtime, vm);
+		lock_drop(&vm->lock);
+		vm_forget(vm);
+		drives_release(vm->runtime, vm->id, operation->claimed->spec);
+	}
+	operation_release(operation, failed ? NULL : operation->claimed);
+}
+
+static void created(Change *change, const Error *err)
+{
+	Operation *operation = change->user;
+
+	if (err)
+		operation->error = *err;
+	operation->work.run = run_created;
+	workers_submit(operation->runtime->desk, &operation->work);
+}
+
+/* Submits the new VM, and its start if it is to run. */
+static void submit(Create *create, Vm *vm)
+{
+	VmDesired desired = spec_desired(create->record->spec);
+	bool start = desired != VM_DESIRED_STOPPED;
+	Operation *operation =
+		operation_new(vm, start ? VM_OP_START : VM_OP_COUNT_, "create", create->principal);
+	Change *change = change_new(CHANGE_ADDED, record_ref(create->record), "Created");
+
+	change->principal = text_dup(create->principal);
+	change->operation_id = text_dup(operation->id);
+	operation_add_waiter(operation, create->reply, create->user, create->when);
+	operation->keep_desired = true;
+	operation->creating = true;
+	operation->then_pause = desired == VM_DESIRED_PAUSED;
+
+	lock_take(&vm->lock);
+	if (start) {
+		vm_submit(vm, change);
+		vm_begin(vm, operation, vm_rule(VM_CREATED, VM_OP_START));
+	} else {
+		operation->errand = ERRAND_CREATE;
+		operation->claimed = record_ref(create->record);
+		change->done = created;
+		change->user = operation;
+		vm->running = operation;
+		vm_submit(vm, change);
+	}
+	lock_drop(&vm->lock);
+	vm_arm_expiry(vm);
+}
+
+/* Enters the checked VM into the table: 0, or -1 with *@other set if its id is taken meanwhile. */
+static int enter(Create *create, Vm *vm, Vm **other, Error *err)
+{
+	int r = vm_enter(create->runtime, vm);
+
+	if (r == -ENOSPC)
+		return error_set_capacity(err, "vms", 1, 0);
+	if (r < 0)
+		*other = vm_find(create->runtime, vm->id);
+	return r < 0 ? -1 : 0;
+}
+
+static void answer_would_be(Create *create)
+{
+	drives_release(create->runtime, create->record->vm_id, create->record->spec);
+	create->reply(create->user, create->record, NULL);
+}
+
+/* Makes the VM, or says in *@err why not; neither when @create has been answered otherwise. */
+static int make(Create *create, Error *err)
+{
+	Runtime *runtime = create->runtime;
+	VmRecord *record = create->record;
+	Backend *backend = runtime->backends[record->status.resolved->backend];
+	cleanup_(vm_unrefp) Vm *vm = NULL;
+	cleanup_(vm_unrefp) Vm *other = vm_find(runtime, record->vm_id);
+
+	if (other) {
+		answer_again(create, other);
+		return 0;
+	}
+	if (check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ||
+	    drives_claim(runtime, record->vm_id, record->spec, err) < 0)
+		return -1;
+	if (create->validate_only) {
+		answer_would_be(create);
+		return 0;
+	}
+	vm = vm_new(runtime, record_ref(record), backend);
+	if (enter(create, vm, &other, err) == 0) {
+		submit(create, vm);
+		return 0;
+	}
+	drives_release(runtime, record->vm_id, record->spec);
+	if (error_is_set(err))
+		return -1;
+	if (other)
+		answer_again(create, other);
+	else
+		return error_set_vm(err, ERROR_VM_ALREADY_EXISTS, record->vm_id);
+	return 0;
+}
+
+static void create_run(Work *work)
+{
+	Create *create = container_of(work, Create, work);
+	Error err = { 0 };
+
+	if (make(create, &err) < 0) {
+		error_about_vm(&err, create->record->vm_id);
+		create->reply(create->user, NULL, &err);
+	}
+	create_free(create);
+}
+
+static VmRecord *record_of(const Runtime *runtime, const CreateCall *call)
+{
+	VmRecord *record = record_new();
+	VmResolved *resolved = new0(VmResolved);
+	char uid[37], instance_id[17], digest[65];
+
+	text_random_uuid(uid);
+	text_random_hex(instance_id, 8);
+	spec_digest(digest, call->spec, call->vm_id, call->uid, call->tenant);
+
+	record->vm_id = text_dup(call->vm_id);
+	record->uid = text_dup(call->uid && call->uid[0] ? call->uid : uid);
+	record->tenant = call->tenant && call->tenant[0] ? text_dup(call->tenant) : NULL;
+	record->generation = 1;
+	record->create_time = clock_wall_us();
+	record->digest = text_dup(digest);
+	record->spec = spec_ref(call->spec);
+	resolved->backend =
+		call->spec->backend ? call->spec->backend : runtime->config.default_backend;
+	resolved->instance_id = text_dup(instance_id);
+	resolved->vcpus = spec_vcpus(call->spec);
+	resolved->memory_mib = spec_memory_mib(call->spec);
+	record->status.resolved = resolved;
+	vm_set_state(record, VM_CREATED);
+	return record;
+}
+
+void runtime_create_vm(Runtime *runtime, const CreateCall *call, VmReply *reply, void *user)
+{
+	Create *create = new0(Create);
+
+	create->runtime = runtime;
+	create->record = record_of(runtime, call);
+	create->own_uid = call->uid && call->uid[0];
+	create->validate_only = call->validate_only;
+	create->when = call->return_when;
+	create->principal = text_dup(call->principal);
+	create->reply = reply;
+	create->user = user;
+	create->work.run = create_run;
+	workers_submit(runtime->desk, &create->work);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+enum {
+	DISK_LOW_MIB = 1024,
+	FILES_WANTED = 65536
+};
+
+void runtime_probe(Runtime *runtime)
+{
+	for (VmBackend id = VM_BACKEND_UNSET + 1; id < VM_BACKEND_COUNT_; id++) {
+		Backend *backend = runtime->backends[id];
+		BackendInfo info = { .backend = id };
+
+		if (!backend)
+			continue;
+		info.capabilities = backend->ops->capabilities;
+		info.is_default = id == runtime->config.default_backend;
+		backend->ops->probe(backend, &info);
+
+		lock_take(&runtime->lock);
+		runtime->infos[id] = info;
+		lock_drop(&runtime->lock);
+	}
+	registry_touch_node(runtime->registry);
+}
+
+size_t runtime_backends(Runtime *runtime, BackendInfo *ret)
+{
+	size_t count = 0;
+
+	lock_take(&runtime->lock);
+	for (VmBackend id = VM_BACKEND_UNSET + 1; id < VM_BACKEND_COUNT_; id++)
+		if (runtime->infos[id].backend)
+			ret[count++] = runtime->infos[id];
+	lock_drop(&runtime->lock);
+	return count;
+}
+
+/* Each check looks at one thing and says what it saw. */
+typedef void CheckFn(Runtime *runtime, DoctorCheck *ret);
+
+static void check_store(Runtime *runtime, DoctorCheck *ret)
+{
+	if (!store_failing(runtime->store, ret->message, sizeof ret->message)) {
+		ret->status = CHECK_OK;
+		text_copy(ret->message, sizeof ret->message, "the last write succeeded");
+		return;
+	}
+	ret->status = CHECK_MISSING;
+	text_copy(ret->remedy, sizeof ret->remedy,
+		  "free space on the state directory's disk, or look at its health; writes are "
+		  "tried again by themselves");
+}
+
+static void check_state_dir(Runtime *runtime, DoctorCheck *ret)
+{
+	struct statvfs fs;
+	unsigned long long mib;
+
+	if (statvfs(runtime->state_dir, &fs) < 0) {
+		ret->status = CHECK_MISSING;
+		(void)snprintf(ret->message, sizeof ret->message, "%s: %s", runtime->state_dir,
+			       strerrordesc_np(errno));
+		text_copy(ret->remedy, sizeof ret->remedy, "restore the state directory");
+		return;
+	}
+	mib = (unsigned long long)fs.f_bavail * fs.f_frsize / (1024 * 1024);
+	ret->status = mib >= DISK_LOW_MIB ? CHECK_OK : CHECK_DEGRADED;
+	(void)snprintf(ret->message, sizeof ret->message, "%s has %llu MiB free",
+		       runtime->state_dir, mib);
+	if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "free space there, or move state_dir to a larger disk");
+}
+
+static void check_open_files(Runtime *runtime, DoctorCheck *ret)
+{
+	struct rlimit limit = { 0 };
+
+	(void)runtime;
+	(void)getrlimit(RLIMIT_NOFILE, &limit);
+	ret->status = limit.rlim_cur >= FILES_WANTED ? CHECK_OK : CHECK_DEGRADED;
+	(void)snprintf(ret->message, sizeof ret->message, "%llu descriptors",
+		       (unsigned long long)limit.rlim_cur);
+	if (ret->status != CHECK_OK)
+		(void)snprintf(
+			ret->remedy, sizeof ret->remedy,
+			"raise hearthd's limit of open files (LimitNOFILE) to %d for many VMs",
+			FILES_WANTED);
+}
+
+static void check_keeper(Runtime *runtime, DoctorCheck *ret)
+{
+	const char *path = runtime->config.backend.keeper_path;
+
+	ret->status = access(path, X_OK) == 0 ? CHECK_OK : CHECK_MISSING;
+	(void)snprintf(ret->message, sizeof ret->message, "%s%s", path,
+		       ret->status == CHECK_OK ? "" : " cannot be executed");
+	if (ret->status != CHECK_OK)
+		text_copy(
+			ret->remedy, sizeof ret->remedy,
+			"install hearth-keeper beside hearthd, or set keeper in the configuration");
+}
+
+static void check_qemu(Runtime *runtime, DoctorCheck *ret)
+{
+	const BackendInfo *info = &runtime->infos[VM_BACKEND_QEMU];
+
+	lock_take(&runtime->lock);
+	ret->status = info->available ? CHECK_OK : CHECK_MISSING;
+	text_copy(ret->message, sizeof ret->message,
+		  info->available ? info->version : info->message);
+	lock_drop(&runtime->lock);
+	if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "install qemu-system-x86, or set qemu.binary in the configuration");
+}
+
+static void check_kvm(Runtime *runtime, DoctorCheck *ret)
+{
+	const BackendInfo *info = &runtime->infos[VM_BACKEND_QEMU];
+
+	lock_take(&runtime->lock);
+	ret->status = strcmp(info->accelerator, "kvm") == 0 ? CHECK_OK : CHECK_DEGRADED;
+	(void)snprintf(ret->message, sizeof ret->message, "%s",
+		       ret->status == CHECK_OK ? "a guest ran under KVM" : info->message);
+	lock_drop(&runtime->lock);
+	if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "VMs run emulated (TCG), several times slower: use a machine with "
+			  "hardware virtualisation that guests can use, and give hearthd /dev/kvm");
+}
+
+size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
+{
+	static const struct {
+		const char *name;
+		CheckFn *check;
+	} checks[] = {
+		{ "store", check_store },
+		{ "state_dir", check_state_dir },
+		{ "open_files", check_open_files },
+		{ "keeper", check_keeper },
+		{ "qemu", check_qemu },
+		{ "kvm", check_kvm },
+	};
+	size_t count = 0;
+
+	runtime_probe(runtime);
+	for (size_t i = 0; i < array_size(checks) && count < max; i++) {
+		DoctorCheck *check = &ret[count++];
+
+		*check = (DoctorCheck){ 0 };
+		text_copy(check->name, sizeof check->name, checks[i].name);
+		checks[i].check(runtime, check);
+	}
+	return count;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+Operation *operation_new(Vm *vm, VmOp op, const char *verb, const char *principal)
+{
+	Operation *operation = new0(Operation);
+
+	operation->runtime = vm->runtime;
+	operation->runtime->live_operations++;
+	operation->vm = vm_ref(vm);
+	operation->op = op;
+	operation->verb = verb;
+	text_random_hex(operation->id, (sizeof operation->id - 1) / 2);
+	operation->principal = text_dup(principal);
+	operation->job.cancel_fd = -1;
+	if (vm->backend->ops->capabilities & BACKEND_PROCESS)
+		operation->job.cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return operation;
+}
+
+void operation_free(Operation *operation)
+{
+	closep(&operation->job.cancel_fd);
+	fields_clear(&vm_resolved_table, &operation->resolved);
+	for (size_t i = 0; i < operation->steps.count; i++)
+		fields_clear(&vm_step_table, &((VmStep *)operation->steps.items)[i]);
+	free(operation->steps.items);
+	for (size_t i = 0; i < operation->job.rungs.count; i++)
+		fields_clear(&vm_rung_table, &((VmRung *)operation->job.rungs.items)[i]);
+	free(operation->job.rungs.items);
+	free(operation->exit.console_tail);
+	free(operation->run_dir);
+	spec_unref(operation->spec);
+	free(operation->principal);
+	record_unref(operation->before);
+	record_unref(operation->claimed);
+	record_unref(operation->outcome);
+	operation->runtime->live_operations--;
+	vm_unref(operation->vm);
+	free(operation);
+}
+
+void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when)
+{
+	Waiter *waiter = new0(Waiter);
+
+	*waiter = (Waiter){ operation->waiters, reply, user, when };
+	operation->waiters = waiter;
+}
+
+void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err)
+{
+	while (waiters) {
+		Waiter *next = waiters->next;
+
+		waiters->reply(waiters->user, err ? NULL : record, err);
+		free(waiters);
+		waiters = next;
+	}
+}
+
+/* Ends the last step of @steps. */
+static void end_step(FieldList *steps, int64_t now)
+{
+	if (steps->count)
+		((VmStep *)steps->items)[steps->count - 1].end_time = now;
+}
+
+void job_step(Job *job, const char *name)
+{
+	Operation *operation = container_of(job, Operation, job);
+	Vm *vm = operation->vm;
+	int64_t now = clock_wall_us();
+	VmOperation *shown;
+	VmRecord *record;
+	Change *change;
+	VmStep *step;
+
+	lock_take(&vm->lock);
+	end_step(&operation->steps, now);
+	step = field_list_add(&operation->steps, &vm_step_table);
+	step->name = text_dup(name);
+	step->start_time = now;
+
+	record = vm_next_record(vm, vm->latest->status.state);
+	shown = record->status.operation;
+	if (shown) {
+		free(shown->stage);
+		shown->stage = text_dup(name);
+		end_step(&shown->steps, now);
+		step = field_list_add(&shown->steps, &vm_step_table);
+		step->name = text_dup(name);
+		step->start_time = now;
+	}
+	change = change_new(CHANGE_MODIFIED, record, "Step");
+	change->message = text_dup(name);
+	change->operation_id = text_dup(operation->id);
+	change->principal = text_dup(operation->principal);
+	vm_submit(vm, change);
+	lock_drop(&vm->lock);
+}
+
+bool job_cancelled(const Job *job)
+{
+	struct pollfd poll_for = { .fd = job->cancel_fd, .events = POLLIN };
+
+	return job->cancel_fd >= 0 && poll(&poll_for, 1, 0) > 0;
+}

@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/runtime.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+	DESK_THREADS = 16,
+	URGENT_THREADS = 64,
+	DESK_QUEUE_MAX = 16384,
+	SWEEP_EVERY_SEC = 60,
+	SWEEP_GRACE_SEC = 60,
+	CLOSE_POLL_MS = 2,
+};
+
+/* Work that somebody outside brings along. */
+typedef struct Guest {
+	Work work;
+	Runtime *runtime;
+	void (*run)(void *user);
+	void *user;
+} Guest;
+
+static void run_guest(Work *work)
+{
+	Guest *guest = container_of(work, Guest, work);
+
+	guest->run(guest->user);
+	free(guest);
+}
+
+static void submit_guest(Runtime *runtime, void (*run)(void *), void *user)
+{
+	Guest *guest = new0(Guest);
+
+	*guest = (Guest){ .work.run = run_guest, .runtime = runtime, .run = run, .user = user };
+	workers_submit(runtime->desk, &guest->work);
+}
+
+bool runtime_run_blocking(Runtime *runtime, void (*work)(void *user), void *user)
+{
+	if (workers_waiting(runtime->desk) >= DESK_QUEUE_MAX)
+		return false;
+	submit_guest(runtime, work, user);
+	return true;
+}
+
+/* Every minute: what belongs to no VM goes; a VM whose end nobody watches is looked at. */
+static void keep_house(void *user)
+{
+	Runtime *runtime = user;
+	size_t count;
+	cleanup_free Vm **all = vm_all(runtime, &count);
+
+	(void)runtime_sweep(runtime, (int64_t)SWEEP_GRACE_SEC * USEC_PER_SEC);
+	for (size_t i = 0; i < count; i++) {
+		bool unwatched = false;
+
+		lock_take(&all[i]->lock);
+		if ((all[i]->backend->ops->capabilities & BACKEND_PROCESS) && !all[i]->running)
+			unwatched = !all[i]->exit_source;
+		lock_drop(&all[i]->lock);
+		if (unwatched)
+			vm_run_errand(all[i], ERRAND_RECOVER, false);
+		vm_unref(all[i]);
+	}
+}
+
+static void arm_sweep(Runtime *runtime);
+
+static void on_sweep(void *user)
+{
+	submit_guest(user, keep_house, user);
+	arm_sweep(user);
+}
+
+static void arm_sweep(Runtime *runtime)
+{
+	LoopSource *source = loop_after(runtime->loop, (int64_t)SWEEP_EVERY_SEC * USEC_PER_SEC,
+					on_sweep, NULL, runtime);
+	LoopSource *old;
+
+	lock_take(&runtime->lock);
+	old = runtime->sweep_source;
+	runtime->sweep_source = source;
+	lock_drop(&runtime->lock);
+	loop_remove(runtime->loop, old);
+}
+
+static void sweep_at_start(void *user)
+{
+	(void)runtime_sweep(user, 0);
+}
+
+static void probe(void *user)
+{
+	runtime_probe(user);
+}
+
+static char *cordon_words(const StoreCordon *cordon)
+{
+	return text_printf("by %s%s%s", cordon->owner,
+			   cordon->reason && cordon->reason[0] ? ": " : "",
+			   cordon->reason ? cordon->reason : "");
+}
+
+/* Reads again which cordons there are. */
+static int refresh_cordon(Runtime *runtime, Error *err)
+{
+	StoreCordon *cordons = NULL;
+	char *words, *old;
+	size_t count;
+
+	if (store_list_cordons(runtime->store, &cordons, &count, err) < 0)
+		return -1;
+	words = count ? cordon_words(&cordons[0]) : NULL;
+	store_cordons_free(cordons, count);
+
+	lock_take(&runtime->lock);
+	old = runtime->cordon;
+	runtime->cordon = words;
+	lock_drop(&runtime->lock);
+	free(old);
+	return 0;
+}
+
+int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err)
+{
+	if (store_set_cordon(runtime->store, owner, reason, err) < 0 ||
+	    refresh_cordon(runtime, err) < 0)
+		return -1;
+	registry_touch_node(runtime->registry);
+	return 0;
+}
+
+int runtime_uncordon(Runtime *runtime, const char *owner, Error *err)
+{
+	if (store_remove_cordon(runtime->store, owner, err) < 0 || refresh_cordon(runtime, err) < 0)
+		return -1;
+	registry_touch_node(runtime->registry);
+	return 0;
+}
+
+/* One VM of the store. What is not yet re-adopted says so until it is. */
+static void load_vm(void *user, VmRecord *record)
+{
+	Runtime *runtime = user;
+	VmBackend id =
+		record->status.resolved ? record->status.resolved->backend : VM_BACKEND_UNSET;
+	Backend *backend = id < VM_BACKEND_COUNT_ ? runtime->backends[id] : NULL;
+	cleanup_(vm_unrefp) Vm *vm = NULL;
+	cleanup_(record_unrefp) VmRecord *shown = record_ref(record);
+	Error ignored = { 0 };
+	VmState state = record->status.state;
+
+	if (!backend) /* of a backend that this agent does not have: it is let alone */
+		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
+	vm = vm_new(runtime, record, backend);
+	(void)vm_enter(runtime, vm);
+	if (drives_claim(runtime, vm->id, record->spec, &ignored) < 0)
+		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
+
+	if ((backend->ops->capabilities & BACKEND_PROCESS) &&
+	    (state == VM_RUNNING || state == VM_PAUSED)) {
+		record_unref(shown);
+		shown = record_copy(record);
+		shown->revision = record->revision;
+		record_set_condition(shown, "VmmRunning", CONDITION_UNKNOWN, "NotYetAdopted", NULL);
+		record_set_condition(shown, "Ready", CONDITION_UNKNOWN, "NotYetAdopted", NULL);
+	}
+	registry_load(runtime->registry, take_ptr(shown));
+}
+
+static void load_change(void *user, Change *change)
+{
+	Runtime *runtime = user;
+
+	registry_load_change(runtime->registry, change);
+}
+
+static int open_store(Runtime *runtime, Error *err)
+{
+	StoreConfig config = { .state_dir = runtime->state_dir,
+			       .history = runtime->config.history };
+	char boot_before[37];
+	int r = process_boot_id(runtime->boot_id);
+
+	if (r < 0)
+		return error_set_errno(err, ERROR_STORE, -r, "read the host's boot id");
+	if (store_open(&runtime->store, &config, err) < 0)
+		return -1;
+	runtime->registry = registry_new(store_revision(runtime->store), config.history);
+	if (store_load_changes(runtime->store, config.history, load_change, runtime, err) < 0 ||
+	    store_load_vms(runtime->store, load_vm, runtime, err) < 0 ||
+	    store_start(runtime->store, registry_publish, runtime->registry, err) < 0)
+		return -1;
+	if (store_exchange_boot_id(runtime->store, runtime->boot_id, boot_before, err) < 0)
+		return -1;
+	runtime->host_rebooted = boot_before[0] && strcmp(boot_before, runtime->boot_id) != 0;
+	return refresh_cordon(runtime, err);
+}
+
+static int start_threads(Runtime *runtime, Error *err)
+{
+	runtime->operations = workers_new("operation", runtime->config.max_operations);
+	runtime->urgent = workers_new("urgent", URGENT_THREADS);
+	runtime->desk = workers_new("desk", DESK_THREADS);
+	runtime->console_watch = console_watch_new();
+	runtime->loop = loop_new();
+	if (!runtime->loop || !runtime->console_watch)
+		return error_set_errno(err, ERROR_STORE, errno, "start a thread");
+	return 0;
+}
+
+static void free_backends(Runtime *runtime)
+{
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
+		if (runtime->backends[id])
+			runtime->backends[id]->ops->free(runtime->backends[id]);
+}
+
+static void free_table(Runtime *runtime)
+{
+	Vm *vm, *following;
+
+	HASH_ITER(hh, runtime->table, vm, following)
+	{
+		HASH_DEL(runtime->table, vm);
+		vm_unref(vm);
+	}
+}
+
+/* Threads first, from those that make work to those that carry it out; then what they shared. */
+static void runtime_free(Runtime *runtime)
+{
+	if (runtime->loop)
+		loop_stop(runtime->loop);
+	workers_free(runtime->operations);
+	workers_free(runtime->urgent);
+	store_close(runtime->store);
+	workers_free(runtime->desk);
+	loop_free(runtime->loop);
+	console_watch_free(runtime->console_watch);
+	free_table(runtime);
+	drives_free(runtime);
+	registry_free(runtime->registry);
+	free_backends(runtime);
+	free(runtime->cordon);
+	free(runtime->state_dir);
+	free(runtime->node_id);
+	free(runtime);
+}
+DEFINE_CLEANUP(Runtime *, runtime_free);
+
+static int make_state_dir(const Runtime *runtime, Error *err)
+{
+	cleanup_free char *vms = text_printf("%s/vms", runtime->state_dir);
+	int r;
+
+	if (runtime->state_dir[0] != '/')
+		return error_add_violation(err, "state_dir", "must be an absolute path");
+	r = file_make_dirs(runtime->state_dir);
+	if (r == 0)
+		r = file_make_dirs(vms);
+	if (r < 0)
+		return error_add_violation(err, "state_dir", "%s: %s", runtime->state_dir,
+					   strerrordesc_np(-r));
+	return 0;
+}
+
+int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[], Error *err)
+{
+	cleanup_(runtime_freep) Runtime *runtime = new0(Runtime);
+
+	runtime->config = *config;
+	runtime->state_dir = text_dup(config->state_dir);
+	runtime->node_id = text_dup(config->node_id);
+	lock_init(&runtime->table_lock);
+	lock_init(&runtime->lock);
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
+		runtime->backends[id] = backends[id];
+	if (make_state_dir(runtime, err) < 0 || start_threads(runtime, err) < 0 ||
+	    open_store(runtime, err) < 0)
+		return -1;
+
+	runtime_recover(runtime);
+	submit_guest(runtime, sweep_at_start, runtime);
+	submit_guest(runtime, probe, runtime);
+	arm_sweep(runtime);
+	*ret = take_ptr(runtime);
+	return 0;
+}
+
+int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
+{
+	Backend *backends[VM_BACKEND_COUNT_] = {
+		[VM_BACKEND_IN_MEMORY] = in_memory_new(),
+		[VM_BACKEND_QEMU] = qemu_new(&config->backend),
+	};
+
+	return runtime_open_with(ret, config, backends, err);
+}
+
+bool runtime_close(Runtime *runtime, int64_t grace)
+{
+	int64_t deadline = clock_mono_us() + grace;
+
+	if (!runtime)
+		return true;
+	/* No more exits and timers; what runs may end. */
+	loop_stop(runtime->loop);
+	while (runtime->live_operations && clock_mono_us() < deadline)
+		clock_sleep_us(CLOSE_POLL_MS * USEC_PER_MSEC);
+	if (runtime->live_operations)
+		return false;
+	runtime_free(runtime);
+	return true;
+}
+
+Registry *runtime_registry(Runtime *runtime)
+{
+	return runtime->registry;
+}
+
+Store *runtime_store(Runtime *runtime)
+{
+	return runtime->store;
+}
+
+ConsoleWatch *runtime_console_watch(Runtime *runtime)
+{
+	return runtime->console_watch;
+}
+
+const RuntimeConfig *runtime_config(const Runtime *runtime)
+{
+	return &runtime->config;
+}
+
+const char *runtime_boot_id(const Runtime *runtime)
+{
+	return runtime->boot_id;
+}
+
+bool runtime_adopted(Runtime *runtime)
+{
+	bool adopted;
+
+	lock_take(&runtime->lock);
+	adopted = runtime->to_adopt == 0;
+	lock_drop(&runtime->lock);
+	return adopted;
+}
+
+void runtime_run_vm(Runtime *runtime, VmOp op, const VmCall *call, VmReply *reply, void *user)
+{
+	cleanup_(vm_unrefp) Vm *vm = vm_find(runtime, call->vm_id);
+	Operation *operation;
+	Error err = { 0 };
+
+	if (!vm && op == VM_OP_DESTROY && call->allow_missing) {
+		reply(user, NULL, NULL);
+		return;
+	}
+	if (!vm) {
+		(void)error_set_vm(&err, ERROR_VM_NOT_FOUND, call->vm_id);
+		reply(user, NULL, &err);
+		return;
+	}
+	if (op == VM_OP_UPDATE) {
+		vm_update(vm, call, reply, user);
+		return;
+	}
+	operation = operation_new(vm, op, vm_op_name(op), call->principal);
+	operation->ladder = call->ladder;
+	operation_add_waiter(operation, reply, user, call->return_when);
+	vm_request(operation, call);
+}
+
+int runtime_get_vm(Runtime *runtime, const char *vm_id, const char *expected_uid, VmRecord **ret,
+		   Error *err)
+{
+	cleanup_(record_unrefp) VmRecord *record = registry_get(runtime->registry, vm_id);
+
+	if (!record)
+		return error_set_vm(err, ERROR_VM_NOT_FOUND, vm_id);
+	if (expected_uid && expected_uid[0] && strcmp(expected_uid, record->uid) != 0) {
+		error_about_vm(err, vm_id);
+		return error_set(err, ERROR_CONFLICT, "uid is '%s', expected '%s'", record->uid,
+				 expected_uid);
+	}
+	*ret = take_ptr(record);
+	return 0;
+}
+
+char *runtime_run_dir(Runtime *runtime, const VmRecord *record)
+{
+	return text_printf("%s/vms/%s", runtime->state_dir, record->status.resolved->instance_id);
+}

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <string.h>
+
+/* What an operation is called in events: accepted, done, failed. */
+/* clang-format off */
+static const struct {
+	const char *accepted, *done, *failed;
+	VmDesired desired; /* what asking for it says of spec.desired_state */
+} words[VM_OP_COUNT_] = {
+	[VM_OP_START]   = { "StartAccepted",   "Started",   "StartFailed",   VM_DESIRED_RUNNING },
+	[VM_OP_STOP]    = { "StopAccepted",    "Stopped",   "StopFailed",    VM_DESIRED_STOPPED },
+	[VM_OP_PAUSE]   = { "PauseAccepted",   "Paused",    "PauseFailed",   VM_DESIRED_PAUSED },
+	[VM_OP_RESUME]  = { "ResumeAccepted",  "Resumed",   "ResumeFailed",  VM_DESIRED_RUNNING },
+	[VM_OP_UPDATE]  = { "UpdateAccepted",  "Updated",   "UpdateFailed",  VM_DESIRED_UNSET },
+	[VM_OP_DESTROY] = { "DestroyAccepted", "Destroyed", "DestroyFailed", VM_DESIRED_UNSET },
+};
+/* clang-format on */
+
+/* A verb by name is also a change of the spec: it says what the VM should be. */
+static void set_desired(VmRecord *record, VmDesired desired)
+{
+	VmSpec *spec;
+
+	if (desired == VM_DESIRED_UNSET || spec_desired(record->spec) == desired)
+		return;
+	spec = spec_copy(record->spec);
+	spec->desired_state = desired;
+	spec_unref(record->spec);
+	record->spec = spec;
+	record->generation++;
+}
+
+static VmOperation *show(const Operation *operation)
+{
+	VmOperation *shown = new0(VmOperation);
+
+	shown->operation_id = text_dup(operation->id);
+	shown->verb = text_dup(operation->verb);
+	shown->principal = text_dup(operation->principal);
+	shown->start_time = operation->start_time;
+	return shown;
+}
+
+static Change *change_of(const Operation *operation, ChangeType type, VmRecord *record,
+			 const char *reason)
+{
+	Change *change = change_new(type, record, reason);
+
+	change->operation_id = text_dup(operation->id);
+	change->principal = text_dup(operation->principal);
+	return change;
+}
+
+static bool wants_accepted(const Waiter *waiter)
+{
+	return waiter->when == RETURN_WHEN_ACCEPTED;
+}
+
+/* Takes those who only wanted to know that @operation was accepted. Under the VM's lock. */
+static Waiter *take_accepted(Operation *operation)
+{
+	Waiter **at = &operation->waiters, *taken = NULL;
+
+	while (*at) {
+		Waiter *waiter = *at;
+
+		if (!wants_accepted(waiter)) {
+			at = &waiter->next;
+			continue;
+		}
+		*at = waiter->next;
+		waiter->next = taken;
+		taken = waiter;
+	}
+	return taken;
+}
+
+/* The intent is durable: those who wanted no more are answered, and the work begins. */
+static void run_accepted(Work *work)
+{
+	Operation *operation = container_of(work, Operation, work);
+	Vm *vm = operation->vm;
+	Waiter *satisfied;
+
+	lock_take(&vm->lock);
+	satisfied = take_accepted(operation);
+	lock_drop(&vm->lock);
+
+	operation_answer(satisfied, operation->claimed, NULL);
+	operation_run(work);
+}
+
+static void run_refused(Work *work);
+
+static void intent_done(Change *change, const Error *err)
+{
+	Operation *operation = change->user;
+	Runtime *runtime = operation->runtime;
+	Vm *vm = operation->vm;
+
+	if (err) {
+		operation->error = *err;
+		operation->work.run = run_refused;
+		workers_submit(runtime->desk, &operation->work);
+		return;
+	}
+	lock_take(&vm->lock);
+	operation->accepted = true;
+	lock_drop(&vm->lock);
+	operation->work.run = run_accepted;
+	workers_submit(operation_lane(operation), &operation->work);
+}
+
+void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule)
+{
+	VmRecord *record = vm_next_record(vm, rule->busy);
+	Change *change;
+
+	operation->rule = *rule;
+	operation->from = vm->latest->status.state;
+	operation->before = record_ref(vm->latest);
+	operation->start_time = clock_wall_us();
+	if (!operation->keep_desired)
+		set_desired(record, words[operation->op].desired);
+	if (operation->op == VM_OP_START && !operation->by_policy)
+		record->status.restart_count = 0;
+	record->status.operation = show(operation);
+	operation->claimed = record_ref(record);
+
+	change = change_of(operation, CHANGE_MODIFIED, record, words[operation->op].accepted);
+	change->done = intent_done;
+	change->user = operation;
+	vm->running = operation;
+	vm_submit(vm, change);
+}
+
+/* The next operation, claimed now that the running one is over; or what it could not be. */
+static Operation *let_next_in(Vm *vm, Error *err) lock_requires(vm->lock)
+{
+	Operation *next = take_ptr(vm->next);
+	const VmStepRule *rule;
+
+	if (!next)
+		return NULL;
+	rule = vm_rule(vm->latest->status.state, next->op);
+	if (rule->answer == VM_GO && !vm->gone) {
+		vm_begin(vm, next, rule);
+		return NULL;
+	}
+	if (rule->answer == VM_SATISFIED)
+		return next;
+	if (vm->gone)
+		(void)error_set_vm(err, ERROR_VM_NOT_FOUND, vm->id);
+	else if (vm->latest->status.state == VM_POISONED)
+		(void)error_set_vm(err, ERROR_STATE_POISONED, vm->id);
+	else
+		(void)error_set_transition(err, vm->id, vm_state_name(vm->latest->status.state),
+					   vm_op_goal(next->op));
+	return next;
+}
+
+void operation_release(Operation *operation, const VmRecord *record)
+{
+	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm);
+	cleanup_(record_unrefp) VmRecord *published = NULL;
+	const Error *err = error_is_set(&operation->error) ? &operation->error : NULL;
+	Error next_err = { 0 };
+	Operation *stranded;
+	Waiter *waiters;
+	bool exited;
+
+	lock_take(&vm->lock);
+	waiters = take_ptr(operation->waiters);
+	vm->running = NULL;
+	exited = vm->exit_pending;
+	vm->exit_pending = false;
+	stranded = let_next_in(vm, &next_err);
+	lock_drop(&vm->lock);
+
+	operation_answer(waiters, record, err);
+	if (operation->adopts)
+		runtime_recovered_one(vm->runtime);
+	operation_free(operation);
+	if (stranded) {
+		published = registry_get(vm->runtime->registry, vm->id);
+		operation_answer(take_ptr(stranded->waiters), published,
+				 error_is_set(&next_err) ? &next_err : NULL);
+		operation_free(stranded);
+	}
+	if (exited)
+		vm_run_errand(vm, ERRAND_EXIT, false);
+}
+
+static VmFailure *failure_of(const Error *err)
+{
+	VmFailure *failure = new0(VmFailure);
+	char message[ERROR_MESSAGE_MAX];
+
+	failure->kind = text_dup(error_kind_name(err->kind));
+	failure->cause = text_dup(error_cause_name(err->cause));
+	failure->message = text_dup(error_message(err, message));
+	return failure;
+}
+
+/* Moves the running operation of @record to where the last one stands. */
+static void conclude(VmRecord *record, Operation *operation, bool preempted)
+{
+	VmOperation *shown = take_ptr(record->status.operation);
+	bool failed = error_is_set(&operation->error);
+
+	if (!shown)
+		shown = show(operation);
+	if (record->status.last_operation) {
+		fields_clear(&vm_operation_table, record->status.last_operation);
+		free(record->status.last_operation);
+	}
+	shown->end_time = clock_wall_us();
+	if (shown->steps.count) {
+		VmStep *last = &((VmStep *)shown->steps.items)[shown->steps.count - 1];
+
+		last->end_time = shown->end_time;
+	}
+	shown->outcome = !failed     ? OPERATION_SUCCEEDED
+			 : preempted ? OPERATION_PREEMPTED
+				     : OPERATION_FAILED;
+	if (failed)
+		shown->error = failure_of(&operation->error);
+	record->status.last_operation = shown;
+}
+
+/* Was nothing built on the refused intent? Then it never was. Under the VM's lock. */
+static void take_back(Vm *vm, Operation *operation) lock_requires(vm->lock)
+{
+	VmRecord *record;
+	Change *change;
+
+	if (vm->latest == operation->claimed) {
+		vm->latest = record_ref(operation->before);
+		record_unref(operation->claimed); /* the chain's; the operation has its own */
+		return;
+	}
+	record = vm_next_record(vm, operation->from);
+	conclude(record, operation, false);
+	change = change_of(operation, CHANGE_MODIFIED, record, words[operation->op].failed);
+	change->is_outcome = true;
+	vm_submit(vm, change);
+}
+
+/* The intent could not be made durable: nothing was done, the VM is as it was, or is not. */
+static void run_refused(Work *work)
+{
+	Operation *operation = container_of(work, Operation, work);
+	Vm *vm = operation->vm;
+	cleanup_(record_unrefp) VmRecord *published = NULL;
+
+	error_about_vm(&operation->error, vm->id);
+	if (operation->creating)
+		published = registry_get(vm->runtime->registry, vm->id);
+
+	lock_take(&vm->lock);
+	if (operation->creating && !published) {
+		vm->gone = true;
+		vm_leave(vm->runtime, vm);
+	} else {
+		take_back(vm, operation);
+	}
+	lock_drop(&vm->lock);
+	if (operation->creating && !published)
+		drives_release(vm->runtime, vm->id, operation->claimed->spec);
+	operation_release(operation, NULL);
+}
+
+static void run_settled(Work *work)
+{
+	Operation *operation = container_of(work, Operation, work);
+
+	operation_release(operation, operation->outcome);
+}
+
+static void outcome_done(Change *change, const Error *err)
+{
+	Operation *operation = change->user;
+
+	(void)err; /* outcomes are tried until they are durable */
+	operation->work.run = run_settled;
+	workers_submit(operation->runtime->desk, &operation->work);
+}
+
+/* What the VM's last exit was, for the record. */
+static void note_exit(VmRecord *record, Operation *operation, bool requested)
+{
+	VmExit *exit = record->status.last_exit;
+
+	if (exit)
+		fields_clear(&vm_exit_table, exit);
+	else
+		exit = record->status.last_exit = new0(VmExit);
+	exit->reason = requested ? EXIT_REQUESTED : operation->exit.reason;
+	exit->requested = requested;
+	exit->exit_code = operation->exit.code;
+	exit->signal = operation->exit.signal;
+	exit->time = operation->exit.time ? operation->exit.time : clock_wall_us();
+	exit->console_tail = take_ptr(operation->exit.console_tail);
+	exit->rungs = operation->job.rungs;
+	operation->job.rungs = (FieldList){ 0 };
+	if (record->status.resolved) {
+		record->status.resolved->vmm_pid = 0;
+		record->status.resolved->keeper_pid = 0;
+	}
+}
+
+static void take_resolved(VmRecord *record, Operation *operation)
+{
+	VmResolved *resolved = record->status.resolved;
+
+	if (operation->op != VM_OP_START && operation->errand != ERRAND_RECOVER)
+		return;
+	if (error_is_set(&operation->error) || !operation->resolved.instance_id)
+		return;
+	fields_clear(&vm_resolved_table, resolved);
+	*resolved = operation->resolved;
+	operation->resolved = (VmResolved){ 0 };
+}
+
+/* How an exit that nobody asked for leaves the VM. */
+static VmState state_after_exit(VmRecord *record, const Operation *operation, int64_t started)
+{
+	bool clean = operation->exit.reason == EXIT_GUEST_SHUTDOWN;
+	bool calm = clean || operation->exit.reason == EXIT_GUEST_REBOOT ||
+		    operation->exit.reason == EXIT_GUEST_EXITED;
+
+	if (vm_apply_restart_policy(record, !clean, started))
+		return VM_BACKOFF;
+	return calm ? VM_STOPPED : VM_FAILED;
+}
+
+/* The state an operation ends in, when it is not the rule's own. */
+static VmState end_state(Operation *operation, VmRecord *record)
+{
+	int64_t started = record->status.resolved ? record->status.resolved->start_time : 0;
+	bool failed = error_is_set(&operation->error);
+
+	if (operation->job.poisoned)
+		return VM_POISONED;
+	if (operation->errand == ERRAND_RECOVER && !operation->has_exit)
+		return operation->seen ? operation->seen : operation->from;
+	if (operation->errand)
+		return state_after_exit(record, operation, started);
+	if (failed && operation->by_policy && vm_apply_restart_policy(record, true, 0))
+		return VM_BACKOFF;
+	return failed ? operation->rule.failed : operation->rule.done;
+}
+
+static const char *word_of(const Operation *operation)
+{
+	if (operation->errand == ERRAND_RECOVER && !operation->has_exit)
+		return "Adopted";
+	if (operation->errand)
+		return exit_reason_word(operation->exit.reason);
+	if (error_is_set(&operation->error))
+		return words[operation->op].failed;
+	return words[operation->op].done;
+}
+
+/* The change that tells how @operation ended. Under the VM's lock. */
+static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
+{
+	bool destroyed = operation->op == VM_OP_DESTROY && !error_is_set(&operation->error);
+	VmRecord *record = record_copy(vm->latest);
+	char message[ERROR_MESSAGE_MAX];
+	Change *change;
+
+	vm_set_state(record, end_state(operation, record));
+	if (!operation->errand)
+		conclude(record, operation, vm->next != NULL);
+	take_resolved(record, operation);
+	if (operation->has_exit)
+		note_exit(record, operation, !operation->errand);
+	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING)
+		record->status.observed_generation = record->generation;
+	if (destroyed)
+		record->delete_time = clock_wall_us();
+
+	change = change_of(operation, destroyed ? CHANGE_DELETED : CHANGE_MODIFIED, record,
+			   word_of(operation));
+	change->is_outcome = true;
+	if (error_is_set(&operation->error))
+		change->message = text_dup(error_message(&operation->error, message));
+	return change;
+}
+
+/* A start that succeeded for a VM that is to be paused goes on as a pause. */
+static void chain_pause(Vm *vm, Operation *operation) lock_requires(vm->lock)
+{
+	Operation *pause;
+
+	if (!operation->then_pause || vm->next || error_is_set(&operation->error))
+		return;
+	pause = operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
+	pause->waiters = take_ptr(operation->waiters);
+	pause->rule = *vm_rule(VM_RUNNING, VM_OP_PAUSE);
+	vm->next = pause;
+}
+
+/* An operation that failed because another takes its place says so to whoever waits. */
+static void blame_winner(const Vm *vm, Operation *operation)
+{
+	if (!vm->next || !error_is_set(&operation->error))
+		return;
+	error_clear(&operation->error);
+	(void)error_set_transition(&operation->error, vm->id, vm_state_name(vm->next->rule.busy),
+				   vm_op_goal(operation->op));
+}
+
+void vm_settle(Operation *operation)
+{
+	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm); /* outlives the operation */
+	int64_t restart_at;
+	bool started = operation->op == VM_OP_START && !error_is_set(&operation->error);
+	Change *change;
+	bool gone;
+
+	if (error_is_set(&operation->error))
+		error_about_vm(&operation->error, vm->id);
+
+	lock_take(&vm->lock);
+	change = outcome_of(vm, operation);
+	change->done = outcome_done;
+	change->user = operation;
+	operation->outcome = record_ref(change->record);
+	restart_at = change->record->status.next_restart_time;
+	blame_winner(vm, operation);
+	chain_pause(vm, operation);
+	gone = vm->gone = change->type == CHANGE_DELETED;
+	vm_submit(vm, change);
+	if (gone)
+		vm_leave(vm->runtime, vm); /* the id is free for what is submitted from now on */
+	lock_drop(&vm->lock);
+
+	if (gone)
+		vm_forget(vm);
+	if (restart_at)
+		vm_arm_restart(vm, restart_at);
+	if (started)
+		vm_arm_expiry(vm);
+}

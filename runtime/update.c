@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <string.h>
+
+/*
+ * UpdateVm: one assignment to the spec, made durable. It claims nothing, so it
+ * goes on beside a long operation.
+ */
+typedef struct Update {
+	Work work;
+	Vm *vm;
+	VmReply *reply;
+	void *user;
+	VmRecord *record;
+	VmRecord *before;
+	bool expiry;
+	Error error;
+} Update;
+
+static void update_free(Update *update)
+{
+	record_unref(update->record);
+	record_unref(update->before);
+	vm_unref(update->vm);
+	free(update);
+}
+
+static void answer(Work *work)
+{
+	Update *update = container_of(work, Update, work);
+	bool failed = error_is_set(&update->error);
+
+	if (failed)
+		error_about_vm(&update->error, update->vm->id);
+	if (!failed && update->expiry)
+		vm_arm_expiry(update->vm);
+	update->reply(update->user, failed ? NULL : update->record, failed ? &update->error : NULL);
+	update_free(update);
+}
+
+/* The update could not be made durable: the spec is as it was, whatever came after. */
+static void take_back(Update *update)
+{
+	Vm *vm = update->vm;
+
+	lock_take(&vm->lock);
+	if (vm->latest == update->record) {
+		vm->latest = record_ref(update->before);
+		record_unref(update->record); /* the chain's; the update has its own */
+	} else if (vm->latest->spec == update->record->spec) {
+		VmRecord *record = record_copy(vm->latest);
+		Change *change;
+
+		spec_unref(record->spec);
+		record->spec = spec_ref(update->before->spec);
+		record->generation++;
+		change = change_new(CHANGE_MODIFIED, record, "UpdateFailed");
+		change->is_outcome = true;
+		vm_submit(vm, change);
+	}
+	lock_drop(&vm->lock);
+}
+
+static void refused(Work *work)
+{
+	take_back(container_of(work, Update, work));
+	answer(work);
+}
+
+static void durable(Change *change, const Error *err)
+{
+	Update *update = change->user;
+
+	if (err)
+		update->error = *err;
+	update->work.run = err ? refused : answer;
+	workers_submit(update->vm->runtime->desk, &update->work);
+}
+
+/* @spec with what @call's mask names taken from @call's values. */
+static VmSpec *updated(const VmSpec *spec, const VmCall *call)
+{
+	cleanup_(spec_unrefp) VmSpec *values = spec_copy(call->update);
+	VmSpec *next = spec_copy(spec);
+
+	if (call->update_mask & RUNTIME_UPDATE_LABELS) {
+		FieldMap old = next->labels;
+
+		next->labels = values->labels;
+		values->labels = old;
+	}
+	if (call->update_mask & RUNTIME_UPDATE_RESTART_POLICY) {
+		VmRestartPolicy *old = next->restart_policy;
+
+		next->restart_policy = values->restart_policy;
+		values->restart_policy = old;
+	}
+	if (call->update_mask & RUNTIME_UPDATE_EXPIRES_AT)
+		next->expires_at = values->expires_at;
+	if (call->update_mask & RUNTIME_UPDATE_EXPIRE_ACTION)
+		next->expire_action = values->expire_action;
+	return next;
+}
+
+static int allowed(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock)
+{
+	VmState from = vm->latest->status.state;
+
+	if (vm->gone)
+		return error_set_vm(err, ERROR_VM_NOT_FOUND, vm->id);
+	if (vm_check_call(vm, call, err) < 0)
+		return -1;
+	if (vm_rule(from, VM_OP_UPDATE)->answer != VM_REFUSE)
+		return 0;
+	if (from == VM_POISONED)
+		return error_set_vm(err, ERROR_STATE_POISONED, vm->id);
+	return error_set_transition(err, vm->id, vm_state_name(from), vm_op_goal(VM_OP_UPDATE));
+}
+
+/* The next record, with the updated spec, submitted; *@update's to answer. */
+static int submit(Update *update, const VmCall *call, Error *err)
+{
+	Vm *vm = update->vm;
+	Change *change;
+	int r;
+
+	lock_take(&vm->lock);
+	r = allowed(vm, call, err);
+	if (r == 0) {
+		update->before = record_ref(vm->latest);
+		update->record = record_copy(vm->latest);
+		spec_unref(update->record->spec);
+		update->record->spec = updated(vm->latest->spec, call);
+		update->record->generation++;
+	}
+	if (r == 0 && spec_check(update->record->spec, err) < 0)
+		r = -1;
+	if (r == 0 && !call->validate_only) {
+		change = change_new(CHANGE_MODIFIED, record_ref(update->record), "Updated");
+		change->principal = text_dup(call->principal);
+		change->done = durable;
+		change->user = update;
+		vm_submit(vm, change);
+	}
+	lock_drop(&vm->lock);
+	return r;
+}
+
+void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user)
+{
+	Update *update = new0(Update);
+	Error err = { 0 };
+
+	update->vm = vm_ref(vm);
+	update->reply = reply;
+	update->user = user;
+	update->expiry =
+		call->update_mask & (RUNTIME_UPDATE_EXPIRES_AT | RUNTIME_UPDATE_EXPIRE_ACTION);
+	if (vm_check_revision(vm, call, &err) == 0 && submit(update, call, &err) == 0 &&
+	    !call->validate_only)
+		return;
+	update->error = err;
+	update->expiry = false;
+	answer(&update->work);
+}

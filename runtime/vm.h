@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * One microVM as its operations see it, inside runtime/ only. (Readers see
+ * records, through the registry.)
+ *
+ * An operation claims the VM: under its lock, the next record, in a busy state, is
+ * made and submitted to the store as an intent. Once that is durable the
+ * operation works, on a thread of its own and without a lock. Settling makes
+ * the record of the outcome and lets the next operation in. Records of one VM
+ * form a chain: each is a copy of vm->latest, made under the lock, and the
+ * store keeps their order.
+ *
+ * Lock order: one Vm's, then any other (the table's, the store's queue). Under
+ * a Vm's lock records are copied and queued, nothing else.
+ */
+
+#include "base/lock.h"
+#include "base/loop.h"
+#include "base/workers.h"
+#include "runtime/runtime.h"
+
+#include <uthash.h>
+
+typedef struct Vm Vm;
+typedef struct Operation Operation;
+typedef struct Waiter Waiter;
+
+/* Somebody who wants to hear how an operation ends. */
+struct Waiter {
+	Waiter *next;
+	VmReply *reply;
+	void *user;
+	ReturnWhen when;
+};
+
+/* Operations nobody asked for by name; they own a VM without a busy state of their own. */
+typedef enum Errand {
+	ERRAND_NONE,
+	ERRAND_EXIT,    /* the VMM has ended: find out how, apply the restart policy */
+	ERRAND_RECOVER, /* the agent is new: see what became of a VM that ran */
+	ERRAND_CREATE,  /* until the new VM is durable */
+} Errand;
+
+struct Operation {
+	Work work;
+	Runtime *runtime;
+	Vm *vm; /* a reference */
+	VmOp op;
+	Errand errand;
+	const char *verb;
+	char id[17];
+	char *principal;
+	StopLadder ladder;
+	bool by_policy;    /* a restart: its failure is followed by the policy again */
+	bool keep_desired; /* the spec says already what the VM should be */
+	bool then_pause;   /* that is: paused */
+	bool creating;     /* the VM is not durable before this intent is */
+	bool resumed;      /* an earlier agent began it */
+	bool adopts;       /* the agent is not ready before this has ended */
+	int64_t start_time;
+
+	VmState from; /* claimed from */
+	VmStepRule rule;
+	VmRecord *before;  /* vm->latest when claimed: where a refused intent goes back to */
+	VmRecord *claimed; /* the intent's record */
+
+	/* Under the VM's lock. */
+	Waiter *waiters;
+	bool accepted;   /* the intent is durable */
+	FieldList steps; /* VmStep */
+
+	/* Of the thread that works. */
+	Job job;
+	VmSpec *spec;
+	VmResolved resolved;
+	char *run_dir;
+	Error error;
+	VmmExit exit;
+	bool has_exit;
+	VmState seen; /* RECOVER: what the backend saw */
+
+	/* The outcome, for those who wait. */
+	VmRecord *outcome;
+};
+
+struct Vm {
+	atomic_uint refs;
+	Runtime *runtime;
+	char id[64];
+	char instance_id[17];
+	Backend *backend;
+	UT_hash_handle hh; /* under the table's lock */
+
+	Lock lock;
+	VmRecord *latest;   /* under lock: the newest submitted */
+	Operation *running; /* under lock */
+	Operation *next;    /* under lock: goes when running has ended */
+	bool gone;          /* under lock: destroyed, out of the table */
+	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
+	LoopSource *exit_source, *restart_source, *expire_source; /* under lock */
+};
+
+struct Runtime {
+	RuntimeConfig config;
+	char *state_dir, *node_id;
+	char boot_id[37];
+	bool host_rebooted; /* since the store was last served */
+	Store *store;
+	Registry *registry;
+	ConsoleWatch *console_watch;
+	Loop *loop;
+	Workers *operations; /* starts, pauses, resumes: as many at once as configured */
+	Workers *urgent;     /* stops, destroys, exits: never behind the others */
+	Workers *desk;       /* short blocking work, and replies */
+	Backend *backends[VM_BACKEND_COUNT_];
+
+	Lock table_lock;
+	Vm *table; /* uthash by id, under table_lock, as all below */
+	size_t vm_count;
+	struct DriveUse *drive_uses; /* uthash by path */
+
+	Lock lock;
+	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
+	size_t to_adopt;                      /* under lock: recoveries still running */
+	char *cordon;             /* under lock: "owner: reason" of one cordon, or NULL */
+	LoopSource *sweep_source; /* under lock */
+	atomic_size_t live_operations;
+};
+
+/* runtime.c: runtime_open() with other backends, for tests that inject faults. Takes them over. */
+int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[], Error *err)
+	must_check;
+
+/* vm.c */
+Vm *vm_new(Runtime *runtime, VmRecord *record, Backend *backend); /* takes @record over */
+Vm *vm_ref(Vm *vm);
+void vm_unref(Vm *vm);
+DEFINE_CLEANUP(Vm *, vm_unref);
+Vm *vm_find(Runtime *runtime, const char *id); /* a reference, or NULL */
+int vm_enter(Runtime *runtime, Vm *vm);        /* into the table: 0, -EEXIST, -ENOSPC (max_vms) */
+void vm_leave(Runtime *runtime, Vm *vm);
+char *vm_run_dir(const Vm *vm); /* to free */
+/* Every VM in the table, each with a reference; array to free. */
+Vm **vm_all(Runtime *runtime, size_t *count);
+
+/* Puts @record into @state; conditions follow. */
+void vm_set_state(VmRecord *record, VmState state);
+/* vm->latest's successor, in @state. Under lock. */
+VmRecord *vm_next_record(Vm *vm, VmState state) lock_requires(vm->lock);
+/* Puts @change's record at the end of the chain and queues it. Under lock. Takes over. */
+void vm_submit(Vm *vm, Change *change) lock_requires(vm->lock);
+
+/* operation.c */
+Operation *operation_new(Vm *vm, VmOp op, const char *verb, const char *principal);
+void operation_free(Operation *operation);
+void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when);
+/* Answers all of @waiters with @record or @err, and frees them. Never under a lock. */
+void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err);
+
+/* claim.c */
+/**
+ * vm_request() - ask for @operation (taken over) on its VM
+ * @call:	preconditions to check; NULL for the agent's own operations
+ *
+ * Claims, joins, queues or pre-empts as the step table says, or answers the waiters at once.
+ */
+void vm_request(Operation *operation, const VmCall *call);
+/* The agent's own errands: go if nothing else runs (an exit is looked into after it). Under no
+ * lock.
+ * @adopts: counts for runtime_recovered_one(). */
+void vm_run_errand(Vm *vm, Errand errand, bool adopts);
+/* Checks @call against @vm. Under lock. */
+int vm_check_call(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock) must_check;
+
+/* Checks @call's expected revision. Under no lock. */
+int vm_check_revision(Vm *vm, const VmCall *call, Error *err) must_check;
+
+/* update.c */
+void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user);
+
+/* settle.c */
+/* Ends @operation's hold on its VM, answers whoever waited with @record or its error, lets the next
+ * one in. Frees it. */
+void operation_release(Operation *operation, const VmRecord *record);
+/* Ends the running @operation: error.kind says how. Submits the outcome, lets the next one in. */
+void vm_settle(Operation *operation);
+/* Makes @operation the running one: intent submitted. Under lock. Nothing may be running. */
+void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule) lock_requires(vm->lock);
+
+/* work.c: what each operation does, on a worker's thread. */
+void operation_run(Work *work);
+/* The threads @operation's work belongs on. */
+Workers *operation_lane(const Operation *operation);
+
+/* watchdog.c: exits, restarts, expiry. */
+void vm_watch_exit(Vm *vm, int fd); /* takes @fd over */
+void vm_unwatch_exit(Vm *vm);
+void vm_arm_restart(Vm *vm, int64_t when); /* wall usec */
+void vm_arm_expiry(Vm *vm);                /* from the latest spec; disarms too */
+void vm_disarm(Vm *vm);                    /* the restart */
+void vm_forget(Vm *vm);                    /* all of it: the VM is gone */
+/* The restart policy's word on an exit or a failed restart: fills state, count and time of
+ * @record (a copy of the latest). False: no restart. */
+bool vm_apply_restart_policy(VmRecord *record, bool failure, int64_t run_started);
+
+/* recover.c: what an earlier agent left; every VM is in the table, nobody is served yet. */
+void runtime_recover(Runtime *runtime);
+void runtime_recovered_one(Runtime *runtime);
+
+/* drives.c: who uses which disk. */
+/* Notes @spec's drives as used by @vm_id; INVALID_REQUEST naming each that is taken. */
+int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, Error *err) must_check;
+void drives_release(Runtime *runtime, const char *vm_id, const VmSpec *spec);
+void drives_free(Runtime *runtime);
+
+/* doctor.c */
+void runtime_probe(Runtime *runtime); /* fills runtime->infos; may take seconds */
+
+/* sweep.c */
+/* Removes run directories (and ends keepers) that belong to no VM and are older than @grace usec.
+ */
+size_t runtime_sweep(Runtime *runtime, int64_t grace);

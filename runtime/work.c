@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <string.h>
+
+/* An operation's work: 0 or -1, on the claimed VM, without a lock. */
+typedef int WorkFn(Operation *operation, Error *err);
+
+static const BackendOps *ops_of(const Operation *operation)
+{
+	return operation->vm->backend->ops;
+}
+
+static int unsupported(const Operation *operation, Error *err)
+{
+	return error_set(err, ERROR_UNSUPPORTED, "%s (%s)", operation->verb,
+			 vm_backend_name(ops_of(operation)->id));
+}
+
+/* Ends the VMM, if there is one, and notes how it ended. */
+static int end_vmm(Operation *operation, const StopLadder *ladder, Error *err)
+{
+	Vm *vm = operation->vm;
+
+	vm_disarm(vm);
+	vm_unwatch_exit(vm);
+	if (ops_of(operation)->stop(vm->backend, &operation->job, ladder, err) < 0)
+		return -1;
+	operation->has_exit = operation->from == VM_RUNNING || operation->from == VM_PAUSED;
+	if (operation->has_exit)
+		ops_of(operation)->read_exit(vm->backend, &operation->job, &operation->exit);
+	return 0;
+}
+
+/* From now on the VMM's end is noticed. */
+static int watch_vmm(Operation *operation, Error *err)
+{
+	Vm *vm = operation->vm;
+	int fd = -1;
+
+	if (ops_of(operation)->exit_fd(vm->backend, &operation->job, &fd, err) < 0)
+		return -1;
+	if (fd >= 0)
+		vm_watch_exit(vm, fd);
+	return 0;
+}
+
+static int work_start(Operation *operation, Error *err)
+{
+	static const StopLadder kill_at_once = { -1, -1 };
+	Vm *vm = operation->vm;
+	Error ignored = { 0 };
+	int r;
+
+	if (operation->resumed &&
+	    ops_of(operation)->stop(vm->backend, &operation->job, &kill_at_once, err) < 0)
+		return -1;
+	if (ops_of(operation)->capabilities & BACKEND_PROCESS) {
+		r = file_make_dirs(operation->run_dir);
+		if (r < 0)
+			return error_set_errno(err, ERROR_VMM_FAILED, -r, "make %s",
+					       operation->run_dir);
+	}
+	if (ops_of(operation)->start(vm->backend, &operation->job, err) < 0)
+		return -1;
+	if (watch_vmm(operation, err) == 0)
+		return 0;
+	if (ops_of(operation)->stop(vm->backend, &operation->job, &kill_at_once, &ignored) < 0)
+		operation->job.poisoned = true;
+	return -1;
+}
+
+static int work_stop(Operation *operation, Error *err)
+{
+	return end_vmm(operation, &operation->ladder, err);
+}
+
+/* An operation that an earlier agent began finds no exit watched. */
+static int watch_if_resumed(Operation *operation, Error *err)
+{
+	if (!operation->resumed || watch_vmm(operation, err) == 0)
+		return 0;
+	lock_take(&operation->vm->lock);
+	operation->vm->exit_pending = true;
+	lock_drop(&operation->vm->lock);
+	return -1;
+}
+
+static int work_pause(Operation *operation, Error *err)
+{
+	if (!ops_of(operation)->pause)
+		return unsupported(operation, err);
+	if (watch_if_resumed(operation, err) < 0)
+		return -1;
+	return ops_of(operation)->pause(operation->vm->backend, &operation->job, err);
+}
+
+static int work_resume(Operation *operation, Error *err)
+{
+	if (!ops_of(operation)->resume)
+		return unsupported(operation, err);
+	if (watch_if_resumed(operation, err) < 0)
+		return -1;
+	return ops_of(operation)->resume(operation->vm->backend, &operation->job, err);
+}
+
+static int work_destroy(Operation *operation, Error *err)
+{
+	static const StopLadder kill_at_once = { -1, -1 };
+	Runtime *runtime = operation->runtime;
+	int r;
+
+	if (end_vmm(operation, &kill_at_once, err) < 0)
+		return -1;
+	r = ops_of(operation)->capabilities & BACKEND_PROCESS ? file_remove_tree(operation->run_dir)
+							      : 0;
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "remove %s", operation->run_dir);
+	drives_release(runtime, operation->vm->id, operation->spec);
+	return 0;
+}
+
+/* clang-format off */
+static WorkFn *const works[VM_OP_COUNT_] = {
+	[VM_OP_START]   = work_start,
+	[VM_OP_STOP]    = work_stop,
+	[VM_OP_PAUSE]   = work_pause,
+	[VM_OP_RESUME]  = work_resume,
+	[VM_OP_DESTROY] = work_destroy,
+};
+/* clang-format on */
+
+/* The VMM ended by itself. */
+static void work_exit(Operation *operation)
+{
+	vm_unwatch_exit(operation->vm);
+	ops_of(operation)->read_exit(operation->vm->backend, &operation->job, &operation->exit);
+	operation->has_exit = true;
+}
+
+/* What became of a VM that ran when an earlier agent died. */
+static void work_recover(Operation *operation)
+{
+	bool rebooted = operation->runtime->host_rebooted;
+	Vm *vm = operation->vm;
+	Error err = { 0 };
+
+	if (!rebooted &&
+	    ops_of(operation)->look(vm->backend, &operation->job, &operation->seen, &err) == 0 &&
+	    operation->seen != VM_STOPPED && watch_vmm(operation, &err) == 0)
+		return;
+	work_exit(operation);
+	if (rebooted)
+		operation->exit.reason = EXIT_HOST_REBOOT;
+}
+
+static void prepare(Operation *operation)
+{
+	Vm *vm = operation->vm;
+	Job *job = &operation->job;
+
+	operation->run_dir = vm_run_dir(vm);
+	lock_take(&vm->lock);
+	operation->spec = spec_ref(vm->latest->spec);
+	fields_copy(&vm_resolved_table, &operation->resolved, vm->latest->status.resolved);
+	lock_drop(&vm->lock);
+
+	job->vm_id = vm->id;
+	job->run_dir = operation->run_dir;
+	job->spec = operation->spec;
+	job->resolved = &operation->resolved;
+	job->backend = vm->backend;
+}
+
+void operation_run(Work *work)
+{
+	Operation *operation = container_of(work, Operation, work);
+
+	prepare(operation);
+	if (operation->errand == ERRAND_EXIT)
+		work_exit(operation);
+	else if (operation->errand == ERRAND_RECOVER)
+		work_recover(operation);
+	else if (works[operation->op](operation, &operation->error) < 0 &&
+		 operation->op == VM_OP_START)
+		operation->resolved.vmm_pid = operation->resolved.keeper_pid = 0;
+	vm_settle(operation);
+}
+
+Workers *operation_lane(const Operation *operation)
+{
+	Runtime *runtime = operation->runtime;
+	bool urgent = operation->op == VM_OP_STOP || operation->op == VM_OP_DESTROY ||
+		      operation->errand == ERRAND_EXIT;
+
+	return urgent ? runtime->urgent : runtime->operations;
+}
