@@ -8,12 +8,15 @@
  * the method. It runs on a poller: it must not block. Its closure data is the
  * Call. It answers with call_reply() or call_fail(), now or later and from any
  * thread; whoever keeps a Call past the handler's return holds a reference.
- * The closure argument is not used.
+ * The closure argument is not used. The request lives until the handler
+ * returns. A method whose requests stream has its handler called for each of
+ * them, one after the other, and with NULL once there will be no more.
  *
  * Streams: a handler calls call_stream(), and the pump then writes whatever
  * there is while call_writable(). Pumps run on the stream threads, never two
- * of one call at once, after call_wake() and whenever the client has taken
- * what was queued. A slow client costs its queue's bound and nobody's time.
+ * of one call at once, after call_wake() and, once call_writable() has said no
+ * for a full queue, when the client has taken most of it. A slow client costs
+ * its queue's bound and nobody's time.
  */
 
 #include "base/error.h"

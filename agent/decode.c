@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decode.h"
+
+enum {
+	BUDGET_BASE = 256 * 1024,
+	BUDGET_FACTOR = 16, /* for each byte on the wire */
+	BUDGET_MAX = 8 * 1024 * 1024,
+};
+
+int decode(ProtobufCMessage **ret, Arena *arena, const ProtobufCMessageDescriptor *type,
+	   const uint8_t *bytes, size_t size, bool strict, Error *err)
+{
+	size_t budget = BUDGET_BASE + size * BUDGET_FACTOR;
+	ProtobufCMessage *message;
+
+	arena_init(arena, budget < BUDGET_MAX ? budget : BUDGET_MAX);
+	(void)strict;
+	message = protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
+	if (!message)
+		return error_add_violation(err, "request",
+					   "cannot be decoded: it needs too much memory");
+	*ret = message;
+	return 0;
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/server.h"
+
+#include "agent/calls.h"
+#include "agent/grpc_log.h"
+#include "agent/health.h"
+#include "agent/listener.h"
+#include "agent/reflection.h"
+#include "agent/tag.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+
+enum {
+	STREAM_THREADS = 2,
+	METADATA_MAX = 16 * 1024,
+	KEEPALIVE_MS = 60 * 1000,         /* a client silent for this long is asked, */
+	KEEPALIVE_TIMEOUT_MS = 20 * 1000, /* and cut off if it does not answer in this */
+	PING_INTERVAL_MIN_MS = 10 * 1000, /* clients may ask as often as that */
+	NOTICE_USEC = 100 * 1000,         /* for watchers of health to be told of the end */
+};
+
+typedef enum ServerState {
+	SERVER_NEW,
+	SERVER_STARTED,
+	SERVER_STOPPED,
+} ServerState;
+
+struct Server {
+	ServerConfig config;
+	ServerState state;
+	grpc_server_credentials *credentials;
+	MethodTable methods;
+	Calls calls;
+	Health *health;
+	Reflection *reflection;
+	Listener *listener;
+	pthread_t *pollers;
+	unsigned poller_count;
+
+	Tag stopped;
+	Lock lock;
+	Cond changed;
+	bool core_stopped; /* under lock */
+};
+
+static void *poller(void *arg)
+{
+	grpc_completion_queue *queue = arg;
+
+	(void)pthread_setname_np(pthread_self(), "poller");
+	for (;;) {
+		grpc_event event =
+			grpc_completion_queue_next(queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+		Tag *tag = event.tag;
+
+		if (event.type == GRPC_QUEUE_SHUTDOWN)
+			return NULL;
+		tsan_acquire(tag);
+		tag->done(tag, event.success);
+	}
+}
+
+static void on_accepted(void *user, int fd)
+{
+	Server *server = user;
+
+	if (peers_add(server->calls.peers, fd))
+		grpc_server_add_channel_from_fd(server->calls.server, fd, server->credentials);
+	else
+		(void)close(fd);
+}
+
+static void on_stopped(Tag *tag, bool ok)
+{
+	Server *server = container_of(tag, Server, stopped);
+
+	(void)ok;
+	lock_take(&server->lock);
+	server->core_stopped = true;
+	cond_broadcast(&server->changed);
+	lock_drop(&server->lock);
+}
+
+static grpc_arg setting(const char *name, int value)
+{
+	return (grpc_arg){
+		.type = GRPC_ARG_INTEGER,
+		.key = (char *)(uintptr_t)name, /* read only */
+		.value.integer = value,
+	};
+}
+
+static grpc_server *core_new(const ServerConfig *config)
+{
+	grpc_arg args[] = {
+		setting(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, (int)config->max_message),
+		setting(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
+		setting(GRPC_ARG_MAX_METADATA_SIZE, METADATA_MAX),
+		setting(GRPC_ARG_MAX_CONCURRENT_STREAMS, (int)config->max_streams_per_connection),
+		/* Identity only: core would inflate a message whole before measuring it. */
+		setting(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET, 1),
+		setting(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_MS),
+		setting(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+		setting(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+		setting(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+			PING_INTERVAL_MIN_MS),
+		setting(GRPC_ARG_ENABLE_CHANNELZ, 0),
+	};
+	grpc_channel_args all = { .num_args = array_size(args), .args = args };
+
+	return grpc_server_create(&all, NULL);
+}
+
+int server_new(Server **ret, const ServerConfig *config, Error *err)
+{
+	Server *server;
+
+	if (!config->max_calls || !config->max_connections || !config->max_message ||
+	    !config->max_streams_per_connection)
+		return error_set(err, ERROR_INVALID_REQUEST, "a limit of the server is 0");
+	server = new0(Server);
+	server->config = *config;
+	if (!server->config.pollers)
+		server->config.pollers = 2;
+	lock_init(&server->lock);
+	cond_init(&server->changed);
+	server->stopped.done = on_stopped;
+
+	grpc_log_install();
+	grpc_init();
+	server->credentials = grpc_insecure_server_credentials_create();
+	lock_init(&server->calls.lock);
+	LIST_INIT(&server->calls.tracked);
+	server->calls.config = &server->config;
+	server->calls.server = core_new(&server->config);
+	server->calls.queue = grpc_completion_queue_create_for_next(NULL);
+	server->calls.peers = peers_new(config->max_connections);
+	grpc_server_register_completion_queue(server->calls.server, server->calls.queue, NULL);
+
+	server->listener = listener_new(on_accepted, server);
+	server->health = health_new(&server->methods);
+	server->reflection = reflection_new(&server->methods);
+	server_add_service(server, health_service(server->health));
+	server_add_service(server, reflection_service(server->reflection));
+	server_add_service(server, reflection_service_alpha(server->reflection));
+	*ret = server;
+	return 0;
+}
+
+void server_add_service(Server *server, ProtobufCService *service)
+{
+	assert(server->state == SERVER_NEW);
+	methods_add(&server->methods, service);
+}
+
+int server_listen(Server *server, const char *address, Error *err)
+{
+	assert(server->state == SERVER_NEW);
+	return listener_add(server->listener, address, err);
+}
+
+unsigned server_port(const Server *server, unsigned i)
+{
+	return listener_port(server->listener, i);
+}
+
+static void register_methods(Server *server)
+{
+	for (size_t i = 0; i < server->methods.count; i++) {
+		Method *method = &server->methods.rows[i];
+
+		method->registered = grpc_server_register_method(
+			server->calls.server, method->path, NULL,
+			method->requests_stream ? GRPC_SRM_PAYLOAD_NONE
+						: GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER,
+			0);
+		assert(method->registered); /* NULL: added twice */
+	}
+}
+
+int server_start(Server *server, Error *err)
+{
+	unsigned count = server->config.pollers;
+
+	assert(server->state == SERVER_NEW);
+	register_methods(server);
+	server->calls.streams = stream_pool_new(STREAM_THREADS);
+	grpc_server_start(server->calls.server);
+	server->state = SERVER_STARTED;
+	for (size_t i = 0; i < server->methods.count; i++)
+		calls_expect(&server->calls, &server->methods.rows[i]);
+	calls_expect(&server->calls, NULL);
+
+	server->pollers = new0_array(pthread_t, count);
+	for (; server->poller_count < count; server->poller_count++) {
+		int r = pthread_create(&server->pollers[server->poller_count], NULL, poller,
+				       server->calls.queue);
+
+		if (r)
+			return error_set_errno(err, ERROR_QUEUE_FULL, r, "start a poller");
+	}
+	return listener_start(server->listener, err);
+}
+
+void server_set_serving(Server *server, bool serving)
+{
+	health_set_serving(server->health, serving);
+}
+
+/* Waits until core has let go of every connection; false at @deadline. */
+static bool wait_stopped(Server *server, int64_t deadline)
+{
+	bool stopped;
+
+	lock_take(&server->lock);
+	while (!server->core_stopped)
+		if (!cond_wait_until(&server->changed, &server->lock, deadline))
+			break;
+	stopped = server->core_stopped;
+	lock_drop(&server->lock);
+	return stopped;
+}
+
+void server_stop(Server *server, int64_t grace)
+{
+	int64_t deadline = clock_mono_us() + grace;
+
+	if (server->state != SERVER_STARTED)
+		return;
+	server->state = SERVER_STOPPED;
+	listener_stop(server->listener);
+	health_set_serving(server->health, false);
+	stream_pool_settle(server->calls.streams, NOTICE_USEC);
+	calls_drain(&server->calls);
+
+	tsan_release(&server->stopped);
+	grpc_server_shutdown_and_notify(server->calls.server, server->calls.queue,
+					&server->stopped);
+	if (server->poller_count && !wait_stopped(server, deadline)) {
+		grpc_server_cancel_all_calls(server->calls.server);
+		(void)wait_stopped(server, INT64_MAX);
+	}
+	stream_pool_settle(server->calls.streams, INT64_MAX / 2);
+}
+
+void server_free(Server *server)
+{
+	if (!server)
+		return;
+	server_stop(server, 0);
+	listener_free(server->listener);
+	grpc_server_destroy(server->calls.server);
+	grpc_completion_queue_shutdown(server->calls.queue);
+	for (unsigned i = 0; i < server->poller_count; i++)
+		(void)pthread_join(server->pollers[i], NULL);
+	grpc_completion_queue_destroy(server->calls.queue);
+	stream_pool_free(server->calls.streams);
+	grpc_server_credentials_release(server->credentials);
+
+	health_free(server->health);
+	reflection_free(server->reflection);
+	methods_clear(&server->methods);
+	peers_free(server->calls.peers);
+	cond_destroy(&server->changed);
+	free(server->pollers);
+	free(server);
+	grpc_shutdown();
+}
