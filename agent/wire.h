@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Between the API's messages and the runtime's structures.
+ *
+ * Field tables are paired with protobuf-c's descriptors by name, once; a
+ * conversion then walks the pairs. A field of the API without a row, or a row
+ * without a field, ends the agent at the first use, and so fails every test.
+ * Safe from any thread.
+ *
+ * Answers live in an Arena (arena_init(&arena, SIZE_MAX)) and borrow their
+ * texts from the record: pack them before either goes.
+ */
+
+#include "agent/arena.h"
+#include "runtime/store.h"
+
+#include <hearth/v1/vm.pb-c.h>
+
+Hearth__V1__Vm *wire_vm(Arena *arena, const VmRecord *record);
+
+/* @with_vm: as WatchVms has it, with the whole VM; else as ListVmEvents has it. */
+Hearth__V1__VmEvent *wire_event(Arena *arena, const Change *change, bool with_vm);
+/* As ListVmEvents has it. */
+Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event);
+
+Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec);
+
+/**
+ * wire_spec() - @message as a spec with one reference; all unset for NULL
+ * @path:	of the message in its request, such as "spec"
+ * @err:	a violation is added for each time and duration that is none
+ *
+ * spec_check() finds the rest, so call both before looking at @err.
+ * Digits below a microsecond are cut off.
+ */
+VmSpec *wire_spec(const Hearth__V1__VmSpec *message, const char *path, Error *err);
