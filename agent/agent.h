@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What handlers share: call_user() is the Agent.
+ *
+ * Made before the server starts and constant afterwards, but for the runtime,
+ * which appears once the store is open, and the node's conditions.
+ */
+
+#include "agent/call.h"
+#include "agent/config.h"
+#include "agent/server.h"
+#include "base/lock.h"
+#include "base/loop.h"
+#include "runtime/runtime.h"
+
+#include <hearth/v1/node.pb-c.h>
+#include <hearth/v1/vm.pb-c.h>
+
+typedef enum NodeCondition {
+	NODE_READY,
+	NODE_ADOPTED,
+	NODE_STORE_WRITABLE,
+	NODE_CONDITION_COUNT_,
+} NodeCondition;
+
+typedef struct Agent {
+	const Config *config;
+	Loop *loop; /* bookmarks: callbacks only call_wake() */
+	Runtime *_Atomic runtime;
+	int64_t start_time;
+	char cpu_model[128];
+	char kernel[65];
+	uint64_t cpus;
+	uint64_t memory_mib;
+
+	Lock lock;
+	/* under lock: as last seen, and since when */
+	struct {
+		ConditionStatus status;
+		int64_t since;
+	} conditions[NODE_CONDITION_COUNT_];
+} Agent;
+
+/* Looks at the host. STORE when the thread for @ret->loop cannot be started. */
+int agent_new(Agent **ret, const Config *config, Error *err) must_check;
+void agent_free(Agent *agent);
+DEFINE_CLEANUP(Agent *, agent_free);
+
+/* When @condition came to have @status; remembers it. */
+int64_t agent_condition_since(Agent *agent, NodeCondition condition, ConditionStatus status);
+
+static inline Agent *agent_of(const Call *call)
+{
+	return call_user(call);
+}
+
+/* The runtime; or NULL, the call then failed: the store is still being opened. */
+Runtime *agent_runtime(Call *call);
+
+/* Calls call_wake(@call) after @delay usec, once; to be given to loop_remove(). NULL: it cannot. */
+LoopSource *agent_wake_after(Call *call, int64_t delay);
+
+/* The services, with every handler. */
+extern Hearth__V1__VmService_Service vm_service;
+extern Hearth__V1__NodeService_Service node_service;

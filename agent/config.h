@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * hearthd's configuration: built-in values, then the file, then the flags.
+ *
+ * One table of keys (config.c) says what there is: a key's name in the file
+ * ("limits.max_vms"), its flag ("--limits-max-vms", derived), its type, range,
+ * built-in value and help. The file's schema, the flags, --help and the checks
+ * all come from it. Read once, before any thread starts; constant afterwards.
+ */
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+	CONFIG_FILE_MAX = 65536, /* bytes of a file */
+	CONFIG_LISTEN_MAX = 16,
+};
+
+typedef struct ConfigList {
+	char **items;
+	size_t count;
+} ConfigList;
+
+/* Texts are never NULL once config_read() has succeeded. */
+typedef struct Config {
+	char *node_id;
+	char *state_dir;
+	ConfigList listen;
+	char *backend; /* "in_memory" or "qemu" */
+	char *keeper;
+	char *qemu_binary;
+	char *qemu_accelerator; /* "auto", "kvm" or "tcg" */
+	uint64_t max_vms;
+	uint64_t max_operations;
+	uint64_t max_connections;
+	uint64_t max_calls;
+	uint64_t max_streams;
+	uint64_t message_bytes;
+	uint64_t history;
+	uint64_t console_max_bytes;
+	uint64_t console_rate_bytes;
+	char *log_format;       /* "text" or "json" */
+	char *log_level;        /* "error", "info" or "debug" */
+	uint64_t drain_timeout; /* seconds */
+} Config;
+
+typedef enum ConfigAction {
+	CONFIG_RUN,
+	CONFIG_CHECK, /* validate and exit */
+	CONFIG_HELP,
+	CONFIG_VERSION,
+} ConfigAction;
+
+/**
+ * config_read() - what the command line and the file it names ask for
+ * @config:	zeroed; the caller's to config_clear(), after failure too
+ * @action:	what to do; with HELP and VERSION @config may be incomplete
+ * @err:	INVALID_REQUEST: "what" names the key or flag, and the file's line where known
+ */
+int config_read(Config *config, ConfigAction *action, int argc, char *const argv[], Error *err)
+	must_check;
+
+/* The file's part: the values in @text over those in @config; @name is for messages. */
+int config_read_text(Config *config, const char *text, size_t length, const char *name, Error *err)
+	must_check;
+
+void config_clear(Config *config);
+
+/* What --help says, from the table. */
+void config_print_help(FILE *to);
