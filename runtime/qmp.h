@@ -59,9 +59,9 @@ int qmp_input_next(QmpInput *input, QmpMessage *ret) must_check;
 typedef struct Qmp Qmp;
 
 typedef struct QmpConfig {
-	const char *path;	 /* of the socket */
-	int vmm_pidfd;		 /* readable once QEMU has ended; -1: unknown */
-	int cancel_fd;		 /* readable once the operation is given up; -1: never */
+	const char *path;        /* of the socket */
+	int vmm_pidfd;           /* readable once QEMU has ended; -1: unknown */
+	int cancel_fd;           /* readable once the operation is given up; -1: never */
 	int64_t connect_timeout; /* usec, greeting and negotiation included */
 	int64_t command_timeout; /* usec, of each command */
 } QmpConfig;
