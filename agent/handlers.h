@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* VmService's handlers that have a file of their own; vm_service.c puts all into its table. */
+
+#include "agent/agent.h"
+
+/* clang-format off */
+#define DECLARE_VM_HANDLER(name, Name, Output)                                                        \
+	void handle_##name(Hearth__V1__VmService_Service *service,                                    \
+			   const Hearth__V1__##Name##Request *request,                                \
+			   Hearth__V1__##Output##_Closure closure, void *data)
+
+DECLARE_VM_HANDLER(list_vms, ListVms, ListVmsResponse);
+DECLARE_VM_HANDLER(list_vm_events, ListVmEvents, ListVmEventsResponse);
+DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);
+DECLARE_VM_HANDLER(wait_vm, WaitVm, Vm);
+DECLARE_VM_HANDLER(read_console, ReadConsole, ReadConsoleResponse);
+/* clang-format on */

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * hearthd: reads its configuration, serves, and waits for a signal.
+ *
+ * It serves before its store is open, so that a client is told so rather than
+ * refused; health says NOT_SERVING until then. SIGTERM and SIGINT drain: new
+ * work is refused, calls have drain_timeout to end, VMs go on. A second signal
+ * ends the agent at once.
+ */
+
+#include "agent/agent.h"
+#include "agent/log.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <libgen.h>
+#include <malloc.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum {
+	EXIT_USAGE = 2,
+	POLLERS = 2,
+	ARENAS = 2, /* of malloc: few, for a small resident size */
+};
+
+/* What main() holds, in the order it is made; stop() undoes it. */
+typedef struct Daemon {
+	Config config;
+	Agent *agent;
+	Server *server;
+	bool started;
+} Daemon;
+
+static const char *code_name(int code)
+{
+	static const char *const names[] = {
+		"OK",
+		"CANCELLED",
+		"UNKNOWN",
+		"INVALID_ARGUMENT",
+		"DEADLINE_EXCEEDED",
+		"NOT_FOUND",
+		"ALREADY_EXISTS",
+		"PERMISSION_DENIED",
+		"RESOURCE_EXHAUSTED",
+		"FAILED_PRECONDITION",
+		"ABORTED",
+		"OUT_OF_RANGE",
+		"UNIMPLEMENTED",
+		"INTERNAL",
+		"UNAVAILABLE",
+		"DATA_LOSS",
+		"UNAUTHENTICATED",
+	};
+
+	return code >= 0 && (size_t)code < array_size(names) ? names[code] : "UNKNOWN";
+}
+
+static void log_finished(void *user, const char *method, const char *principal, const Error *err,
+			 int grpc_code, int64_t usec)
+{
+	char message[ERROR_MESSAGE_MAX];
+	LogLine line;
+
+	(void)user;
+	log_begin(&line, LOG_LEVEL_INFO, "rpc");
+	log_text(&line, "method", method);
+	log_text(&line, "principal", principal);
+	log_text(&line, "code", code_name(grpc_code));
+	log_number(&line, "usec", usec);
+	if (err && error_is_set(err)) {
+		log_text(&line, "vm_id", err->vm_id);
+		log_text(&line, "kind", error_kind_name(err->kind));
+		log_text(&line, "cause", error_cause_name(err->cause));
+		log_text(&line, "error", error_message(err, message));
+	}
+	log_end(&line);
+}
+
+static void log_failure(const char *event, const Error *err)
+{
+	char message[ERROR_MESSAGE_MAX];
+	LogLine line;
+
+	log_begin(&line, LOG_LEVEL_ERROR, event);
+	log_text(&line, "kind", error_kind_name(err->kind));
+	log_text(&line, "error", error_message(err, message));
+	log_end(&line);
+}
+
+static void log_event(const char *event)
+{
+	LogLine line;
+
+	log_begin(&line, LOG_LEVEL_INFO, event);
+	log_end(&line);
+}
+
+static void log_started(const Daemon *daemon, Runtime *runtime)
+{
+	const Config *config = &daemon->config;
+	char addresses[512];
+	char *at = addresses;
+	LogLine line;
+
+	addresses[0] = '\0';
+	for (size_t i = 0; i < config->listen.count; i++) {
+		unsigned port = server_port(daemon->server, (unsigned)i);
+		const char *address = config->listen.items[i];
+		/* The port that was picked, where any was asked for. */
+		int keep = port ? (int)(strrchr(address, ':') - address) : (int)strlen(address);
+
+		at = text_append(at, addresses + sizeof addresses, "%s%.*s", i ? "," : "", keep,
+				 address);
+		if (port)
+			at = text_append(at, addresses + sizeof addresses, ":%u", port);
+	}
+	log_begin(&line, LOG_LEVEL_INFO, "started");
+	log_text(&line, "version", HEARTH_VERSION);
+	log_number(&line, "pid", getpid());
+	log_text(&line, "node_id", config->node_id);
+	log_text(&line, "listen", addresses);
+	log_text(&line, "state_dir", config->state_dir);
+	log_text(&line, "backend", config->backend);
+	log_text(&line, "store_id", store_id(runtime_store(runtime)));
+	log_end(&line);
+}
+
+/* Threads inherit the mask, so that only main() takes these, by sigwait(). */
+static void block_signals(sigset_t *waited)
+{
+	(void)sigemptyset(waited);
+	(void)sigaddset(waited, SIGTERM);
+	(void)sigaddset(waited, SIGINT);
+	(void)pthread_sigmask(SIG_BLOCK, waited, NULL);
+	(void)signal(SIGHUP, SIG_IGN);
+	(void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void exit_at_once(int signal)
+{
+	_exit(128 + signal);
+}
+
+static void unblock_signals(const sigset_t *waited)
+{
+	(void)signal(SIGTERM, exit_at_once);
+	(void)signal(SIGINT, exit_at_once);
+	(void)pthread_sigmask(SIG_UNBLOCK, waited, NULL);
+}
+
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Directories of sockets, such as /run/hearth. */
+static int make_socket_dirs(const Config *config, Error *err)
+{
+	for (size_t i = 0; i < config->listen.count; i++) {
+		cleanup_free char *path = NULL;
+		const char *directory;
+		int r;
+
+		if (strncmp(config->listen.items[i], "unix:", 5) != 0)
+			continue;
+		path = text_dup(config->listen.items[i] + 5);
+		directory = dirname(path);
+		if (access(directory, F_OK) == 0)
+			continue;
+		r = file_make_dirs(directory);
+		if (r < 0)
+			return error_set_errno(err, ERROR_INVALID_REQUEST, -r, "make directory %s",
+					       directory);
+	}
+	return 0;
+}
+
+static int start_server(Daemon *daemon, Error *err)
+{
+	const Config *config = &daemon->config;
+	const ServerConfig server = {
+		.user = daemon->agent,
+		.pollers = POLLERS,
+		.max_message = (unsigned)config->message_bytes,
+		.max_connections = (unsigned)config->max_connections,
+		.max_calls = (unsigned)config->max_calls,
+		.max_streams_per_connection = (unsigned)config->max_streams,
+		.finished = log_finished,
+	};
+
+	if (server_new(&daemon->server, &server, err) < 0)
+		return -1;
+	server_add_service(daemon->server, &vm_service.base);
+	server_add_service(daemon->server, &node_service.base);
+	if (make_socket_dirs(config, err) < 0)
+		return -1;
+	for (size_t i = 0; i < config->listen.count; i++)
+		if (server_listen(daemon->server, config->listen.items[i], err) < 0)
+			return -1;
+	if (server_start(daemon->server, err) < 0)
+		return -1;
+	daemon->started = true;
+	return 0;
+}
+
+static int open_runtime(Daemon *daemon, Error *err)
+{
+	const Config *config = &daemon->config;
+	const RuntimeConfig settings = {
+		.state_dir = config->state_dir,
+		.node_id = config->node_id,
+		.default_backend = vm_backend_from_name(config->backend),
+		.backend = {
+			.keeper_path = config->keeper,
+			.qemu_path = config->qemu_binary,
+			.accelerator = config->qemu_accelerator,
+			.state_dir = config->state_dir,
+			.console_max_bytes = config->console_max_bytes,
+			.console_rate = config->console_rate_bytes,
+		},
+		.max_vms = (uint32_t)config->max_vms,
+		.max_operations = (uint32_t)config->max_operations,
+		.history = (uint32_t)config->history,
+	};
+	Runtime *runtime = NULL;
+
+	if (runtime_open(&runtime, &settings, err) < 0)
+		return -1;
+	atomic_store_explicit(&daemon->agent->runtime, runtime, memory_order_release);
+	server_set_serving(daemon->server, true);
+	log_started(daemon, runtime);
+	return 0;
+}
+
+/* Also of what was only half started. */
+static void stop(Daemon *daemon)
+{
+	int64_t grace = (int64_t)daemon->config.drain_timeout * USEC_PER_SEC;
+	Runtime *runtime = daemon->agent ? atomic_load(&daemon->agent->runtime) : NULL;
+
+	if (daemon->started)
+		server_stop(daemon->server, runtime ? grace : 0);
+	if (runtime)
+		runtime_close(runtime, grace);
+	if (daemon->server)
+		server_free(daemon->server);
+	if (daemon->agent)
+		agent_free(daemon->agent);
+	config_clear(&daemon->config);
+}
+
+static int serve(Daemon *daemon, const sigset_t *waited)
+{
+	Error err = { 0 };
+	int signal = 0;
+
+	if (agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
+	    start_server(daemon, &err) < 0 || open_runtime(daemon, &err) < 0) {
+		log_failure("start failed", &err);
+		unblock_signals(waited);
+		stop(daemon);
+		return EXIT_FAILURE;
+	}
+	(void)sigwait(waited, &signal);
+	log_event("stopping");
+	unblock_signals(waited);
+	stop(daemon);
+	log_event("stopped");
+	return EXIT_SUCCESS;
+}
+
+int main(int argc, char *argv[])
+{
+	Daemon daemon = { .started = false };
+	ConfigAction action = CONFIG_RUN;
+	Error err = { 0 };
+	sigset_t waited;
+
+	(void)mallopt(M_ARENA_MAX, ARENAS);
+	if (config_read(&daemon.config, &action, argc, argv, &err) < 0) {
+		(void)fprintf(stderr, "hearthd: %s\n", err.what);
+		config_clear(&daemon.config);
+		return EXIT_USAGE;
+	}
+	if (action == CONFIG_RUN) {
+		log_init(strcmp(daemon.config.log_format, "json") == 0, daemon.config.log_level);
+		block_signals(&waited);
+		raise_descriptor_limit();
+		return serve(&daemon, &waited);
+	}
+	if (action == CONFIG_HELP)
+		config_print_help(stdout);
+	if (action == CONFIG_VERSION)
+		(void)puts("hearthd " HEARTH_VERSION);
+	config_clear(&daemon.config);
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * VmService: the verbs and GetVm. Each decodes and checks, makes one call of
+ * the runtime, and encodes the answer, now or when the runtime has it. Lists,
+ * watches, waits and the console are in files of their own.
+ */
+
+#include "agent/handlers.h"
+#include "agent/request.h"
+#include "agent/wire.h"
+#include "base/clock.h"
+
+enum {
+	LADDER_MAX_SEC = 3600
+};
+
+/* Unset, the ladder's rungs take so long (usec). */
+#define POWER_BUTTON_TIMEOUT (INT64_C(10) * USEC_PER_SEC)
+#define TERMINATE_TIMEOUT (INT64_C(5) * USEC_PER_SEC)
+
+static void reply_record(Call *call, const VmRecord *record)
+{
+	cleanup_(arena_clear) Arena arena;
+
+	arena_init(&arena, SIZE_MAX);
+	call_reply(call, &wire_vm(&arena, record)->base);
+}
+
+/* The runtime's answer to whoever still listens. */
+static void reply_vm(void *user, const VmRecord *record, const Error *err)
+{
+	static const Hearth__V1__Vm none = HEARTH__V1__VM__INIT;
+	Call *call = user;
+
+	if (record)
+		reply_record(call, record);
+	else if (err && error_is_set(err))
+		call_fail(call, err);
+	else
+		call_reply(call, &none.base);
+	call_unref(call);
+}
+
+/* What all verbs have in common; @err holds what was wrong with the rest. */
+static void run_vm(Call *call, VmOp op, VmCall *vm_call, Error *err)
+{
+	Runtime *runtime = agent_runtime(call);
+
+	if (!runtime)
+		return;
+	request_check_vm_id(vm_call->vm_id, err);
+	if (request_fail(call, vm_call->vm_id, err))
+		return;
+	vm_call->principal = call_principal(call);
+	runtime_run_vm(runtime, op, vm_call, reply_vm, call_ref(call));
+}
+
+static int check_create(VmSpec **spec, const Hearth__V1__CreateVmRequest *request, Error *err)
+{
+	request_check_vm_id(request->vm_id, err);
+	request_check_uid(request->uid, err);
+	request_check_tenant(request->tenant, err);
+	if (!request->spec)
+		return error_add_violation(err, "spec", "required");
+	*spec = wire_spec(request->spec, "spec", err);
+	return spec_check(*spec, err) < 0 || error_is_set(err) ? -1 : 0;
+}
+
+static void handle_create_vm(Hearth__V1__VmService_Service *service,
+			     const Hearth__V1__CreateVmRequest *request,
+			     Hearth__V1__Vm_Closure closure, void *data)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = NULL;
+	Call *call = data;
+	Runtime *runtime = agent_runtime(call);
+	Error err = { 0 };
+	CreateCall create;
+
+	(void)service;
+	(void)closure;
+	if (!runtime)
+		return;
+	if (check_create(&spec, request, &err) < 0) {
+		(void)request_fail(call, request->vm_id, &err);
+		return;
+	}
+	create = (CreateCall){
+		.vm_id = request->vm_id,
+		.uid = request->uid,
+		.tenant = request->tenant,
+		.spec = spec,
+		.validate_only = request->validate_only,
+		.return_when = (ReturnWhen)request->return_when,
+		.principal = call_principal(call),
+	};
+	runtime_create_vm(runtime, &create, reply_vm, call_ref(call));
+}
+
+static void handle_start_vm(Hearth__V1__VmService_Service *service,
+			    const Hearth__V1__StartVmRequest *request,
+			    Hearth__V1__Vm_Closure closure, void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	vm_call.return_when = (ReturnWhen)request->return_when;
+	run_vm(data, VM_OP_START, &vm_call, &err);
+}
+
+/* A time-out of 0 skips its rung. */
+static int64_t rung(const Google__Protobuf__Duration *timeout, const char *field, int64_t unset,
+		    Error *err)
+{
+	int64_t usec = request_duration(timeout, field, 0, LADDER_MAX_SEC, unset, err);
+
+	return usec > 0 ? usec : -1;
+}
+
+static void handle_stop_vm(Hearth__V1__VmService_Service *service,
+			   const Hearth__V1__StopVmRequest *request, Hearth__V1__Vm_Closure closure,
+			   void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	vm_call.return_when = (ReturnWhen)request->return_when;
+	vm_call.ladder.power_button_timeout = rung(
+		request->power_button_timeout, "power_button_timeout", POWER_BUTTON_TIMEOUT, &err);
+	vm_call.ladder.terminate_timeout =
+		rung(request->terminate_timeout, "terminate_timeout", TERMINATE_TIMEOUT, &err);
+	if (request->force)
+		vm_call.ladder = (StopLadder){ -1, -1 };
+	run_vm(data, VM_OP_STOP, &vm_call, &err);
+}
+
+static void handle_pause_vm(Hearth__V1__VmService_Service *service,
+			    const Hearth__V1__PauseVmRequest *request,
+			    Hearth__V1__Vm_Closure closure, void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	vm_call.return_when = (ReturnWhen)request->return_when;
+	run_vm(data, VM_OP_PAUSE, &vm_call, &err);
+}
+
+static void handle_resume_vm(Hearth__V1__VmService_Service *service,
+			     const Hearth__V1__ResumeVmRequest *request,
+			     Hearth__V1__Vm_Closure closure, void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	vm_call.return_when = (ReturnWhen)request->return_when;
+	run_vm(data, VM_OP_RESUME, &vm_call, &err);
+}
+
+static void handle_destroy_vm(Hearth__V1__VmService_Service *service,
+			      const Hearth__V1__DestroyVmRequest *request,
+			      Hearth__V1__Vm_Closure closure, void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	vm_call.return_when = (ReturnWhen)request->return_when;
+	vm_call.allow_missing = request->allow_missing;
+	run_vm(data, VM_OP_DESTROY, &vm_call, &err);
+}
+
+static void handle_update_vm(Hearth__V1__VmService_Service *service,
+			     const Hearth__V1__UpdateVmRequest *request,
+			     Hearth__V1__Vm_Closure closure, void *data)
+{
+	VmCall vm_call = REQUEST_VM_CALL(request);
+	Error err = { 0 };
+	cleanup_(spec_unrefp) VmSpec *update = wire_spec(request->spec, "spec", &err);
+
+	(void)service;
+	(void)closure;
+	vm_call.update_mask = request_update_mask(request->update_mask, &err);
+	/* The rules between fields hold for the whole, which the runtime checks. */
+	fields_check(&vm_spec_table, update, "spec", &err);
+	vm_call.update = update;
+	run_vm(data, VM_OP_UPDATE, &vm_call, &err);
+}
+
+static void handle_get_vm(Hearth__V1__VmService_Service *service,
+			  const Hearth__V1__GetVmRequest *request, Hearth__V1__Vm_Closure closure,
+			  void *data)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+	Call *call = data;
+	Runtime *runtime = agent_runtime(call);
+	Error err = { 0 };
+
+	(void)service;
+	(void)closure;
+	if (!runtime)
+		return;
+	request_check_vm_id(request->vm_id, &err);
+	if (request_fail(call, request->vm_id, &err))
+		return;
+	if (runtime_get_vm(runtime, request->vm_id, request->expected_uid, &record, &err) < 0)
+		call_fail(call, &err);
+	else
+		reply_record(call, record);
+}
+
+Hearth__V1__VmService_Service vm_service = HEARTH__V1__VM_SERVICE__INIT(handle_);
