@@ -72,10 +72,10 @@ static VmRecord *set_put(RecordSet *set, VmRecord *record)
 	if (!found) {
 		if (set->count == set->capacity) {
 			set->capacity = set->capacity ? 2 * set->capacity : 64;
-			set->items = must_realloc(set->items, set->capacity, sizeof *set->items);
+			set->items = must_realloc(set->items, set->capacity, sizeof(VmRecord *));
 		}
 		memmove(&set->items[at + 1], &set->items[at],
-			(set->count - at) * sizeof *set->items);
+			(set->count - at) * sizeof(VmRecord *));
 		set->count++;
 	}
 	set->items[at] = record;
@@ -93,7 +93,7 @@ static VmRecord *set_remove(RecordSet *set, const char *vm_id)
 		return NULL;
 	before = set->items[at];
 	set->count--;
-	memmove(&set->items[at], &set->items[at + 1], (set->count - at) * sizeof *set->items);
+	memmove(&set->items[at], &set->items[at + 1], (set->count - at) * sizeof(VmRecord *));
 	return before;
 }
 
@@ -286,7 +286,7 @@ uint64_t registry_revision(Registry *registry)
 static VmList *make_list(const Registry *registry) lock_requires(registry->lock)
 {
 	const RecordSet *set = &registry->records;
-	VmList *list = must_calloc(1, sizeof *list + set->count * sizeof *list->records);
+	VmList *list = must_calloc(1, sizeof *list + set->count * sizeof(VmRecord *));
 
 	atomic_init(&list->refs, 1);
 	list->revision = registry->revision;

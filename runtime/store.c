@@ -107,7 +107,7 @@ static int check_tables(Db *db, bool *empty, Error *err)
 {
 	sqlite3_stmt *row = db_start(db, SQL_TABLES, NULL, 0, err);
 	bool has_meta;
-	uint64_t major;
+	uint64_t major = 0;
 
 	if (!row || db_next(db, row, err) < 0)
 		return -1;
@@ -302,9 +302,12 @@ static int exchange_boot_id(Store *store, StoreTask *task, Error *err)
 
 int store_exchange_boot_id(Store *store, const char *boot_id, char before[static 37], Error *err)
 {
-	StoreTask task = { .run = exchange_boot_id, .key = boot_id, .answer = before };
+	StoreTask task = { .run = exchange_boot_id, .key = boot_id };
 
-	return store_task_run(store, &task, err);
+	if (store_task_run(store, &task, err) < 0)
+		return -1;
+	text_copy(before, sizeof task.answer, task.answer);
+	return 0;
 }
 
 void store_close(Store *store)

@@ -114,7 +114,7 @@ int db_open(Db *db, int cache_kib, Error *err)
 
 void db_close(Db *db)
 {
-	for (size_t i = 0; i < array_size(db->statements); i++)
+	for (size_t i = 0; i < SQL_COUNT_; i++)
 		(void)sqlite3_finalize(take_ptr(db->statements[i]));
 	(void)sqlite3_close(take_ptr(db->handle));
 	free(take_ptr(db->path));

@@ -134,6 +134,7 @@ void store_event_clear(StoreEvent *event)
 	*event = (StoreEvent){ 0 };
 }
 
+/* NOLINTNEXTLINE(readability-function-size): one query's worth of parameters */
 int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t after,
 		      StoreEvent *events, size_t max, size_t *n, Error *err)
 {

@@ -106,7 +106,7 @@ typedef struct StoreTask StoreTask;
 struct StoreTask {
 	int (*run)(Store *store, StoreTask *task, Error *err);
 	const char *key, *value;
-	char *answer; /* 37 bytes, or NULL */
+	char answer[37];
 
 	/* store_task_run()'s */
 	Error *err;

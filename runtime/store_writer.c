@@ -233,9 +233,11 @@ static void run_tasks(Store *store, StoreTask *task)
 
 static bool has_work(const Store *store) lock_requires(store->lock)
 {
-	if (store->stopping || store->tasks || store->submitted)
+	if (store->stopping || store->tasks)
 		return true;
-	return store->queue.first && (!store->retry_delay || clock_mono_us() >= store->retry_at);
+	if (!store->queue.first)
+		return false;
+	return store->submitted || !store->retry_delay || clock_mono_us() >= store->retry_at;
 }
 
 /* Waits for work; false once the store is to close and nothing is left. */

@@ -33,12 +33,12 @@ typedef struct Progress {
 typedef struct Writer {
 	Store *store;
 	Progress *progress;
-	unsigned number;
 	Lock lock;
 	Cond cond;
-	bool settled; /* under lock */
 	uint64_t revision;
 	pthread_t thread;
+	unsigned number;
+	bool settled; /* under lock */
 } Writer;
 
 /* On the writer's thread only, but for the last check. */
