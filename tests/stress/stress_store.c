@@ -2,8 +2,9 @@
 
 /*
  * Thirty-two threads write one VM each, every change waited for, in a child
- * that is killed half-way: what was reported durable is there at the next
- * opening. Says how many changes a second that were.
+ * that dies without closing; towards its end the disk is full now and then.
+ * What was reported durable is there at the next opening, in order. Says how
+ * many changes a second that were while there was room.
  */
 #include "base/clock.h"
 #include "base/file.h"
@@ -17,18 +18,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 enum {
 	WRITERS = 32,
-	RUN_MSEC = 1500,
+	RUN_MSEC = 1000,
+	FULL_TIMES = 20,
 };
 
 /* What one thread has been told is durable; shared with the parent. */
 typedef struct Progress {
 	_Atomic uint64_t generation;
 	_Atomic uint64_t revision;
+	_Atomic uint64_t refused;
 } Progress;
+
+typedef struct Shared {
+	Progress progress[WRITERS];
+	uint64_t reached;
+} Shared;
 
 typedef struct Writer {
 	Store *store;
@@ -58,17 +67,19 @@ static void done(Change *change, const Error *err)
 {
 	Writer *writer = change->user;
 
-	assert(!err);
-	assert(published >= change->revision);
+	assert(!err || !change->is_outcome);
+	assert(err || published >= change->revision);
 	lock_take(&writer->lock);
-	writer->revision = change->revision;
+	writer->revision = err ? 0 : change->revision;
 	writer->settled = true;
 	cond_broadcast(&writer->cond);
 	lock_drop(&writer->lock);
 }
 
-static void write_one(Writer *writer, uint64_t generation)
+/* The revision it got, or 0 if it was refused. */
+static uint64_t write_one(Writer *writer, uint64_t generation)
 {
+	uint64_t revision;
 	VmRecord *record = record_new();
 	Change *change;
 
@@ -89,29 +100,64 @@ static void write_one(Writer *writer, uint64_t generation)
 	while (!writer->settled)
 		cond_wait(&writer->cond, &writer->lock);
 	writer->settled = false;
+	revision = writer->revision;
 	lock_drop(&writer->lock);
+	return revision;
 }
 
 static void *write_many(void *arg)
 {
 	Writer *writer = arg;
 
-	for (uint64_t generation = 1;; generation++) {
-		write_one(writer, generation);
-		atomic_store(&writer->progress->revision, writer->revision);
-		atomic_store(&writer->progress->generation, generation);
+	for (uint64_t generation = 1;;) {
+		uint64_t revision = write_one(writer, generation);
+
+		if (!revision) {
+			atomic_fetch_add(&writer->progress->refused, 1);
+			continue;
+		}
+		atomic_store(&writer->progress->revision, revision);
+		atomic_store(&writer->progress->generation, generation++);
 	}
 	return NULL;
 }
 
-/* Writes till it is killed. */
-static void run_child(const char *dir, Progress *progress)
+/* Readers never wait for the writer, and see only what is whole. */
+static void read_along(Store *store)
+{
+	StoreEvent events[4];
+	Error err = { 0 };
+	size_t n = 0;
+
+	if (store_list_events(store, "vm-07", "", 0, events, 4, &n, &err) < 0)
+		abort();
+	while (n)
+		store_event_clear(&events[--n]);
+	if (store_uid_used(store, "uid-none", &err) != 0)
+		abort();
+	clock_sleep_us(USEC_PER_MSEC);
+}
+
+static void fill_disk(bool full)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit) < 0)
+		abort();
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	if (setrlimit(RLIMIT_FSIZE, &limit) < 0)
+		abort();
+}
+
+/* Leaves in @reached the revision it came to while there was room. */
+static void run_child(const char *dir, Progress *progress, uint64_t *reached)
 {
 	static Writer writers[WRITERS];
 	StoreConfig config = { .state_dir = dir, .history = 2000 };
 	Store *store = NULL;
 	Error err = { 0 };
 
+	(void)signal(SIGXFSZ, SIG_IGN);
 	if (store_open(&store, &config, &err) < 0 || store_start(store, publish, NULL, &err) < 0)
 		abort();
 	for (unsigned i = 0; i < WRITERS; i++) {
@@ -121,19 +167,14 @@ static void run_child(const char *dir, Progress *progress)
 		if (pthread_create(&writers[i].thread, NULL, write_many, &writers[i]))
 			abort();
 	}
-	/* Readers never wait for the writer, and see only what is whole. */
 	for (int64_t end = clock_mono_us() + (int64_t)RUN_MSEC * USEC_PER_MSEC;
-	     clock_mono_us() < end;) {
-		StoreEvent events[4];
-		size_t n = 0;
-
-		if (store_list_events(store, "vm-07", "", 0, events, 4, &n, &err) < 0)
-			abort();
-		while (n)
-			store_event_clear(&events[--n]);
-		if (store_uid_used(store, "uid-none", &err) != 0)
-			abort();
-		clock_sleep_us(USEC_PER_MSEC);
+	     clock_mono_us() < end;)
+		read_along(store);
+	*reached = store_revision(store);
+	for (unsigned i = 0; i < FULL_TIMES; i++) {
+		fill_disk(i % 2 == 0);
+		read_along(store);
+		clock_sleep_us(10 * (int64_t)USEC_PER_MSEC);
 	}
 	_exit(0); /* no close: as if killed */
 }
@@ -173,14 +214,14 @@ static void check_change(void *user, Change *change)
 	change_unref(change);
 }
 
-static int check_after(const char *dir, const Progress *progress)
+static int check_after(const char *dir, const Progress *progress, uint64_t reached)
 {
 	StoreConfig config = { .state_dir = dir, .history = 2000 };
 	Found found = { .progress = progress };
 	History history = { 0 };
 	Store *store = NULL;
 	Error err = { 0 };
-	uint64_t revision;
+	uint64_t revision, refused = 0;
 
 	if (store_open(&store, &config, &err) < 0 ||
 	    store_load_vms(store, check_vm, &found, &err) < 0 ||
@@ -192,8 +233,12 @@ static int check_after(const char *dir, const Progress *progress)
 	}
 	revision = store_revision(store);
 	store_close(store);
-	printf("%" PRIu64 " changes a second; %u VMs, %u lost; %zu events, %zu gaps\n",
-	       revision * 1000 / RUN_MSEC, found.count, found.lost, history.count, history.gaps);
+	for (unsigned i = 0; i < WRITERS; i++)
+		refused += progress[i].refused;
+	printf("%" PRIu64 " changes a second; %" PRIu64
+	       " refused; %u VMs, %u lost; %zu events, %zu gaps\n",
+	       reached * 1000 / RUN_MSEC, refused, found.count, found.lost, history.count,
+	       history.gaps);
 	return found.count != WRITERS || found.lost || history.gaps || history.last != revision ||
 	       history.count != (revision < 1000 ? revision : 1000);
 }
@@ -202,18 +247,18 @@ int main(int argc, char **argv)
 {
 	cleanup_free char *dir =
 		text_printf("%s/hearth-stress-XXXXXX", argc > 1 ? argv[1] : "/tmp");
-	Progress *progress = mmap(NULL, WRITERS * sizeof *progress, PROT_READ | PROT_WRITE,
-				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	Shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = -1, result;
 	pid_t pid;
 
-	if (progress == MAP_FAILED || !mkdtemp(dir))
+	if (shared == MAP_FAILED || !mkdtemp(dir))
 		return 1;
 	pid = fork();
 	if (pid == 0)
-		run_child(dir, progress);
+		run_child(dir, shared->progress, &shared->reached);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
 		return 1;
-	result = check_after(dir, progress);
+	result = check_after(dir, shared->progress, shared->reached);
 	return file_remove_tree(dir) < 0 ? 1 : result;
 }
