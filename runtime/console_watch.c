@@ -64,25 +64,64 @@ struct ConsoleWatch {
 	bool stopping;
 };
 
+/* NOLINTBEGIN(readability-function-*, clang-analyzer-unix.Malloc): the macros' insides */
+static WatchDir *dirs_find(ConsoleWatch *watch, int wd) lock_requires(watch->lock)
+{
+	WatchDir *dir;
+
+	HASH_FIND_INT(watch->dirs, &wd, dir);
+	return dir;
+}
+
+static void dirs_add(ConsoleWatch *watch, WatchDir *dir) lock_requires(watch->lock)
+{
+	HASH_ADD_INT(watch->dirs, wd, dir);
+}
+
+static void dirs_remove(ConsoleWatch *watch, WatchDir *dir) lock_requires(watch->lock)
+{
+	HASH_DEL(watch->dirs, dir);
+}
+
+static void list_add(ConsoleFollow **list, ConsoleFollow *follow)
+{
+	DL_APPEND(*list, follow);
+}
+
+static void list_remove(ConsoleFollow **list, ConsoleFollow *follow)
+{
+	DL_DELETE(*list, follow);
+}
+
+static void calls_add(ConsoleWatch *watch, ConsoleFollow *follow) lock_requires(watch->lock)
+{
+	if (!follow->called)
+		DL_APPEND2(watch->calls, follow, call_prev, call_next);
+	follow->called = true;
+}
+
+static void calls_remove(ConsoleWatch *watch, ConsoleFollow *follow) lock_requires(watch->lock)
+{
+	if (follow->called)
+		DL_DELETE2(watch->calls, follow, call_prev, call_next);
+	follow->called = false;
+}
+/* NOLINTEND(readability-function-*, clang-analyzer-unix.Malloc) */
+
+static WatchDir *next_dir(const WatchDir *dir)
+{
+	return dir->hh.next;
+}
+
 static void wake_thread(ConsoleWatch *watch)
 {
 	(void)eventfd_write(watch->wake, 1);
 }
 
-static void queue_call(ConsoleWatch *watch, ConsoleFollow *follow) lock_requires(watch->lock)
+static void queue_dir(ConsoleWatch *watch, const WatchDir *dir) lock_requires(watch->lock)
 {
-	if (follow->called)
-		return;
-	follow->called = true;
-	DL_APPEND2(watch->calls, follow, call_prev, call_next);
-}
-
-static void queue_dir(ConsoleWatch *watch, WatchDir *dir) lock_requires(watch->lock)
-{
-	ConsoleFollow *follow;
-
-	DL_FOREACH(dir->followers, follow)
-	queue_call(watch, follow);
+	for (ConsoleFollow *follow = dir->followers; follow; follow = follow->next)
+		calls_add(watch, follow);
 }
 
 /* Calls those queued, each without the lock. */
@@ -95,8 +134,7 @@ static void run_calls(ConsoleWatch *watch)
 		watch->calling = NULL;
 		follow = watch->calls;
 		if (follow) {
-			DL_DELETE2(watch->calls, follow, call_prev, call_next);
-			follow->called = false;
+			calls_remove(watch, follow);
 			watch->calling = follow;
 		}
 		cond_broadcast(&watch->changed);
@@ -117,7 +155,7 @@ static bool add_one(ConsoleWatch *watch)
 	lock_take(&watch->lock);
 	follow = watch->adding;
 	if (follow)
-		DL_DELETE(watch->adding, follow);
+		list_remove(&watch->adding, follow);
 	lock_drop(&watch->lock);
 	if (!follow)
 		return false;
@@ -127,14 +165,14 @@ static bool add_one(ConsoleWatch *watch)
 
 	lock_take(&watch->lock);
 	if (wd >= 0)
-		HASH_FIND_INT(watch->dirs, &wd, dir);
+		dir = dirs_find(watch, wd);
 	if (wd >= 0 && !dir) {
 		dir = new0(WatchDir);
 		dir->wd = wd;
-		HASH_ADD_INT(watch->dirs, wd, dir);
+		dirs_add(watch, dir);
 	}
 	if (dir)
-		DL_APPEND(dir->followers, follow);
+		list_add(&dir->followers, follow);
 	follow->dir = dir;
 	follow->error = error;
 	follow->added = true;
@@ -146,16 +184,14 @@ static bool add_one(ConsoleWatch *watch)
 /* Removes one directory nobody follows any more; false when there is none. */
 static bool remove_one(ConsoleWatch *watch)
 {
-	WatchDir *dir, *next, *unused = NULL;
+	WatchDir *unused;
 
 	lock_take(&watch->lock);
-	HASH_ITER(hh, watch->dirs, dir, next)
-	{
-		if (!unused && !dir->followers)
-			unused = dir;
-	}
+	unused = watch->dirs;
+	while (unused && unused->followers)
+		unused = next_dir(unused);
 	if (unused)
-		HASH_DEL(watch->dirs, unused);
+		dirs_remove(watch, unused);
 	lock_drop(&watch->lock);
 	if (!unused)
 		return false;
@@ -167,18 +203,16 @@ static bool remove_one(ConsoleWatch *watch)
 
 static void take_event(ConsoleWatch *watch, const struct inotify_event *event)
 {
-	WatchDir *dir, *next;
+	WatchDir *dir;
 
 	if (event->len && strncmp(event->name, "console.", 8) != 0)
 		return;
 	lock_take(&watch->lock);
 	if (event->mask & IN_Q_OVERFLOW) {
-		HASH_ITER(hh, watch->dirs, dir, next)
-		{
+		for (dir = watch->dirs; dir; dir = next_dir(dir))
 			queue_dir(watch, dir);
-		}
 	} else {
-		HASH_FIND_INT(watch->dirs, &event->wd, dir);
+		dir = dirs_find(watch, event->wd);
 		if (dir) {
 			dir->gone = dir->gone || event->mask & IN_IGNORED;
 			queue_dir(watch, dir);
@@ -275,8 +309,6 @@ ConsoleWatch *console_watch_new(void)
 
 void console_watch_free(ConsoleWatch *watch)
 {
-	WatchDir *dir, *next;
-
 	if (!watch)
 		return;
 	lock_take(&watch->lock);
@@ -284,12 +316,9 @@ void console_watch_free(ConsoleWatch *watch)
 	lock_drop(&watch->lock);
 	wake_thread(watch);
 	(void)pthread_join(watch->thread, NULL);
-	HASH_ITER(hh, watch->dirs, dir, next)
-	{
-		assert(!dir->followers);
-		HASH_DEL(watch->dirs, dir);
-		free(dir);
-	}
+	while (remove_one(watch))
+		;
+	assert(!watch->dirs); /* all have left */
 	watch_release(watch);
 }
 
@@ -309,7 +338,7 @@ ConsoleFollow *console_follow(ConsoleWatch *watch, const char *run_dir, void (*c
 	follow->changed = changed;
 	follow->user = user;
 	lock_take(&watch->lock);
-	DL_APPEND(watch->adding, follow);
+	list_add(&watch->adding, follow);
 	lock_drop(&watch->lock);
 	wake_thread(watch);
 
@@ -333,10 +362,9 @@ void console_unfollow(ConsoleWatch *watch, ConsoleFollow *follow)
 		return;
 	assert(!pthread_equal(pthread_self(), watch->thread)); /* it would wait for itself */
 	lock_take(&watch->lock);
-	DL_DELETE(follow->dir->followers, follow);
+	list_remove(&follow->dir->followers, follow);
 	last = !follow->dir->followers;
-	if (follow->called)
-		DL_DELETE2(watch->calls, follow, call_prev, call_next);
+	calls_remove(watch, follow);
 	while (watch->calling == follow)
 		cond_wait(&watch->changed, &watch->lock);
 	lock_drop(&watch->lock);

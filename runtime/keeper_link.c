@@ -158,7 +158,7 @@ int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
 	cleanup_(argv_freep) char **argv = keeper_argv(config);
 
 	if (clear_run_dir(config->run_dir, err) < 0)
-		return -1;
+		return -1; /* NOLINT(clang-analyzer-unix.Malloc): cleanup_ releases it */
 	if (run_keeper(config, argv, err) < 0)
 		return -1;
 	/* The VMM may have ended by now, and the keeper with it: that is for the caller to see. */
@@ -236,17 +236,17 @@ int keeper_read_exit(KeeperExit *ret, const char *run_dir)
 	return 0;
 }
 
-/* SIGKILL to what @pidfd is of, and wait for its end; nothing to do without one. */
-static int kill_and_wait(int pidfd, int64_t deadline)
+/* SIGKILL to what @pidfd is of, -1 being nobody; its having ended is success. */
+static int kill_open(int pidfd)
 {
-	int r;
+	int r = pidfd < 0 ? 0 : process_signal(pidfd, SIGKILL);
 
-	if (pidfd < 0)
-		return 0;
-	r = process_signal(pidfd, SIGKILL);
-	if (r < 0)
-		return r == -ESRCH ? 0 : r;
-	return process_wait(pidfd, deadline);
+	return r == -ESRCH ? 0 : r;
+}
+
+static int wait_open(int pidfd, int64_t deadline)
+{
+	return pidfd < 0 ? 0 : process_wait(pidfd, deadline);
 }
 
 int keeper_kill(const char *run_dir, int64_t timeout)
@@ -260,22 +260,16 @@ int keeper_kill(const char *run_dir, int64_t timeout)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	r = keeper_open(&keeper, &state);
+	if (r == 0 || r == -ESRCH)
+		r = keeper_open_vmm(&vmm, &state);
 	if (r < 0 && r != -ESRCH)
 		return r;
-	r = keeper_open_vmm(&vmm, &state);
-	if (r < 0 && r != -ESRCH)
-		return r;
-	if (vmm >= 0) {
-		r = process_signal(vmm, SIGKILL);
-		if (r < 0 && r != -ESRCH)
-			return r;
-	}
-	if (keeper >= 0 && process_wait(keeper, now + patience) < 0) {
-		r = kill_and_wait(keeper, deadline);
-		if (r < 0)
-			return r;
-	}
-	return kill_and_wait(vmm, deadline);
+	r = kill_open(vmm);
+	if (r == 0 && wait_open(keeper, now + patience) < 0)
+		r = kill_open(keeper);
+	if (r == 0)
+		r = wait_open(keeper, deadline);
+	return r < 0 ? r : wait_open(vmm, deadline);
 }
 
 static ExitReason reason_without_record(const char *run_dir)

@@ -56,24 +56,25 @@ static void log_rotate(BoundedLog *log)
 	log->fd = -1;
 }
 
+/* Return: bytes that may go into the file written to, a new one if need be; 0: none. */
+static size_t log_room(BoundedLog *log)
+{
+	if (log->fd >= 0 && log->size >= log->limit)
+		log_rotate(log);
+	if (log->fd < 0 && log_file_open(log) < 0)
+		return 0;
+	return log->size < log->limit ? (size_t)(log->limit - log->size) : 0;
+}
+
 /* Return: how many bytes the disk took. */
 static size_t log_put(BoundedLog *log, const char *bytes, size_t length)
 {
-	size_t done = 0;
+	size_t done = 0, room;
 
-	while (done < length) {
-		size_t piece = length - done;
-		ssize_t n;
+	while (done < length && (room = log_room(log))) {
+		size_t left = length - done;
+		ssize_t n = write(log->fd, bytes + done, left < room ? left : room);
 
-		if (log->fd >= 0 && log->size >= log->limit)
-			log_rotate(log);
-		if (log->fd < 0 && log_file_open(log) < 0)
-			break;
-		if (log->size >= log->limit)
-			break;
-		if (piece > log->limit - log->size)
-			piece = (size_t)(log->limit - log->size);
-		n = write(log->fd, bytes + done, piece);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -174,10 +175,8 @@ int bounded_log_open(BoundedLog **ret, const BoundedLogConfig *config)
 	log->last = '\n';
 	r = log_file_open(log);
 	if (r < 0)
-		return r;
-	if (log->size)
-		log_mark_start(log);
-	else if (stat(log->old_path, &old) == 0)
+		return r; /* NOLINT(clang-analyzer-unix.Malloc): cleanup_ releases it */
+	if (log->size || stat(log->old_path, &old) == 0)
 		log_mark_start(log);
 	*ret = take_ptr(log);
 	return 0;

@@ -114,19 +114,19 @@ static int die_with(pid_t parent)
 /* Lets go of everything that is the caller's; @report becomes REPORT_FD. */
 static int detach(int report)
 {
-	cleanup_close int null = -1, beyond = fcntl(report, F_DUPFD_CLOEXEC, FD_BEYOND);
-	int opened = open("/dev/null", O_RDWR);
+	int null = open("/dev/null", O_RDWR);
+	int from[REPORT_FD + 1];
 
-	null = fcntl(opened, F_DUPFD_CLOEXEC, FD_BEYOND);
-	if (setsid() < 0 || chdir("/") < 0 || null < 0 || beyond < 0)
+	if (setsid() < 0 || chdir("/") < 0)
 		return -1;
 	(void)umask(077);
-	for (int fd = 0; fd < REPORT_FD; fd++)
-		if (dup2(null, fd) < 0)
+	/* Out of the way first: either may have one of the numbers to be given out. */
+	for (int i = 0; i <= REPORT_FD; i++)
+		from[i] = fcntl(i < REPORT_FD ? null : report, F_DUPFD_CLOEXEC, FD_BEYOND);
+	for (int i = 0; i <= REPORT_FD; i++)
+		if (from[i] < 0 || dup2(from[i], i) < 0)
 			return -1;
-	if (dup3(beyond, REPORT_FD, O_CLOEXEC) < 0)
-		return -1;
-	null = beyond = -1; /* closed with all the others */
+	(void)fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
 	closefrom(REPORT_FD + 1);
 	return 0;
 }

@@ -22,7 +22,7 @@ static int write_file(const char *dir, const char *name, const char *text)
 int run_files_write_keeper(const char *dir, pid_t vmm)
 {
 	char boot_id[37], text[TEXT_MAX];
-	ProcessId self, child;
+	ProcessId self = { 0 }, child = { 0 };
 	int r;
 
 	r = process_identify(&self, getpid());

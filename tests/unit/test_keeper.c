@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -239,6 +240,22 @@ Test(keeper, console_beyond_the_rate_is_dropped_and_counted)
 		     1);
 	cr_assert_gt(dropped, 0);
 	cr_assert_eq(strspn(log, "x") + dropped, 50000);
+}
+
+Test(keeper, a_disk_that_takes_no_more_costs_output_only)
+{
+	BENCH(bench);
+	cleanup_free char *log = NULL;
+	KeeperExit exit;
+
+	/* A write beyond this fails, as it would on a full disk. */
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 4096, 4096 }), 0);
+	start(&bench, "head -c 300000 /dev/zero | tr '\\0' x >&3; exit 4");
+	exit = ended(&bench);
+
+	cr_assert_eq(exit.code, 4);
+	log = contents(&bench, "console.log");
+	cr_assert_eq(strspn(log, "x"), 4096);
 }
 
 Test(keeper, a_vmm_that_cannot_be_executed_says_which_and_why)
