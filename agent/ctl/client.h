@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Calls to hearthd on the gRPC C core: one channel, one completion queue, one
+ * thread. A method is named by its service's descriptor and its name.
+ *
+ * While a call waits, client_set_tick()'s function runs every now and then,
+ * and may make calls of its own (in which nothing ticks). SIGINT and SIGTERM
+ * cancel what is being waited for; the agent carries on with what it accepted.
+ */
+
+#include "agent/ctl/failure.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdint.h>
+
+typedef struct Client Client;
+typedef struct ClientStream ClientStream;
+
+typedef struct Method {
+	const ProtobufCServiceDescriptor *service;
+	const char *name;
+} Method;
+
+#define CLIENT_FOREVER (-1)
+
+/* @address as hearthd's --listen has it: "unix:/path", "host:port". Connects with the first call.
+ */
+Client *client_new(const char *address);
+void client_free(Client *client);
+DEFINE_CLEANUP(Client *, client_free);
+
+typedef void ClientTick(void *user);
+/* NULL: none. */
+void client_set_tick(Client *client, ClientTick *tick, void *user);
+
+/* Has the user asked to stop? */
+bool client_interrupted(void);
+
+/**
+ * client_call() - one unary call
+ * @ret:	the answer, the caller's to free with protobuf_c_message_free_unpacked()
+ * @timeout:	usec, or CLIENT_FOREVER
+ *
+ * Return: 0, or -1 with *@failure filled.
+ */
+int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
+		ProtobufCMessage **ret, Failure *failure) must_check;
+
+/* Starts a server-streaming call; never fails: the first client_stream_next() may. */
+ClientStream *client_stream(Client *client, Method method, const ProtobufCMessage *request,
+			    int64_t timeout);
+/* Ends the call if it has not ended. */
+void client_stream_free(ClientStream *stream);
+DEFINE_CLEANUP(ClientStream *, client_stream_free);
+
+/**
+ * client_stream_next() - the next message
+ *
+ * Return: 1 with *@ret, the caller's to free; 0 at the end; -1 with *@failure filled.
+ */
+int client_stream_next(ClientStream *stream, ProtobufCMessage **ret, Failure *failure) must_check;

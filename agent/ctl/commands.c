@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+
+/*
+ * Every command and every option, once: parsing, help and completion read
+ * these tables.
+ */
+
+/* clang-format off */
+const Option global_options[] = {
+	{ "address", 'a', OPTION_TEXT, .value = "ADDRESS",
+	  .help = "where hearthd listens: unix:PATH or HOST:PORT (default: $HEARTH_ADDRESS, or unix:/run/hearth/hearth.sock)" },
+	{ "output", 'o', OPTION_CHOICE, .value = "FORMAT", .choices = "table|wide|json|name",
+	  .help = "how to print" },
+	{ "timeout", 't', OPTION_DURATION, .value = "DURATION",
+	  .help = "how long to wait for an answer (default: 60s; streams and wait: for ever)" },
+	{ "help", 'h', OPTION_FLAG, .help = "what the command does and takes" },
+	{ 0 },
+};
+
+#define GUARD_OPTIONS                                                                               \
+	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },    \
+	{ "expected-revision", 0, OPTION_NUMBER, .value = "N", .help = "only if nothing changed since" }, \
+	{ "expected-generation", 0, OPTION_NUMBER, .value = "N",                                        \
+	  .help = "only if its spec has not changed since" },                                           \
+	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing, show what would be" }
+
+#define RETURN_OPTION                                                                               \
+	{ "return", 0, OPTION_ENUM, .value = "WHEN", .names = &hearth__v1__return_when__descriptor,     \
+	  .help = "when to answer (default: done)" }
+
+#define POLICY_OPTIONS                                                                              \
+	{ "label", 'l', OPTION_TEXT, .many = true, .value = "KEY=VALUE", .help = "a label; in update, KEY- takes one away" },    \
+	{ "restart", 0, OPTION_ENUM, .value = "MODE", .names = &hearth__v1__restart_mode__descriptor,   \
+	  .help = "when to restart it" },                                                               \
+	{ "max-restarts", 0, OPTION_NUMBER, .value = "N", .help = "restarts in a row before it stays failed" }, \
+	{ "initial-backoff", 0, OPTION_DURATION, .value = "DURATION", .help = "wait before the first restart" }, \
+	{ "max-backoff", 0, OPTION_DURATION, .value = "DURATION", .help = "the longest wait" },         \
+	{ "expires-in", 0, OPTION_DURATION, .value = "DURATION", .help = "end it after this long" },    \
+	{ "expires-at", 0, OPTION_TEXT, .value = "TIME", .help = "end it then, such as 2026-12-31T18:00:00Z" }, \
+	{ "expire-action", 0, OPTION_ENUM, .value = "ACTION",                                           \
+	  .names = &hearth__v1__expire_action__descriptor, .help = "how to end it (default: stop)" }
+
+#define SELECTOR_OPTIONS                                                                            \
+	{ "selector", 'l', OPTION_TEXT, .value = "SELECTOR",                                            \
+	  .help = "only VMs with these labels, such as 'a=b,c!=d,e in (f,g),!k'" },                     \
+	{ "tenant", 0, OPTION_TEXT, .value = "TENANT", .help = "only this tenant's" }
+
+static const Option create_options[] = {
+	{ "file", 'f', OPTION_PATH, .value = "FILE",
+	  .help = "the spec as JSON ('-': standard input); options change what it says" },
+	{ "kernel", 0, OPTION_PATH, .value = "PATH", .help = "kernel image on the node" },
+	{ "initrd", 0, OPTION_PATH, .value = "PATH", .help = "initial RAM disk on the node" },
+	{ "args", 0, OPTION_TEXT, .value = "TEXT", .help = "kernel command line" },
+	{ "vcpus", 0, OPTION_NUMBER, .value = "N", .help = "virtual CPUs (default: 1)" },
+	{ "memory", 'm', OPTION_NUMBER, .value = "MIB", .help = "guest memory in MiB (default: 128)" },
+	{ "drive", 0, OPTION_TEXT, .many = true, .value = "DRIVE", .help = "a disk: id=NAME,path=PATH[,root][,ro]" },
+	{ "backend", 0, OPTION_ENUM, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
+	  .help = "what runs it (default: the node's)" },
+	{ "start", 0, OPTION_FLAG, .help = "start it at once" },
+	POLICY_OPTIONS,
+	{ "tenant", 0, OPTION_TEXT, .value = "TENANT", .help = "whose it is" },
+	{ "uid", 0, OPTION_TEXT, .value = "UID", .help = "this incarnation's name (default: made)" },
+	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing, show what would be" },
+	RETURN_OPTION,
+	{ 0 },
+};
+
+static const Option verb_options[] = { GUARD_OPTIONS, RETURN_OPTION, { 0 } };
+
+static const Option stop_options[] = {
+	{ "force", 0, OPTION_FLAG, .help = "kill it at once" },
+	{ "grace", 0, OPTION_DURATION, .value = "DURATION",
+	  .help = "how long the guest has after its power button (default: 10s)" },
+	{ "terminate-grace", 0, OPTION_DURATION, .value = "DURATION",
+	  .help = "how long its VMM has after SIGTERM (default: 5s)" },
+	GUARD_OPTIONS, RETURN_OPTION,
+	{ 0 },
+};
+
+static const Option destroy_options[] = {
+	{ "allow-missing", 0, OPTION_FLAG, .help = "that there is no such VM is fine" },
+	GUARD_OPTIONS, RETURN_OPTION,
+	{ 0 },
+};
+
+static const Option update_options[] = {
+	POLICY_OPTIONS,
+	{ "no-expiry", 0, OPTION_FLAG, .help = "never end it" },
+	GUARD_OPTIONS,
+	{ 0 },
+};
+
+static const Option get_options[] = {
+	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
+static const Option list_options[] = {
+	SELECTOR_OPTIONS,
+	{ "state", 's', OPTION_ENUM, .many = true, .value = "STATE,...", .help = "only VMs in these states",
+	  .names = &hearth__v1__vm_state__descriptor },
+	{ "watch", 'w', OPTION_FLAG, .help = "then go on with changes" },
+	{ 0 },
+};
+
+static const Option watch_options[] = {
+	SELECTOR_OPTIONS,
+	{ "initial", 'i', OPTION_FLAG, .help = "begin with every VM there is" },
+	{ "from-revision", 0, OPTION_NUMBER, .value = "N", .help = "begin after this revision; needs --store-id" },
+	{ "store-id", 0, OPTION_TEXT, .value = "ID", .help = "the store that the revision is of" },
+	{ 0 },
+};
+
+static const Option wait_options[] = {
+	{ "state", 's', OPTION_ENUM, .many = true, .value = "STATE,...", .help = "until it is in one of these states",
+	  .names = &hearth__v1__vm_state__descriptor },
+	{ "condition", 'c', OPTION_TEXT, .value = "CONDITION", .help = "until this condition is true, such as Ready" },
+	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
+static const Option events_options[] = {
+	{ "uid", 0, OPTION_TEXT, .value = "UID", .help = "only this incarnation's" },
+	{ 0 },
+};
+
+static const Option console_options[] = {
+	{ "follow", 'f', OPTION_FLAG, .help = "go on with what comes, until the VM is destroyed" },
+	{ "tail", 0, OPTION_NUMBER, .value = "BYTES", .help = "begin with at most this much of the end" },
+	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
+static const Option cordon_options[] = {
+	{ "reason", 0, OPTION_TEXT, .value = "TEXT", .help = "why, for people" },
+	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing" },
+	{ 0 },
+};
+
+static const Option uncordon_options[] = {
+	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing" },
+	{ 0 },
+};
+
+static const Option version_options[] = {
+	{ "client", 0, OPTION_FLAG, .help = "do not ask the agent" },
+	{ 0 },
+};
+
+const Command commands[] = {
+	{ "create", "VM", "record a VM, and start it if asked", run_create, create_options, TAKES_OTHER, 1, 1,
+	  "The same request again answers the VM as it is.\n\n"
+	  "  hearthctl create web-1 --kernel /boot/vmlinuz --initrd /srv/initrd --args console=ttyS0 --start\n" },
+	{ "start", "VM...", "boot VMs", run_start, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "stop", "VM...", "stop VMs: power button, SIGTERM, SIGKILL", run_stop, stop_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "pause", "VM...", "hold VMs' virtual CPUs", run_pause, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "resume", "VM...", "let paused VMs go on", run_resume, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "destroy", "VM...", "end VMs at once and remove all they left", run_destroy, destroy_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "update", "VM", "change labels, restart policy or expiry", run_update, update_options, TAKES_VM, 1, 1,
+	  "  hearthctl update web-1 --label tier=front --label old- --restart on-failure\n" },
+	{ "get", "VM...", "show VMs", run_get, get_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "describe", "VM", "tell all about a VM, with its latest events", run_describe, get_options, TAKES_VM, 1, 1, NULL },
+	{ "list", "", "list VMs", run_list, list_options, TAKES_NOTHING, 0, 0, NULL },
+	{ "watch", "[VM...]", "follow changes of VMs", run_watch, watch_options, TAKES_VM, 0, 100, NULL },
+	{ "wait", "VM", "wait until a VM has been in a state or met a condition", run_wait, wait_options, TAKES_VM, 1, 1,
+	  "Also a state that lasted only a moment counts, from when the call began.\n\n"
+	  "  hearthctl wait web-1 --state running --timeout 30s\n" },
+	{ "events", "VM", "what happened to a VM, also to one destroyed", run_events, events_options, TAKES_VM, 1, 1, NULL },
+	{ "console", "VM", "what the guest wrote to its serial port", run_console, console_options, TAKES_VM, 1, 1, NULL },
+	{ "node get", "", "show the node", run_node_get, NULL, TAKES_NOTHING, 0, 0, NULL },
+	{ "node watch", "", "show the node whenever it changes", run_node_watch, NULL, TAKES_NOTHING, 0, 0, NULL },
+	{ "node cordon", "OWNER", "take no new VMs until OWNER's cordon is lifted", run_node_cordon, cordon_options, TAKES_OTHER, 1, 1, NULL },
+	{ "node uncordon", "OWNER", "lift OWNER's cordon", run_node_uncordon, uncordon_options, TAKES_OTHER, 1, 1, NULL },
+	{ "doctor", "", "look at what the host must have", run_doctor, NULL, TAKES_NOTHING, 0, 0,
+	  "Exits 0 if nothing is missing, else 1.\n" },
+	{ "health", "", "is the agent alive, and does it accept work", run_health, NULL, TAKES_NOTHING, 0, 0,
+	  "Exits 0 if both, else 1.\n" },
+	{ "version", "", "versions of hearthctl and the agent", run_version, version_options, TAKES_NOTHING, 0, 0, NULL },
+	{ "completion", "bash|zsh", "print a shell's completion script", run_completion, NULL, TAKES_SHELL, 1, 1,
+	  "  source <(hearthctl completion bash)\n" },
+	{ "help", "[COMMAND | exit-codes]", "this, or one command's", run_help, NULL, TAKES_COMMAND, 0, 2, NULL },
+	{ 0 },
+};
+/* clang-format on */

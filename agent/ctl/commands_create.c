@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/json.h"
+#include "agent/ctl/progress.h"
+#include "agent/ctl/request.h"
+#include "agent/ctl/vm_view.h"
+#include "google/protobuf/field_mask.pb-c.h"
+
+#include <string.h>
+
+/* create and update. */
+
+enum {
+	SPEC_FILE_MAX = 1 << 20,
+	UPDATE_TRIES = 5
+};
+
+/* The JSON in @path, whose members are checked by json_to_message(); NULL if it is none. */
+static json_t *load_file(const char *path, json_error_t *error)
+{
+	const size_t flags = JSON_REJECT_DUPLICATES;
+
+	if (strcmp(path, "-") == 0)
+		return json_loadf(stdin, flags, error);
+	return json_load_file(path, flags, error);
+}
+
+static int report_violations(const Ctl *ctl, const char *path, const Error *err)
+{
+	const char *field, *description;
+	uint32_t at = 0;
+
+	if (ctl_json(ctl))
+		return failure_report_local(true, EXIT_USAGE, "%s: %s", path, err->what);
+	(void)failure_report_local(false, EXIT_USAGE, "%s does not describe a VM", path);
+	while (error_next_violation(err, &at, &field, &description))
+		print_clean(stderr, "  %s: %s\n", field, description);
+	return EXIT_USAGE;
+}
+
+/* The spec in file @path: 0, or the exit status of what has been reported. */
+static int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret)
+{
+	json_error_t problem;
+	cleanup_(json_freep) json_t *json = load_file(path, &problem);
+	ProtobufCMessage *message = NULL;
+	Error err = { 0 };
+
+	if (!json && problem.line < 0)
+		return failure_report_local(ctl_json(ctl), EXIT_LOCAL, "%s", problem.text);
+	if (!json)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE, "%s:%d:%d: %s", path,
+					    problem.line, problem.column, problem.text);
+	if (json_to_message(&message, &hearth__v1__vm_spec__descriptor, json, &err) < 0)
+		return report_violations(ctl, path, &err);
+	*ret = (Hearth__V1__VmSpec *)(void *)message;
+	return 0;
+}
+
+static int send_create(Ctl *ctl, const Hearth__V1__CreateVmRequest *request)
+{
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	ProtobufCMessage *answer = NULL;
+	Progress progress;
+	char state[40];
+	int result;
+
+	progress_begin(&progress, ctl, request->vm_id, "create");
+	result = client_call(ctl_client(ctl), vm_method("CreateVm"), &request->base,
+			     ctl_timeout(ctl, TIMEOUT_UNARY), &answer, &failure);
+	progress_end(&progress);
+	if (result < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	vm = (Hearth__V1__Vm *)(void *)answer;
+	if (ctl->format == OUTPUT_TABLE)
+		print_clean(stdout, "%s %s%s\n", vm->vm_id, vm_state_text(vm, state),
+			    request->validate_only ? " (checked only)" : "");
+	else
+		vm_print(ctl, vm);
+	return 0;
+}
+
+int run_create(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	Hearth__V1__CreateVmRequest request = HEARTH__V1__CREATE_VM_REQUEST__INIT;
+	cleanup_(vm_spec_freep) Hearth__V1__VmSpec *spec = NULL;
+	int status = 0;
+
+	if (options_has(given, "file")) {
+		status = read_spec(ctl, options_text(given, "file"), &spec);
+	} else {
+		spec = new0(Hearth__V1__VmSpec);
+		hearth__v1__vm_spec__init(spec);
+	}
+	if (status == 0)
+		status = request_spec(ctl, spec);
+	if (status)
+		return status;
+	request.vm_id = text_field(given->arguments[0]);
+	request.uid = text_field(options_text(given, "uid"));
+	request.tenant = text_field(options_text(given, "tenant"));
+	request.spec = spec;
+	request.validate_only = options_has(given, "validate-only");
+	request.return_when = (Hearth__V1__ReturnWhen)options_enum(given, "return", 0);
+	return send_create(ctl, &request);
+}
+
+/*
+ * Reads the VM, changes what the options say and writes it back, provided its
+ * spec is still the one read. Return: as client_call(), or 1 with *@status for
+ * what has been reported.
+ */
+static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *failure)
+{
+	const Options *given = &ctl->options;
+	Hearth__V1__GetVmRequest get = HEARTH__V1__GET_VM_REQUEST__INIT;
+	Hearth__V1__UpdateVmRequest request = HEARTH__V1__UPDATE_VM_REQUEST__INIT;
+	Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	const char *paths[5];
+	ProtobufCMessage *answer = NULL;
+	int64_t timeout = ctl_timeout(ctl, TIMEOUT_UNARY);
+
+	get.vm_id = text_field(given->arguments[0]);
+	get.expected_uid = text_field(options_text(given, "expected-uid"));
+	if (client_call(ctl_client(ctl), vm_method("GetVm"), &get.base, timeout, &answer, failure) <
+	    0)
+		return -1;
+	vm = (Hearth__V1__Vm *)(void *)answer;
+	if (!vm->spec) {
+		vm->spec = new0(Hearth__V1__VmSpec);
+		hearth__v1__vm_spec__init(vm->spec);
+	}
+	*status = request_policy(ctl, vm->spec, paths, &mask.n_paths);
+	if (*status)
+		return 1;
+	if (options_has(given, "no-expiry")) {
+		message_free(take_ptr(vm->spec->expires_at));
+		vm->spec->expire_action = HEARTH__V1__EXPIRE_ACTION__EXPIRE_ACTION_UNSPECIFIED;
+		paths[mask.n_paths++] = "expires_at";
+	}
+	mask.paths = (char **)(uintptr_t)paths;
+	request.vm_id = get.vm_id;
+	request.expected_uid = vm->uid;
+	request.expected_revision = options_number(given, "expected-revision", 0);
+	request.expected_generation = options_number(given, "expected-generation", vm->generation);
+	request.validate_only = options_has(given, "validate-only");
+	request.spec = vm->spec;
+	request.update_mask = &mask;
+	if (client_call(ctl_client(ctl), vm_method("UpdateVm"), &request.base, timeout, &answer,
+			failure) < 0)
+		return -1;
+	*ret = (Hearth__V1__Vm *)(void *)answer;
+	return 0;
+}
+
+static bool names_a_change(const Options *given)
+{
+	static const char *const changes[] = {
+		"label",      "restart",    "max-restarts",  "initial-backoff", "max-backoff",
+		"expires-in", "expires-at", "expire-action", "no-expiry",
+	};
+
+	for (size_t i = 0; i < array_size(changes); i++)
+		if (options_has(given, changes[i]))
+			return true;
+	return false;
+}
+
+/* Has the caller said which state of the VM is meant? Then a conflict is the answer. */
+static bool is_guarded(const Options *given)
+{
+	return options_has(given, "expected-revision") || options_has(given, "expected-generation");
+}
+
+int run_update(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	int status = 0;
+
+	if (!names_a_change(given))
+		return failure_report_local(
+			ctl_json(ctl), EXIT_USAGE,
+			"update: nothing to change; see 'hearthctl help update'");
+	for (int tries = 1;; tries++) {
+		cleanup_(failure_release) Failure failure = { 0 };
+		cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+		int result = update_once(ctl, &vm, &status, &failure);
+
+		if (result > 0)
+			return status;
+		if (result == 0 && ctl->format == OUTPUT_TABLE)
+			print_clean(stdout, "%s updated%s\n", vm->vm_id,
+				    options_has(given, "validate-only") ? " (checked only)" : "");
+		else if (result == 0)
+			vm_print(ctl, vm);
+		if (result == 0)
+			return 0;
+		if (!failure_is(&failure, "CONFLICT") || is_guarded(given) || tries == UPDATE_TRIES)
+			return failure_report(&failure, ctl_json(ctl));
+	}
+}

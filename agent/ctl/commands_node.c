@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/json.h"
+#include "agent/ctl/request.h"
+#include "agent/ctl/table.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "grpc/health/v1/health.pb-c.h"
+
+#include <inttypes.h>
+
+/* node, doctor, health, version. */
+
+static const Hearth__V1__NodeStatus no_status = HEARTH__V1__NODE_STATUS__INIT;
+static const Hearth__V1__Resources no_resources = HEARTH__V1__RESOURCES__INIT;
+
+static void line(const char *name, const char *format, ...) printf_like(2, 3);
+
+static void line(const char *name, const char *format, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)text_vappend(text, text + sizeof text, format, ap);
+	va_end(ap);
+	print_clean(stdout, "%-12s %s\n", name, *text ? text : "-");
+}
+
+static void print_used(const char *name, uint64_t used, uint64_t of, const char *unit)
+{
+	line(name, "%" PRIu64 " of %" PRIu64 "%s", used, of, unit);
+}
+
+static void print_backends(const Hearth__V1__NodeStatus *status)
+{
+	static const Column columns[] = {
+		{ "BACKEND", false }, { "AVAILABLE", false },
+		{ "VERSION", false }, { "ACCELERATOR", false },
+		{ "DEFAULT", false }, { "CAPABILITIES", false },
+		{ "MESSAGE", false }, { 0 },
+	};
+	cleanup_(table_freep) Table *table = table_new(columns, false);
+	char name[40];
+
+	for (size_t i = 0; i < status->n_backends; i++) {
+		const Hearth__V1__BackendInfo *backend = status->backends[i];
+		char text[512];
+		char *at = text;
+
+		*at = '\0';
+		for (size_t k = 0; k < backend->n_capabilities; k++)
+			at = text_append(at, text + sizeof text, "%s%s", k ? "," : "",
+					 backend->capabilities[k]);
+		table_cell(
+			table, "%s",
+			enum_text(&hearth__v1__backend__descriptor, (int)backend->backend, name));
+		table_cell(table, "%s", backend->available ? "yes" : "no");
+		table_cell(table, "%s", backend->version);
+		table_cell(table, "%s", backend->accelerator);
+		table_cell(table, "%s", backend->is_default ? "yes" : "");
+		table_cell(table, "%s", text);
+		table_cell(table, "%s", backend->message);
+	}
+	(void)printf("\n");
+	table_flush(table, stdout);
+}
+
+static void print_conditions(const Hearth__V1__NodeStatus *status)
+{
+	static const Column columns[] = {
+		{ "CONDITION", false }, { "STATUS", false },  { "SINCE", false },
+		{ "REASON", false },    { "MESSAGE", false }, { 0 },
+	};
+	cleanup_(table_freep) Table *table = table_new(columns, false);
+	char text[FORMAT_MAX];
+	char name[40];
+
+	for (size_t i = 0; i < status->n_conditions; i++) {
+		const Hearth__V1__Condition *condition = status->conditions[i];
+
+		table_cell(table, "%s", condition->type);
+		table_cell(table, "%s",
+			   enum_text(&hearth__v1__condition_status__descriptor,
+				     (int)condition->status, name));
+		table_cell(table, "%s", format_age(condition->transition_time, text));
+		table_cell(table, "%s", condition->reason);
+		table_cell(table, "%s", condition->message);
+	}
+	(void)printf("\n");
+	table_flush(table, stdout);
+}
+
+static void print_node(const Hearth__V1__Node *node)
+{
+	const Hearth__V1__NodeStatus *status = node->status ? node->status : &no_status;
+	const Hearth__V1__Resources *capacity = status->capacity ? status->capacity : &no_resources;
+	const Hearth__V1__Resources *used = status->allocated ? status->allocated : &no_resources;
+	char text[FORMAT_MAX];
+	char name[40];
+
+	line("Node:", "%s", node->node_id);
+	line("Agent:", "%s, up %s", status->agent_version,
+	     format_age(status->agent_start_time, text));
+	line("Kernel:", "%s", status->kernel);
+	line("CPU:", "%s", status->cpu_model);
+	line("Launcher:", "%s", status->launcher);
+	line("Boot:", "%s", status->boot_id);
+	line("Store:", "%s, revision %" PRIu64, status->store_id, status->revision);
+	print_used("vCPUs:", used->vcpus, capacity->vcpus, " CPUs");
+	print_used("Memory:", used->memory_mib, capacity->memory_mib, " MiB");
+	print_used("VMs:", used->vms, capacity->vms, "");
+	for (size_t i = 0; i < status->n_vm_counts; i++)
+		line("", "%" PRIu64 " %s", status->vm_counts[i]->count,
+		     enum_text(&hearth__v1__vm_state__descriptor, (int)status->vm_counts[i]->state,
+			       name));
+	for (size_t i = 0; i < status->n_cordons; i++)
+		line("Cordoned:", "by %s for %s: %s", status->cordons[i]->owner,
+		     format_age(status->cordons[i]->time, text), status->cordons[i]->reason);
+	print_conditions(status);
+	print_backends(status);
+	(void)fflush(stdout);
+}
+
+static void show_node(const Ctl *ctl, const Hearth__V1__Node *node, bool in_stream)
+{
+	if (ctl_json(ctl)) {
+		cleanup_(json_freep) json_t *json = json_from_message(&node->base);
+
+		json_print(stdout, json, !in_stream);
+	} else if (ctl->format == OUTPUT_NAME) {
+		print_clean(stdout, "%s\n", node->node_id);
+		(void)fflush(stdout);
+	} else {
+		print_node(node);
+	}
+}
+
+/* A call that answers the node, shown. */
+static int call_node(Ctl *ctl, const char *method, const ProtobufCMessage *request)
+{
+	cleanup_(node_freep) Hearth__V1__Node *node = NULL;
+	ProtobufCMessage *answer = NULL;
+	int status = ctl_call(ctl, node_method(method), request, &answer);
+
+	if (status)
+		return status;
+	node = (Hearth__V1__Node *)(void *)answer;
+	show_node(ctl, node, false);
+	return 0;
+}
+
+int run_node_get(Ctl *ctl)
+{
+	const Hearth__V1__GetNodeRequest request = HEARTH__V1__GET_NODE_REQUEST__INIT;
+
+	return call_node(ctl, "GetNode", &request.base);
+}
+
+int run_node_cordon(Ctl *ctl)
+{
+	Hearth__V1__CordonRequest request = HEARTH__V1__CORDON_REQUEST__INIT;
+
+	request.owner = text_field(ctl->options.arguments[0]);
+	request.reason = text_field(options_text(&ctl->options, "reason"));
+	request.validate_only = options_has(&ctl->options, "validate-only");
+	return call_node(ctl, "Cordon", &request.base);
+}
+
+int run_node_uncordon(Ctl *ctl)
+{
+	Hearth__V1__UncordonRequest request = HEARTH__V1__UNCORDON_REQUEST__INIT;
+
+	request.owner = text_field(ctl->options.arguments[0]);
+	request.validate_only = options_has(&ctl->options, "validate-only");
+	return call_node(ctl, "Uncordon", &request.base);
+}
+
+int run_node_watch(Ctl *ctl)
+{
+	const Hearth__V1__WatchNodeRequest request = HEARTH__V1__WATCH_NODE_REQUEST__INIT;
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(client_stream_freep) ClientStream *stream =
+		client_stream(ctl_client(ctl), node_method("WatchNode"), &request.base,
+			      ctl_timeout(ctl, CLIENT_FOREVER));
+	ProtobufCMessage *message = NULL;
+	bool first = true;
+	int got;
+
+	while ((got = client_stream_next(stream, &message, &failure)) > 0) {
+		cleanup_(node_freep) Hearth__V1__Node *node = (Hearth__V1__Node *)(void *)message;
+
+		if (!first && ctl->format != OUTPUT_JSON && ctl->format != OUTPUT_NAME)
+			(void)printf("\n---\n\n");
+		show_node(ctl, node, true);
+		first = false;
+	}
+	if (failure.interrupted)
+		return EXIT_RPC + failure.code;
+	return got < 0 ? failure_report(&failure, ctl_json(ctl)) : 0;
+}
+
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__DoctorResponse, doctor);
+
+static void print_checks(const Hearth__V1__DoctorResponse *doctor)
+{
+	static const Column columns[] = {
+		{ "CHECK", false },
+		{ "STATUS", false },
+		{ "SEEN", false },
+		{ 0 },
+	};
+	cleanup_(table_freep) Table *table = table_new(columns, false);
+	char name[40];
+
+	for (size_t i = 0; i < doctor->n_checks; i++) {
+		table_cell(table, "%s", doctor->checks[i]->name);
+		table_cell(table, "%s",
+			   enum_text(&hearth__v1__check_status__descriptor,
+				     (int)doctor->checks[i]->status, name));
+		table_cell(table, "%s", doctor->checks[i]->message);
+	}
+	table_flush(table, stdout);
+	for (size_t i = 0; i < doctor->n_checks; i++)
+		if (*doctor->checks[i]->remedy)
+			print_clean(stdout, "\n%s: %s\n", doctor->checks[i]->name,
+				    doctor->checks[i]->remedy);
+}
+
+int run_doctor(Ctl *ctl)
+{
+	const Hearth__V1__DoctorRequest request = HEARTH__V1__DOCTOR_REQUEST__INIT;
+	cleanup_(doctor_freep) Hearth__V1__DoctorResponse *doctor = NULL;
+	ProtobufCMessage *answer = NULL;
+	int status = ctl_call(ctl, node_method("Doctor"), &request.base, &answer);
+
+	if (status)
+		return status;
+	doctor = (Hearth__V1__DoctorResponse *)(void *)answer;
+	if (ctl_json(ctl)) {
+		cleanup_(json_freep) json_t *json = json_from_message(answer);
+
+		json_print(stdout, json, true);
+	} else {
+		print_checks(doctor);
+	}
+	for (size_t i = 0; i < doctor->n_checks; i++)
+		if (doctor->checks[i]->status == HEARTH__V1__CHECK_STATUS__CHECK_STATUS_MISSING)
+			status = EXIT_LOCAL;
+	return status;
+}
+
+DEFINE_MESSAGE_CLEANUP(Grpc__Health__V1__HealthCheckResponse, health);
+
+/* One service's health: 0 with *@ret, or the exit status. */
+static int check_health(Ctl *ctl, const char *service, bool *ret)
+{
+	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	const Method check = { &grpc__health__v1__health__descriptor, "Check" };
+	cleanup_(health_freep) Grpc__Health__V1__HealthCheckResponse *health = NULL;
+	ProtobufCMessage *answer = NULL;
+	int status;
+
+	request.service = text_field(service);
+	status = ctl_call(ctl, check, &request.base, &answer);
+	if (status)
+		return status;
+	health = (Grpc__Health__V1__HealthCheckResponse *)(void *)answer;
+	*ret = health->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
+	return 0;
+}
+
+int run_health(Ctl *ctl)
+{
+	bool alive = false;
+	bool serving = false;
+	int status = check_health(ctl, "", &alive);
+
+	if (status == 0)
+		status = check_health(ctl, hearth__v1__vm_service__descriptor.name, &serving);
+	if (status)
+		return status;
+	if (ctl_json(ctl)) {
+		cleanup_(json_freep) json_t *json =
+			json_pack("{s:b, s:b}", "alive", alive, "acceptsWork", serving);
+
+		json_print(stdout, json, true);
+	} else {
+		(void)printf("alive:        %s\naccepts work: %s\n", alive ? "yes" : "no",
+			     serving ? "yes" : "no");
+	}
+	return alive && serving ? 0 : EXIT_LOCAL;
+}
+
+int run_version(Ctl *ctl)
+{
+	const Hearth__V1__GetNodeRequest request = HEARTH__V1__GET_NODE_REQUEST__INIT;
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(node_freep) Hearth__V1__Node *node = NULL;
+	ProtobufCMessage *answer = NULL;
+	const char *agent;
+
+	if (!options_has(&ctl->options, "client") &&
+	    client_call(ctl_client(ctl), node_method("GetNode"), &request.base,
+			ctl_timeout(ctl, 2LL * USEC_PER_SEC), &answer, &failure) == 0)
+		node = (Hearth__V1__Node *)(void *)answer;
+	agent = node && node->status ? node->status->agent_version : NULL;
+	if (ctl_json(ctl)) {
+		cleanup_(json_freep) json_t *json =
+			json_pack("{s:s, s:s*}", "hearthctl", HEARTH_VERSION, "hearthd", agent);
+
+		json_print(stdout, json, true);
+		return 0;
+	}
+	(void)printf("hearthctl %s\n", HEARTH_VERSION);
+	if (!options_has(&ctl->options, "client"))
+		print_clean(stdout, "hearthd   %s\n", agent ? agent : "(no answer)");
+	return 0;
+}

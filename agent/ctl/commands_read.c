@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/json.h"
+#include "agent/ctl/request.h"
+#include "agent/ctl/vm_view.h"
+
+#include <grpc/status.h>
+#include <string.h>
+
+/* get, describe, wait, events, console. */
+
+enum {
+	EVENTS_PAGE = 1000,
+	STATES_MAX = 16,
+	DESCRIBED_EVENTS = 10
+};
+
+static int get_vm(Ctl *ctl, const char *id, Hearth__V1__Vm **ret)
+{
+	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
+	ProtobufCMessage *answer = NULL;
+	int status;
+
+	request.vm_id = text_field(id);
+	request.expected_uid = text_field(options_text(&ctl->options, "expected-uid"));
+	status = ctl_call(ctl, vm_method("GetVm"), &request.base, &answer);
+	*ret = (Hearth__V1__Vm *)(void *)answer;
+	return status;
+}
+
+int run_get(Ctl *ctl)
+{
+	bool is_table = ctl->format == OUTPUT_TABLE || ctl->format == OUTPUT_WIDE;
+	cleanup_(table_freep) Table *table = table_new(vm_columns, ctl->format == OUTPUT_WIDE);
+	size_t found = 0;
+	int status = 0;
+
+	for (size_t i = 0; i < ctl->options.n_arguments && !client_interrupted(); i++) {
+		cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+		int result = get_vm(ctl, ctl->options.arguments[i], &vm);
+
+		if (status == 0)
+			status = result;
+		if (result)
+			continue;
+		if (is_table)
+			vm_row(table, vm);
+		else
+			vm_print(ctl, vm);
+		found++;
+	}
+	if (is_table && found)
+		table_flush(table, stdout);
+	return status;
+}
+
+int run_wait(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	Hearth__V1__WaitVmRequest request = HEARTH__V1__WAIT_VM_REQUEST__INIT;
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	Hearth__V1__VmState states[STATES_MAX];
+	int values[STATES_MAX];
+	ProtobufCMessage *answer = NULL;
+
+	request.n_states = options_enums(given, "state", values, STATES_MAX);
+	for (size_t i = 0; i < request.n_states; i++)
+		states[i] = (Hearth__V1__VmState)values[i];
+	request.states = states;
+	request.condition = text_field(options_text(given, "condition"));
+	request.vm_id = text_field(given->arguments[0]);
+	request.expected_uid = text_field(options_text(given, "expected-uid"));
+	if ((request.n_states == 0) == (*request.condition == '\0'))
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "wait: give one of --state and --condition");
+	if (client_call(ctl_client(ctl), vm_method("WaitVm"), &request.base,
+			ctl_timeout(ctl, CLIENT_FOREVER), &answer, &failure) < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	vm = (Hearth__V1__Vm *)(void *)answer;
+	vm_print(ctl, vm);
+	return 0;
+}
+
+typedef struct EventSink {
+	const Ctl *ctl;
+	Table *table;
+	/* The last ones only, for describe; 0: all. */
+	size_t last;
+	Hearth__V1__VmEvent *kept[DESCRIBED_EVENTS];
+	size_t n_kept;
+} EventSink;
+
+static void keep_event(EventSink *sink, Hearth__V1__VmEvent **event)
+{
+	if (sink->n_kept == sink->last) {
+		message_free(sink->kept[0]);
+		memmove((void *)sink->kept, (void *)(sink->kept + 1),
+			--sink->n_kept * sizeof *sink->kept);
+	}
+	sink->kept[sink->n_kept++] = take_ptr(*event);
+}
+
+static void take_event(EventSink *sink, Hearth__V1__VmEvent **event)
+{
+	if (sink->last) {
+		keep_event(sink, event);
+	} else if (ctl_json(sink->ctl)) {
+		cleanup_(json_freep) json_t *json = json_from_message(&(*event)->base);
+
+		json_print(stdout, json, false);
+	} else {
+		event_row(sink->table, *event);
+	}
+}
+
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__ListVmEventsResponse, events_page);
+
+/* All events of @id into @sink, page by page: 0, or the exit status. */
+static int read_events(Ctl *ctl, const char *id, const char *uid, EventSink *sink)
+{
+	Hearth__V1__ListVmEventsRequest request = HEARTH__V1__LIST_VM_EVENTS_REQUEST__INIT;
+	cleanup_free char *token = NULL;
+
+	request.vm_id = text_field(id);
+	request.uid = text_field(uid);
+	request.page_size = EVENTS_PAGE;
+	do {
+		cleanup_(events_page_freep) Hearth__V1__ListVmEventsResponse *page = NULL;
+		ProtobufCMessage *answer = NULL;
+		int status;
+
+		request.page_token = text_field(token);
+		status = ctl_call(ctl, vm_method("ListVmEvents"), &request.base, &answer);
+		if (status)
+			return status;
+		page = (Hearth__V1__ListVmEventsResponse *)(void *)answer;
+		for (size_t i = 0; i < page->n_events; i++)
+			take_event(sink, &page->events[i]);
+		free(token);
+		token = strdup(page->next_page_token);
+	} while (token && *token);
+	return 0;
+}
+
+int run_events(Ctl *ctl)
+{
+	cleanup_(table_freep) Table *table = table_new(event_columns, ctl->format == OUTPUT_WIDE);
+	EventSink sink = { .ctl = ctl, .table = table };
+	int status = read_events(ctl, ctl->options.arguments[0], options_text(&ctl->options, "uid"),
+				 &sink);
+
+	if (!ctl_json(ctl) && status == 0)
+		table_flush(table, stdout);
+	return status;
+}
+
+int run_describe(Ctl *ctl)
+{
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	cleanup_(table_freep) Table *table = table_new(event_columns, ctl->format == OUTPUT_WIDE);
+	EventSink sink = { .ctl = ctl, .table = table, .last = DESCRIBED_EVENTS };
+	int status = get_vm(ctl, ctl->options.arguments[0], &vm);
+
+	if (status)
+		return status;
+	if (ctl->format == OUTPUT_JSON || ctl->format == OUTPUT_NAME) {
+		vm_print(ctl, vm);
+		return 0;
+	}
+	vm_describe(vm);
+	status = read_events(ctl, vm->vm_id, vm->uid, &sink);
+	for (size_t i = 0; i < sink.n_kept; i++) {
+		event_row(table, sink.kept[i]);
+		message_free(sink.kept[i]);
+	}
+	if (sink.n_kept) {
+		(void)printf("\n");
+		table_flush(table, stdout);
+	}
+	return status;
+}
+
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__ReadConsoleResponse, console_part);
+
+static void print_console(const Ctl *ctl, const Hearth__V1__ReadConsoleResponse *part)
+{
+	if (ctl_json(ctl)) {
+		cleanup_(json_freep) json_t *json = json_from_message(&part->base);
+
+		json_print(stdout, json, false);
+		return;
+	}
+	if (part->gap)
+		(void)fputs("[hearthctl: console output was lost here]\n", stderr);
+	(void)fputs(part->text, stdout);
+	(void)fflush(stdout);
+}
+
+int run_console(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	Hearth__V1__ReadConsoleRequest request = HEARTH__V1__READ_CONSOLE_REQUEST__INIT;
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(client_stream_freep) ClientStream *stream = NULL;
+	ProtobufCMessage *message = NULL;
+	int got;
+
+	request.vm_id = text_field(given->arguments[0]);
+	request.expected_uid = text_field(options_text(given, "expected-uid"));
+	request.tail_bytes = options_number(given, "tail", 0);
+	request.follow = options_has(given, "follow");
+	stream = client_stream(ctl_client(ctl), vm_method("ReadConsole"), &request.base,
+			       ctl_timeout(ctl, CLIENT_FOREVER));
+	while ((got = client_stream_next(stream, &message, &failure)) > 0) {
+		cleanup_(console_part_freep) Hearth__V1__ReadConsoleResponse *part =
+			(Hearth__V1__ReadConsoleResponse *)(void *)message;
+
+		print_console(ctl, part);
+	}
+	if (failure.interrupted)
+		return EXIT_RPC + failure.code;
+	return got < 0 ? failure_report(&failure, ctl_json(ctl)) : 0;
+}

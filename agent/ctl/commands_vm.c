@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+#include "agent/ctl/format.h"
+#include "agent/ctl/progress.h"
+#include "agent/ctl/request.h"
+#include "agent/ctl/vm_view.h"
+#include "base/clock.h"
+
+/* The verbs: start, stop, pause, resume, destroy. */
+
+enum {
+	DEFAULT_GRACE = 10 * USEC_PER_SEC,
+	DEFAULT_TERMINATE = 5 * USEC_PER_SEC,
+};
+
+/* The fields that every verb's request has, from the options. */
+#define FILL_GUARDS(ctl, request, id)                                                              \
+	do {                                                                                       \
+		const Options *given_ = &(ctl)->options;                                           \
+		(request)->vm_id = text_field(id);                                                 \
+		(request)->expected_uid = text_field(options_text(given_, "expected-uid"));        \
+		(request)->expected_revision = options_number(given_, "expected-revision", 0);     \
+		(request)->expected_generation = options_number(given_, "expected-generation", 0); \
+		(request)->validate_only = options_has(given_, "validate-only");                   \
+		(request)->return_when =                                                           \
+			(Hearth__V1__ReturnWhen)options_enum(given_, "return", 0);                 \
+	} while (0)
+
+/* What a verb did, on one line. */
+static void print_outcome(const Ctl *ctl, const char *id, const Hearth__V1__Vm *vm)
+{
+	char state[40];
+
+	if (ctl->format == OUTPUT_TABLE)
+		print_clean(stdout, "%s %s%s\n", id,
+			    *vm->vm_id ? vm_state_text(vm, state) : "absent",
+			    options_has(&ctl->options, "validate-only") ? " (checked only)" : "");
+	else if (*vm->vm_id)
+		vm_print(ctl, vm);
+}
+
+/* One verb on one VM: the exit status. */
+static int call_verb(Ctl *ctl, const char *id, Method method, const ProtobufCMessage *request,
+		     int64_t timeout)
+{
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	ProtobufCMessage *answer = NULL;
+	Progress progress;
+	int result;
+
+	progress_begin(&progress, ctl, id, ctl->command->name);
+	result = client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, timeout), &answer,
+			     &failure);
+	progress_end(&progress);
+	if (result < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	vm = (Hearth__V1__Vm *)(void *)answer;
+	print_outcome(ctl, id, vm);
+	return 0;
+}
+
+/* @one for each VM named: the exit status is the first failure's. */
+static int for_each_vm(Ctl *ctl, int (*one)(Ctl *ctl, const char *id))
+{
+	int status = 0;
+
+	for (size_t i = 0; i < ctl->options.n_arguments && !client_interrupted(); i++) {
+		int result = one(ctl, ctl->options.arguments[i]);
+
+		if (status == 0)
+			status = result;
+	}
+	return status;
+}
+
+static int start_one(Ctl *ctl, const char *id)
+{
+	Hearth__V1__StartVmRequest request = HEARTH__V1__START_VM_REQUEST__INIT;
+
+	FILL_GUARDS(ctl, &request, id);
+	return call_verb(ctl, id, vm_method("StartVm"), &request.base, TIMEOUT_UNARY);
+}
+
+static int pause_one(Ctl *ctl, const char *id)
+{
+	Hearth__V1__PauseVmRequest request = HEARTH__V1__PAUSE_VM_REQUEST__INIT;
+
+	FILL_GUARDS(ctl, &request, id);
+	return call_verb(ctl, id, vm_method("PauseVm"), &request.base, TIMEOUT_UNARY);
+}
+
+static int resume_one(Ctl *ctl, const char *id)
+{
+	Hearth__V1__ResumeVmRequest request = HEARTH__V1__RESUME_VM_REQUEST__INIT;
+
+	FILL_GUARDS(ctl, &request, id);
+	return call_verb(ctl, id, vm_method("ResumeVm"), &request.base, TIMEOUT_UNARY);
+}
+
+static int destroy_one(Ctl *ctl, const char *id)
+{
+	Hearth__V1__DestroyVmRequest request = HEARTH__V1__DESTROY_VM_REQUEST__INIT;
+
+	FILL_GUARDS(ctl, &request, id);
+	request.allow_missing = options_has(&ctl->options, "allow-missing");
+	return call_verb(ctl, id, vm_method("DestroyVm"), &request.base, TIMEOUT_UNARY);
+}
+
+static int stop_one(Ctl *ctl, const char *id)
+{
+	Hearth__V1__StopVmRequest request = HEARTH__V1__STOP_VM_REQUEST__INIT;
+	int64_t grace = options_duration(&ctl->options, "grace", DEFAULT_GRACE);
+	int64_t terminate = options_duration(&ctl->options, "terminate-grace", DEFAULT_TERMINATE);
+	Google__Protobuf__Duration grace_field = duration_field(grace);
+	Google__Protobuf__Duration terminate_field = duration_field(terminate);
+
+	FILL_GUARDS(ctl, &request, id);
+	request.force = options_has(&ctl->options, "force");
+	if (options_has(&ctl->options, "grace"))
+		request.power_button_timeout = &grace_field;
+	if (options_has(&ctl->options, "terminate-grace"))
+		request.terminate_timeout = &terminate_field;
+	/* What the ladder may take, and the usual time on top. */
+	return call_verb(ctl, id, vm_method("StopVm"), &request.base,
+			 TIMEOUT_UNARY + grace + terminate);
+}
+
+int run_start(Ctl *ctl)
+{
+	return for_each_vm(ctl, start_one);
+}
+
+int run_stop(Ctl *ctl)
+{
+	return for_each_vm(ctl, stop_one);
+}
+
+int run_pause(Ctl *ctl)
+{
+	return for_each_vm(ctl, pause_one);
+}
+
+int run_resume(Ctl *ctl)
+{
+	return for_each_vm(ctl, resume_one);
+}
+
+int run_destroy(Ctl *ctl)
+{
+	return for_each_vm(ctl, destroy_one);
+}

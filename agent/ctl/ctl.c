@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+static const char default_address[] = "unix:/run/hearth/hearth.sock";
+
+static const char *const formats[] = {
+	[OUTPUT_TABLE] = "table",
+	[OUTPUT_WIDE] = "wide",
+	[OUTPUT_JSON] = "json",
+	[OUTPUT_NAME] = "name",
+};
+
+static void ctl_release(Ctl *ctl)
+{
+	if (ctl->client)
+		client_free(ctl->client);
+	options_release(&ctl->options);
+}
+
+Client *ctl_client(Ctl *ctl)
+{
+	if (!ctl->client)
+		ctl->client = client_new(ctl->address);
+	return ctl->client;
+}
+
+int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise)
+{
+	return options_duration(&ctl->options, "timeout", otherwise);
+}
+
+int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, ProtobufCMessage **ret)
+{
+	cleanup_(failure_release) Failure failure = { 0 };
+
+	if (client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, TIMEOUT_UNARY), ret,
+			&failure) < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	return 0;
+}
+
+Method vm_method(const char *name)
+{
+	return (Method){ &hearth__v1__vm_service__descriptor, name };
+}
+
+Method node_method(const char *name)
+{
+	return (Method){ &hearth__v1__node_service__descriptor, name };
+}
+
+void message_free(void *message)
+{
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
+/* How many of @words name @command: 0 if they do not. */
+static int match_command(const Command *command, const char *const *words)
+{
+	const char *space = strchr(command->name, ' ');
+	size_t length = space ? (size_t)(space - command->name) : strlen(command->name);
+
+	if (!words[0] || strlen(words[0]) != length ||
+	    strncmp(words[0], command->name, length) != 0)
+		return 0;
+	if (!space)
+		return 1;
+	return words[1] && strcmp(words[1], space + 1) == 0 ? 2 : 0;
+}
+
+/* What -o, --address and their defaults come to. */
+static void settle_globals(Ctl *ctl)
+{
+	const char *format = options_text(&ctl->options, "output");
+	const char *address = options_text(&ctl->options, "address");
+
+	for (size_t i = 0; format && i < array_size(formats); i++)
+		if (strcmp(formats[i], format) == 0)
+			ctl->format = (OutputFormat)i;
+	if (!address || !*address)
+		address = getenv("HEARTH_ADDRESS");
+	ctl->address = address && *address ? address : default_address;
+}
+
+static int refuse(const Ctl *ctl, const char *problem)
+{
+	const char *name = ctl->command ? ctl->command->name : "";
+
+	return failure_report_local(ctl_json(ctl), EXIT_USAGE, "%s%s%s; see 'hearthctl help%s%s'",
+				    name, *name ? ": " : "", problem, *name ? " " : "", name);
+}
+
+static int check_arguments(const Ctl *ctl)
+{
+	size_t n = ctl->options.n_arguments;
+
+	if (n < ctl->command->min || n > ctl->command->max) {
+		char problem[OPTION_PROBLEM_MAX];
+
+		(void)text_append(problem, problem + sizeof problem, "%s (usage: hearthctl %s %s)",
+				  n < ctl->command->min ? "something is missing"
+							: "too many arguments",
+				  ctl->command->name, ctl->command->arguments);
+		return refuse(ctl, problem);
+	}
+	return 0;
+}
+
+static int run_command(Ctl *ctl, const char *const *words)
+{
+	char problem[OPTION_PROBLEM_MAX];
+	int used = 0;
+	int status;
+
+	for (ctl->command = commands; ctl->command->name; ctl->command++)
+		if ((used = match_command(ctl->command, words)))
+			break;
+	if (!ctl->command->name) {
+		ctl->command = NULL;
+		(void)text_append(problem, problem + sizeof problem, "no command '%s%s%s'",
+				  words[0], words[1] && strcmp(words[0], "node") == 0 ? " " : "",
+				  words[1] && strcmp(words[0], "node") == 0 ? words[1] : "");
+		return refuse(ctl, problem);
+	}
+	ctl->options.tables[1] = ctl->command->options;
+	if (options_parse(&ctl->options, words + used, false, problem) < 0)
+		return refuse(ctl, problem);
+	settle_globals(ctl);
+	if (options_has(&ctl->options, "help"))
+		return help_command(ctl->command);
+	status = check_arguments(ctl);
+	return status ? status : ctl->command->run(ctl);
+}
+
+int ctl_main(int argc, char **argv)
+{
+	cleanup_(ctl_release) Ctl ctl = { .options.tables = { global_options } };
+	const char *const *words = (const char *const *)argv + (argc > 0);
+	char problem[OPTION_PROBLEM_MAX];
+	int used = options_parse(&ctl.options, words, true, problem);
+	int status;
+
+	if (used < 0)
+		return refuse(&ctl, problem);
+	settle_globals(&ctl);
+	words += used;
+	if (!*words && options_has(&ctl.options, "help"))
+		return help_all(stdout);
+	if (!*words) {
+		(void)help_all(stderr);
+		return EXIT_USAGE;
+	}
+	status = run_command(&ctl, words);
+	if (fflush(stdout) != 0 && status == 0)
+		return failure_report_local(ctl_json(&ctl), EXIT_LOCAL,
+					    "cannot write the output: %s", strerrordesc_np(errno));
+	return status;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * hearthctl: one table of commands, and what each command's function is given.
+ *
+ * A command's function reads ctl->options, makes its calls, prints, and
+ * returns the exit status. Everything runs on the one thread.
+ */
+
+#include "agent/ctl/client.h"
+#include "agent/ctl/failure.h"
+#include "agent/ctl/options.h"
+#include "hearth/v1/node.pb-c.h"
+#include "hearth/v1/vm.pb-c.h"
+
+typedef enum OutputFormat {
+	OUTPUT_TABLE,
+	OUTPUT_WIDE,
+	OUTPUT_JSON,
+	OUTPUT_NAME,
+} OutputFormat;
+
+typedef struct Command Command;
+
+typedef struct Ctl {
+	Options options;
+	const Command *command;
+	OutputFormat format;
+	const char *address;
+	Client *client; /* made by the first ctl_client() */
+} Ctl;
+
+typedef enum CommandTakes {
+	TAKES_NOTHING,
+	TAKES_VM,
+	TAKES_OTHER, /* arguments that completion cannot know */
+	TAKES_COMMAND,
+	TAKES_SHELL,
+} CommandTakes;
+
+struct Command {
+	const char *name; /* one word, or two: "node get" */
+	const char *arguments;
+	const char *summary;
+	int (*run)(Ctl *ctl);
+	const Option *options; /* may be NULL */
+	CommandTakes takes;
+	unsigned min, max;   /* arguments */
+	const char *details; /* for its help; may be NULL */
+};
+
+enum {
+	ARGUMENTS_MANY = 10000
+};
+
+extern const Option global_options[];
+/* Ended by one without a name. */
+extern const Command commands[];
+
+int ctl_main(int argc, char **argv);
+
+Client *ctl_client(Ctl *ctl);
+static inline bool ctl_json(const Ctl *ctl)
+{
+	return ctl->format == OUTPUT_JSON;
+}
+
+/* --timeout, or else @otherwise: microseconds or CLIENT_FOREVER. */
+int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise);
+enum {
+	TIMEOUT_UNARY = 60 * 1000 * 1000
+};
+
+/* A unary call with the usual timeout: 0 with *@ret, or the exit status of the failure it reported.
+ */
+int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, ProtobufCMessage **ret);
+
+/* Methods by name, for the calls above. */
+Method vm_method(const char *name);
+Method node_method(const char *name);
+
+void message_free(void *message);
+
+/* Releases a message of any type. */
+#define DEFINE_MESSAGE_CLEANUP(Type, name)        \
+	static inline void name##_freep(Type **p) \
+	{                                         \
+		if (*p)                           \
+			message_free(*p);         \
+	}                                         \
+	struct message_semicolon
+
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__Vm, vm);
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__VmSpec, vm_spec);
+DEFINE_MESSAGE_CLEANUP(Hearth__V1__Node, node);
+
+/* help.c */
+int run_help(Ctl *ctl);
+int help_command(const Command *command);
+int help_all(FILE *to);
+
+/* completion.c */
+int run_completion(Ctl *ctl);
+
+/* commands_create.c, commands_vm.c, commands_read.c, commands_watch.c */
+int run_create(Ctl *ctl);
+int run_update(Ctl *ctl);
+int run_start(Ctl *ctl);
+int run_stop(Ctl *ctl);
+int run_pause(Ctl *ctl);
+int run_resume(Ctl *ctl);
+int run_destroy(Ctl *ctl);
+int run_get(Ctl *ctl);
+int run_describe(Ctl *ctl);
+int run_list(Ctl *ctl);
+int run_watch(Ctl *ctl);
+int run_wait(Ctl *ctl);
+int run_events(Ctl *ctl);
+int run_console(Ctl *ctl);
+
+/* commands_node.c */
+int run_node_get(Ctl *ctl);
+int run_node_watch(Ctl *ctl);
+int run_node_cordon(Ctl *ctl);
+int run_node_uncordon(Ctl *ctl);
+int run_doctor(Ctl *ctl);
+int run_health(Ctl *ctl);
+int run_version(Ctl *ctl);

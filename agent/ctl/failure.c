@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/failure.h"
+
+#include "agent/ctl/format.h"
+#include "agent/ctl/json.h"
+#include "base/text.h"
+#include "google/rpc/error_details.pb-c.h"
+
+#include <errno.h>
+#include <grpc/status.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+static void free_message(void *message)
+{
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+DEFINE_CLEANUP(ProtobufCMessage *, free_message);
+
+static const char *const code_names[] = {
+	[GRPC_STATUS_OK] = "OK",
+	[GRPC_STATUS_CANCELLED] = "CANCELLED",
+	[GRPC_STATUS_UNKNOWN] = "UNKNOWN",
+	[GRPC_STATUS_INVALID_ARGUMENT] = "INVALID_ARGUMENT",
+	[GRPC_STATUS_DEADLINE_EXCEEDED] = "DEADLINE_EXCEEDED",
+	[GRPC_STATUS_NOT_FOUND] = "NOT_FOUND",
+	[GRPC_STATUS_ALREADY_EXISTS] = "ALREADY_EXISTS",
+	[GRPC_STATUS_PERMISSION_DENIED] = "PERMISSION_DENIED",
+	[GRPC_STATUS_RESOURCE_EXHAUSTED] = "RESOURCE_EXHAUSTED",
+	[GRPC_STATUS_FAILED_PRECONDITION] = "FAILED_PRECONDITION",
+	[GRPC_STATUS_ABORTED] = "ABORTED",
+	[GRPC_STATUS_OUT_OF_RANGE] = "OUT_OF_RANGE",
+	[GRPC_STATUS_UNIMPLEMENTED] = "UNIMPLEMENTED",
+	[GRPC_STATUS_INTERNAL] = "INTERNAL",
+	[GRPC_STATUS_UNAVAILABLE] = "UNAVAILABLE",
+	[GRPC_STATUS_DATA_LOSS] = "DATA_LOSS",
+	[GRPC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
+};
+
+/* What to do, by the agent's "retry". */
+static const struct {
+	const char *retry;
+	const char *hint;
+} hints[] = {
+	{ "HERE", "nothing is wrong with the request; try again" },
+	{ "ELSEWHERE", "this node cannot do it; try another node, or see 'hearthctl doctor'" },
+	{ "AFTER_READ", "read the VM again ('hearthctl get') and decide from what it is now" },
+	{ "FIX_REQUEST", "correct the request; repeating it will fail again" },
+	{ "OPERATOR", "the node needs an operator; see 'hearthctl describe' and hearthd's log" },
+};
+
+void failure_release(Failure *failure)
+{
+	free(failure->message);
+	if (failure->status)
+		google__rpc__status__free_unpacked(failure->status, NULL);
+	*failure = (Failure){ 0 };
+}
+
+const char *code_name(int code)
+{
+	if (code < 0 || (size_t)code >= array_size(code_names))
+		return "UNKNOWN";
+	return code_names[code];
+}
+
+/* The detail of type @type, unpacked, the caller's to free; NULL if there is none. */
+static ProtobufCMessage *detail(const Failure *failure, const ProtobufCMessageDescriptor *type)
+{
+	for (size_t i = 0; failure->status && i < failure->status->n_details; i++) {
+		const Google__Protobuf__Any *any = failure->status->details[i];
+		const char *name = strrchr(any->type_url, '/');
+
+		if (name && strcmp(name + 1, type->name) == 0)
+			return protobuf_c_message_unpack(type, NULL, any->value.len,
+							 any->value.data);
+	}
+	return NULL;
+}
+
+/* Defines <name>_of(), which returns detail <Type> as a pointer of its own type. */
+#define DETAIL(name, Type, prefix)                                             \
+	static Type *name##_of(const Failure *failure)                         \
+	{                                                                      \
+		return (Type *)(void *)detail(failure, &prefix##__descriptor); \
+	}                                                                      \
+	static void name##_freep(Type **p)                                     \
+	{                                                                      \
+		if (*p)                                                        \
+			protobuf_c_message_free_unpacked(&(*p)->base, NULL);   \
+	}                                                                      \
+	struct detail_semicolon
+
+DETAIL(error_info, Google__Rpc__ErrorInfo, google__rpc__error_info);
+DETAIL(bad_request, Google__Rpc__BadRequest, google__rpc__bad_request);
+DETAIL(precondition, Google__Rpc__PreconditionFailure, google__rpc__precondition_failure);
+DETAIL(resource, Google__Rpc__ResourceInfo, google__rpc__resource_info);
+DETAIL(retry_info, Google__Rpc__RetryInfo, google__rpc__retry_info);
+
+static const char *metadata(const Google__Rpc__ErrorInfo *info, const char *key)
+{
+	for (size_t i = 0; info && i < info->n_metadata; i++)
+		if (strcmp(info->metadata[i]->key, key) == 0)
+			return info->metadata[i]->value;
+	return "";
+}
+
+bool failure_is(const Failure *failure, const char *reason)
+{
+	cleanup_(error_info_freep) Google__Rpc__ErrorInfo *info = error_info_of(failure);
+
+	return info && strcmp(info->reason, reason) == 0;
+}
+
+static void print_violations(const Failure *failure)
+{
+	cleanup_(bad_request_freep) Google__Rpc__BadRequest *bad = bad_request_of(failure);
+	cleanup_(precondition_freep) Google__Rpc__PreconditionFailure *unmet =
+		precondition_of(failure);
+
+	for (size_t i = 0; bad && i < bad->n_field_violations; i++)
+		print_clean(stderr, "  field %s: %s\n", bad->field_violations[i]->field,
+			    bad->field_violations[i]->description);
+	for (size_t i = 0; unmet && i < unmet->n_violations; i++)
+		print_clean(stderr, "  unmet %s (%s): %s\n", unmet->violations[i]->type,
+			    unmet->violations[i]->subject, unmet->violations[i]->description);
+}
+
+static void print_resource(const Failure *failure, const Google__Rpc__ErrorInfo *info)
+{
+	cleanup_(resource_freep) Google__Rpc__ResourceInfo *resource = resource_of(failure);
+
+	/* The VM is in the message already. */
+	if (resource && !text_equal(resource->resource_name, metadata(info, "vm_id")))
+		print_clean(stderr, "  about %s '%s' %s\n", resource->resource_type,
+			    resource->resource_name, resource->description);
+}
+
+static void print_hint(const Failure *failure, const Google__Rpc__ErrorInfo *info)
+{
+	cleanup_(retry_info_freep) Google__Rpc__RetryInfo *retry = retry_info_of(failure);
+
+	if (retry && retry->retry_delay) {
+		print_clean(stderr, "  hint: try again in %.3g s\n",
+			    (double)retry->retry_delay->seconds + retry->retry_delay->nanos / 1e9);
+		return;
+	}
+	for (size_t i = 0; i < array_size(hints); i++)
+		if (strcmp(hints[i].retry, metadata(info, "retry")) == 0)
+			print_clean(stderr, "  hint: %s\n", hints[i].hint);
+}
+
+/* Why nobody answers at a unix socket, which gRPC does not say in words; 0 if unknown. */
+static int connect_errno(const char *address)
+{
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	cleanup_close int fd = -1;
+
+	if (strncmp(address, "unix:", 5) != 0 || strlen(address + 5) >= sizeof name.sun_path)
+		return 0;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	text_copy(name.sun_path, sizeof name.sun_path, address + 5);
+	if (fd < 0 || connect(fd, (const struct sockaddr *)&name, sizeof name) == 0)
+		return 0;
+	return errno;
+}
+
+static void print_unreachable(const Failure *failure)
+{
+	int errnum = connect_errno(failure->address);
+
+	print_clean(stderr, "error: no answer from hearthd at %s: %s\n", failure->address,
+		    errnum ? strerrordesc_np(errnum) : failure->message);
+	if (errnum == EACCES)
+		print_clean(stderr, "  hint: the socket is its owner's alone; try as root\n");
+	else
+		print_clean(
+			stderr,
+			"  hint: start it with 'hearthd --listen %s', or name another agent with "
+			"--address or HEARTH_ADDRESS\n",
+			failure->address);
+}
+
+static void report_text(const Failure *failure)
+{
+	cleanup_(error_info_freep) Google__Rpc__ErrorInfo *info = error_info_of(failure);
+
+	if (failure->unreachable) {
+		print_unreachable(failure);
+		return;
+	}
+	if (failure->interrupted) {
+		print_clean(stderr, "interrupted: no longer waiting; what was asked for goes on\n");
+		return;
+	}
+	print_clean(stderr, "error: %s (%s)\n", failure->message,
+		    info ? info->reason : code_name(failure->code));
+	print_violations(failure);
+	print_resource(failure, info);
+	print_hint(failure, info);
+	if (!info && failure->code == GRPC_STATUS_DEADLINE_EXCEEDED)
+		print_clean(stderr,
+			    "  hint: what was asked for goes on; wait longer with --timeout, or "
+			    "look with 'hearthctl get'\n");
+}
+
+static void report_json(const Failure *failure)
+{
+	cleanup_(json_freep) json_t *details = json_array();
+	cleanup_(json_freep) json_t *report = NULL;
+
+	for (size_t i = 0; failure->status && i < failure->status->n_details; i++)
+		(void)json_array_append_new(details,
+					    json_from_message(&failure->status->details[i]->base));
+	report = json_pack("{s:{s:i, s:s, s:s, s:O*}}", "error", "code", failure->code, "status",
+			   code_name(failure->code), "message", failure->message, "details",
+			   json_array_size(details) ? details : NULL);
+	json_print(stderr, report, false);
+}
+
+int failure_report(const Failure *failure, bool json)
+{
+	if (json)
+		report_json(failure);
+	else
+		report_text(failure);
+	return EXIT_RPC + failure->code;
+}
+
+int failure_report_local(bool json, int exit_status, const char *format, ...)
+{
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)text_vappend(message, message + sizeof message, format, ap);
+	va_end(ap);
+	if (json) {
+		cleanup_(json_freep) json_t *report = json_pack(
+			"{s:{s:s, s:s}}", "error", "status",
+			exit_status == EXIT_USAGE ? "USAGE" : "LOCAL", "message", message);
+
+		json_print(stderr, report, false);
+	} else {
+		print_clean(stderr, "hearthctl: %s\n", message);
+	}
+	return exit_status;
+}

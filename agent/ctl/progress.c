@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/progress.h"
+
+#include "agent/ctl/format.h"
+#include "base/clock.h"
+
+enum {
+	FIRST_AFTER = 300 * USEC_PER_MSEC, /* what is quicker needs no line */
+	EVERY = 200 * USEC_PER_MSEC,
+	ASK_TIMEOUT = USEC_PER_SEC,
+};
+
+static void show(Progress *progress, const Hearth__V1__Operation *operation)
+{
+	char elapsed[FORMAT_MAX];
+
+	(void)format_span(clock_mono_us() - progress->began, elapsed);
+	/* Carriage return, then erase to the end of the line. */
+	(void)fputs("\r\033[K", stderr);
+	if (operation)
+		print_clean(stderr, "%s: %s, %s  %s", progress->vm_id, operation->verb,
+			    *operation->stage ? operation->stage : "begun", elapsed);
+	else
+		print_clean(stderr, "%s: %s  %s", progress->vm_id, progress->verb, elapsed);
+	(void)fflush(stderr);
+	progress->shown = true;
+}
+
+static void tick(void *user)
+{
+	Progress *progress = user;
+	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	ProtobufCMessage *answer = NULL;
+	int64_t now = clock_mono_us();
+
+	if (now - progress->began < FIRST_AFTER || now - progress->asked < EVERY)
+		return;
+	progress->asked = now;
+	request.vm_id = (char *)(uintptr_t)progress->vm_id;
+	if (client_call(progress->ctl->client, vm_method("GetVm"), &request.base, ASK_TIMEOUT,
+			&answer, &failure) == 0)
+		vm = (Hearth__V1__Vm *)(void *)answer;
+	show(progress, vm && vm->status ? vm->status->operation : NULL);
+}
+
+void progress_begin(Progress *progress, Ctl *ctl, const char *vm_id, const char *verb)
+{
+	*progress = (Progress){ .ctl = ctl, .vm_id = vm_id, .verb = verb };
+	if (!isatty(STDERR_FILENO))
+		return;
+	progress->active = true;
+	progress->began = clock_mono_us();
+	client_set_tick(ctl_client(ctl), tick, progress);
+}
+
+void progress_end(Progress *progress)
+{
+	if (!progress->active)
+		return;
+	client_set_tick(progress->ctl->client, NULL, NULL);
+	if (progress->shown)
+		(void)fputs("\r\033[K", stderr);
+	progress->active = false;
+}
