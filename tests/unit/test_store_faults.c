@@ -288,3 +288,53 @@ Test(store_faults, the_writer_outlives_a_flood_of_failures)
 	cr_assert_eq(f.done, 1);
 	cr_assert_eq(f.published, 1);
 }
+
+Test(store_faults, outcomes_keep_their_order_however_many_wait)
+{
+	cleanup_(drop_loaded) Loaded loaded = { 0 };
+	cleanup_(remove_all) Fixture f;
+
+	make_dir(&f);
+	open_with(&f, 100);
+	set_gate(&f, true);
+	submit(&f, CHANGE_ADDED, "a", VM_CREATED);
+	while (store_revision(f.store) < 1)
+		clock_sleep_us(USEC_PER_MSEC);
+	fill_disk(true);
+	for (unsigned i = 1; i <= 1200; i++) {
+		Change *change = a_change(&f, CHANGE_MODIFIED, "a", VM_RUNNING);
+
+		change->is_outcome = true;
+		change->record->generation = i;
+		store_submit(f.store, change);
+	}
+	submit(&f, CHANGE_ADDED, "b", VM_CREATED);
+	set_gate(&f, false);
+	wait_for(&f, 2);
+	fill_disk(false);
+	wait_for(&f, 1202);
+	reload(&f, &loaded);
+
+	cr_assert_eq(f.failed, 1);
+	cr_assert_eq(loaded.count, 1);
+	cr_assert_eq(loaded.records[0]->generation, 1200);
+	cr_assert_eq(loaded.records[0]->revision, 1201);
+}
+
+Test(store_faults, a_failed_statement_leaves_no_transaction_open)
+{
+	cleanup_(remove_all) Fixture f;
+
+	make_dir(&f);
+	open_with(&f, 100);
+	run_sql(&f, "ALTER TABLE vms RENAME TO mislaid");
+	submit(&f, CHANGE_ADDED, "a", VM_CREATED);
+	wait_for(&f, 1);
+	run_sql(&f, "ALTER TABLE mislaid RENAME TO vms");
+	submit(&f, CHANGE_ADDED, "b", VM_CREATED);
+	wait_for(&f, 2);
+
+	cr_assert_eq(f.failed, 1);
+	cr_assert_eq(f.done, 1);
+	cr_assert_eq(f.published, 1);
+}
