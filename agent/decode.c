@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decode.h"
 
+#include "agent/scan.h"
+
 enum {
 	BUDGET_BASE = 256 * 1024,
 	BUDGET_FACTOR = 16, /* for each byte on the wire */
@@ -14,11 +16,12 @@ int decode(ProtobufCMessage **ret, Arena *arena, const ProtobufCMessageDescripto
 	ProtobufCMessage *message;
 
 	arena_init(arena, budget < BUDGET_MAX ? budget : BUDGET_MAX);
-	(void)strict;
+	if (scan_message(type, bytes, size, strict, err) < 0)
+		return -1;
 	message = protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
 	if (!message)
-		return error_add_violation(err, "request",
-					   "cannot be decoded: it needs too much memory");
+		return error_add_violation(err, "request", "cannot be decoded: %s",
+					   "it would take too much memory");
 	*ret = message;
 	return 0;
 }

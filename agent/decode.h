@@ -8,7 +8,8 @@
  * occurrences of a sub-message quadratically and does not look at UTF-8. So
  * the bytes are read twice: first by a scan without recursion that follows
  * protobuf-c's descriptors and finds everything wrong with them, by path, and
- * only when there is nothing by protobuf-c, into an arena with a budget.
+ * only when there is nothing by protobuf-c, into an arena with a budget. Scanning
+ * is scan.h's.
  */
 
 #include "agent/arena.h"
@@ -18,24 +19,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum {
-	DECODE_DEPTH_MAX = 16,
-	DECODE_ELEMENTS_MAX = 20000, /* fields and elements of lists, all together */
-	DECODE_VIOLATIONS_MAX = 32,  /* the scan ends there */
-};
-
-/**
- * decode_scan() - everything wrong with @bytes as a message of @type
- * @strict:	fields that @type does not have are UNKNOWN_FIELD rather than fine
- * @err:	INVALID_REQUEST or UNKNOWN_FIELD, with all violations by path
- */
-int decode_scan(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size,
-		bool strict, Error *err) must_check;
-
 /**
  * decode() - the message in @bytes, scanned first
  * @ret:	lives in @arena
  * @arena:	initialised here; the caller clears it, also after a failure
+ * @strict:	as scan_message()
  */
 int decode(ProtobufCMessage **ret, Arena *arena, const ProtobufCMessageDescriptor *type,
 	   const uint8_t *bytes, size_t size, bool strict, Error *err) must_check;

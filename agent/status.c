@@ -77,6 +77,16 @@ static char *lend(const char *text)
 	return (char *)(uintptr_t)text;
 }
 
+/* Text cut within a character, or from elsewhere, must not make the status unreadable. */
+static void make_text(char *text)
+{
+	if (text_is_utf8(text, strlen(text)))
+		return;
+	for (; *text; text++)
+		if ((unsigned char)*text >= 0x80)
+			*text = '?';
+}
+
 static void add_detail(Builder *builder, const ProtobufCMessage *message, const char *type_url)
 {
 	size_t i = builder->status.n_details++;
@@ -144,16 +154,22 @@ static void add_bad_request(Builder *builder, const Error *err)
 	Google__Rpc__BadRequest request = GOOGLE__RPC__BAD_REQUEST__INIT;
 	cleanup_free FieldViolation *violations = NULL;
 	cleanup_free FieldViolation **pointers = NULL;
+	Error copy;
 	const char *field;
 	const char *description;
 	uint32_t at = 0;
 
 	if (!err->violation_bytes)
 		return;
+	copy = *err;
+	for (char *text = copy.violations; text < copy.violations + copy.violation_bytes;
+	     text += strlen(text) + 1)
+		make_text(text);
+
 	/* A violation takes two bytes at least. */
 	violations = new0_array(FieldViolation, err->violation_bytes / 2);
 	pointers = new0_array(FieldViolation *, err->violation_bytes / 2);
-	while (error_next_violation(err, &at, &field, &description)) {
+	while (error_next_violation(&copy, &at, &field, &description)) {
 		FieldViolation *violation = &violations[request.n_field_violations];
 
 		google__rpc__bad_request__field_violation__init(violation);
@@ -236,6 +252,7 @@ grpc_slice status_pack(const Error *err)
 	grpc_slice slice;
 
 	(void)error_message(err, builder.message);
+	make_text(builder.message);
 	builder_fill(&builder, err);
 	slice = grpc_slice_malloc(google__rpc__status__get_packed_size(&builder.status));
 	google__rpc__status__pack(&builder.status, GRPC_SLICE_START_PTR(slice));
@@ -254,6 +271,7 @@ Google__Rpc__Status *status_new(const char *kind, const char *cause, const char 
 
 	error_about_vm(&err, vm_id);
 	text_copy(builder.message, sizeof builder.message, message);
+	make_text(builder.message);
 	builder_fill(&builder, &err);
 	bytes = must_calloc(1, google__rpc__status__get_packed_size(&builder.status));
 	size = google__rpc__status__pack(&builder.status, bytes);
