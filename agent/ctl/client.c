@@ -285,9 +285,10 @@ static int finish(ClientStream *stream, Failure *failure)
 	failure->status = details_of(stream);
 	failure->address = stream->client->address;
 	failure->interrupted = interrupted && stream->code == GRPC_STATUS_CANCELLED;
-	/* An agent that answered sent headers, details, or another code. */
-	failure->unreachable = stream->code == GRPC_STATUS_UNAVAILABLE && !failure->status &&
-			       strstr(failure->message, "connect");
+	/* An agent that is there says why it is not available. */
+	failure->unreachable =
+		stream->code == GRPC_STATUS_UNAVAILABLE && !failure->status &&
+		(strstr(failure->message, "connect") || strstr(failure->message, "DNS"));
 	return -1;
 }
 

@@ -63,6 +63,8 @@ static void print_backends(const Hearth__V1__NodeStatus *status)
 		table_cell(table, "%s", text);
 		table_cell(table, "%s", backend->message);
 	}
+	if (!status->n_backends)
+		return;
 	(void)printf("\n");
 	table_flush(table, stdout);
 }
@@ -88,6 +90,8 @@ static void print_conditions(const Hearth__V1__NodeStatus *status)
 		table_cell(table, "%s", condition->reason);
 		table_cell(table, "%s", condition->message);
 	}
+	if (!status->n_conditions)
+		return;
 	(void)printf("\n");
 	table_flush(table, stdout);
 }

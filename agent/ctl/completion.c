@@ -33,25 +33,43 @@ static void bash_option_words(const Option *options)
 		(void)printf(" --%s", row->name);
 }
 
-/* Cases that answer for an option's value: "list:--state|list:-s". */
+static void bash_pattern(const char *command, const Option *option, const char *before)
+{
+	(void)printf("%s'%s:--%s'", before, command, option->name);
+	if (option->letter)
+		(void)printf(" | '%s:-%c'", command, option->letter);
+}
+
+/* Cases that answer for an option's value, such as 'list:--state' | 'list:-s'. */
 static void bash_value_cases(const char *command, const Option *options)
 {
-	for (const Option *row = options; row && row->name; row++) {
-		char values[1024];
+	bool others = false;
+	char values[1024];
 
-		if (row->type == OPTION_FLAG)
+	for (const Option *row = options; row && row->name; row++) {
+		bool is_path = row->type == OPTION_PATH;
+
+		if (row->type == OPTION_FLAG ||
+		    (!is_path && !*values_of(row, values, sizeof values)))
 			continue;
-		(void)values_of(row, values, sizeof values);
-		(void)printf("\t'%s:--%s'", command, row->name);
-		if (row->letter)
-			(void)printf(" | '%s:-%c'", command, row->letter);
-		if (row->type == OPTION_PATH)
+		bash_pattern(command, row, "\t");
+		if (is_path)
 			(void)printf(") COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n");
 		else
 			(void)printf(
 				") COMPREPLY=($(compgen -W '%s' -- \"$current\")); return ;;\n",
 				values);
 	}
+	/* What can be anything is left to the user. */
+	for (const Option *row = options; row && row->name; row++) {
+		if (row->type == OPTION_FLAG || row->type == OPTION_PATH ||
+		    *values_of(row, values, sizeof values))
+			continue;
+		bash_pattern(command, row, others ? " | " : "\t");
+		others = true;
+	}
+	if (others)
+		(void)printf(") return ;;\n");
 }
 
 static void bash_command_names(void)
@@ -106,6 +124,7 @@ static int bash(void)
 		"_hearthctl()\n{\n"
 		"\tlocal current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]}\n"
 		"\tlocal command= words= options= vms= i\n"
+		"\tCOMPREPLY=()\n"
 		"\tif [[ $current == '=' ]]; then current=\n"
 		"\telif [[ $previous == '=' ]]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
 		"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"

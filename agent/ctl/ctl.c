@@ -120,10 +120,13 @@ static int run_command(Ctl *ctl, const char *const *words)
 		if ((used = match_command(ctl->command, words)))
 			break;
 	if (!ctl->command->name) {
+		bool is_group = strcmp(words[0], "node") == 0;
+
 		ctl->command = NULL;
-		(void)text_append(problem, problem + sizeof problem, "no command '%s%s%s'",
-				  words[0], words[1] && strcmp(words[0], "node") == 0 ? " " : "",
-				  words[1] && strcmp(words[0], "node") == 0 ? words[1] : "");
+		(void)text_append(problem, problem + sizeof problem,
+				  is_group ? "%s: get, watch, cordon or uncordon is missing"
+					   : "no command '%s'",
+				  words[0]);
 		return refuse(ctl, problem);
 	}
 	ctl->options.tables[1] = ctl->command->options;

@@ -13,12 +13,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-static void free_message(void *message)
-{
-	protobuf_c_message_free_unpacked(message, NULL);
-}
-DEFINE_CLEANUP(ProtobufCMessage *, free_message);
-
 static const char *const code_names[] = {
 	[GRPC_STATUS_OK] = "OK",
 	[GRPC_STATUS_CANCELLED] = "CANCELLED",
@@ -39,16 +33,26 @@ static const char *const code_names[] = {
 	[GRPC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
 };
 
-/* What to do, by the agent's "retry". */
+/* What to do: by the agent's reason, then by its "retry", then by the code alone. */
 static const struct {
-	const char *retry;
+	const char *when;
 	const char *hint;
 } hints[] = {
+	{ "VM_NOT_FOUND", "see which VMs there are with 'hearthctl list'" },
+	{ "VM_ALREADY_EXISTS", "choose another name, or destroy the VM that has it" },
+	{ "CORDONED",
+	  "create it on another node; 'hearthctl node get' says who cordoned this one" },
 	{ "HERE", "nothing is wrong with the request; try again" },
 	{ "ELSEWHERE", "this node cannot do it; try another node, or see 'hearthctl doctor'" },
 	{ "AFTER_READ", "read the VM again ('hearthctl get') and decide from what it is now" },
 	{ "FIX_REQUEST", "correct the request; repeating it will fail again" },
 	{ "OPERATOR", "the node needs an operator; see 'hearthctl describe' and hearthd's log" },
+	{ "DEADLINE_EXCEEDED",
+	  "what was asked for may go on; see 'hearthctl get', or wait longer with "
+	  "--timeout" },
+	{ "UNAVAILABLE",
+	  "the connection broke, and what was asked for may go on; see 'hearthctl get'" },
+	{ "UNIMPLEMENTED", "the agent does not know this call; see 'hearthctl version'" },
 };
 
 void failure_release(Failure *failure)
@@ -128,14 +132,25 @@ static void print_violations(const Failure *failure)
 			    unmet->violations[i]->subject, unmet->violations[i]->description);
 }
 
-static void print_resource(const Failure *failure, const Google__Rpc__ErrorInfo *info)
+static void print_resource(const Failure *failure)
 {
 	cleanup_(resource_freep) Google__Rpc__ResourceInfo *resource = resource_of(failure);
 
-	/* The VM is in the message already. */
-	if (resource && !text_equal(resource->resource_name, metadata(info, "vm_id")))
+	/* Mostly the message names it already. */
+	if (resource && !strstr(failure->message, resource->resource_name))
 		print_clean(stderr, "  about %s '%s' %s\n", resource->resource_type,
 			    resource->resource_name, resource->description);
+}
+
+static bool print_hint_for(const char *when)
+{
+	for (size_t i = 0; i < array_size(hints); i++) {
+		if (strcmp(hints[i].when, when) != 0)
+			continue;
+		print_clean(stderr, "  hint: %s\n", hints[i].hint);
+		return true;
+	}
+	return false;
 }
 
 static void print_hint(const Failure *failure, const Google__Rpc__ErrorInfo *info)
@@ -147,9 +162,10 @@ static void print_hint(const Failure *failure, const Google__Rpc__ErrorInfo *inf
 			    (double)retry->retry_delay->seconds + retry->retry_delay->nanos / 1e9);
 		return;
 	}
-	for (size_t i = 0; i < array_size(hints); i++)
-		if (strcmp(hints[i].retry, metadata(info, "retry")) == 0)
-			print_clean(stderr, "  hint: %s\n", hints[i].hint);
+	if (!info)
+		print_hint_for(code_name(failure->code));
+	else if (!print_hint_for(info->reason))
+		print_hint_for(metadata(info, "retry"));
 }
 
 /* Why nobody answers at a unix socket, which gRPC does not say in words; 0 if unknown. */
@@ -198,12 +214,8 @@ static void report_text(const Failure *failure)
 	print_clean(stderr, "error: %s (%s)\n", failure->message,
 		    info ? info->reason : code_name(failure->code));
 	print_violations(failure);
-	print_resource(failure, info);
+	print_resource(failure);
 	print_hint(failure, info);
-	if (!info && failure->code == GRPC_STATUS_DEADLINE_EXCEEDED)
-		print_clean(stderr,
-			    "  hint: what was asked for goes on; wait longer with --timeout, or "
-			    "look with 'hearthctl get'\n");
 }
 
 static void report_json(const Failure *failure)

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/ctl.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* clang-format off */
+static const Option globals[] = {
+	{ "output", 'o', OPTION_CHOICE, .value = "FORMAT", .choices = "table|json", .help = "how" },
+	{ 0 },
+};
+
+static const Option table[] = {
+	{ "force", 'f', OPTION_FLAG, .help = "flag" },
+	{ "label", 'l', OPTION_TEXT, .many = true, .value = "KEY=VALUE", .help = "text" },
+	{ "number", 0, OPTION_NUMBER, .value = "N", .help = "number" },
+	{ "grace", 0, OPTION_DURATION, .value = "DURATION", .help = "duration" },
+	{ "state", 's', OPTION_ENUM, .many = true, .value = "STATE", .help = "enum",
+	  .names = &hearth__v1__vm_state__descriptor },
+	{ "restart", 0, OPTION_ENUM, .value = "MODE", .help = "enum",
+	  .names = &hearth__v1__restart_mode__descriptor },
+	{ 0 },
+};
+/* clang-format on */
+
+static Options options_new(void)
+{
+	return (Options){ .tables = { globals, table } };
+}
+
+/* Is this command line refused, with @words in the reason? */
+static bool refuses(const char *const *line, const char *words)
+{
+	cleanup_(options_release) Options options = options_new();
+	char problem[OPTION_PROBLEM_MAX] = "";
+
+	return options_parse(&options, line, false, problem) < 0 && strstr(problem, words);
+}
+
+#define LINE(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+Test(ctl_options, options_and_arguments_may_be_mixed)
+{
+	cleanup_(options_release) Options options = options_new();
+	char problem[OPTION_PROBLEM_MAX];
+	const char *const *line = LINE("web-1", "-f", "-ojson", "--number=7", "web-2", "--grace",
+				       "1m30s", "--", "-f");
+	int used = options_parse(&options, line, false, problem);
+
+	cr_assert_eq(used, 9);
+	cr_assert(options_has(&options, "force"));
+	cr_assert_str_eq(options_text(&options, "output"), "json");
+	cr_assert_eq(options_number(&options, "number", 0), 7);
+	cr_assert_eq(options_duration(&options, "grace", 0), 90000000);
+	cr_assert_eq(options.n_arguments, 3);
+	cr_assert_str_eq(options.arguments[1], "web-2");
+	cr_assert_str_eq(options.arguments[2], "-f");
+}
+
+Test(ctl_options, parsing_can_stop_at_the_command)
+{
+	cleanup_(options_release) Options options = options_new();
+	char problem[OPTION_PROBLEM_MAX];
+
+	cr_assert_eq(options_parse(&options, LINE("-o", "json", "get", "--bogus"), true, problem),
+		     2);
+}
+
+Test(ctl_options, what_was_not_given_has_its_default)
+{
+	cleanup_(options_release) Options options = options_new();
+
+	cr_assert_not(options_has(&options, "force"));
+	cr_assert_null(options_text(&options, "label"));
+	cr_assert_eq(options_number(&options, "number", 3), 3);
+	cr_assert_eq(options_enum(&options, "restart", 5), 5);
+}
+
+Test(ctl_options, repeated_options_keep_every_value)
+{
+	cleanup_(options_release) Options options = options_new();
+	char problem[OPTION_PROBLEM_MAX];
+	int states[4];
+	size_t at = 0;
+
+	cr_assert_eq(options_parse(&options,
+				   LINE("-l", "a=b", "-s", "running,paused", "--label=c-", "-s",
+					"failed"),
+				   false, problem),
+		     7);
+
+	cr_assert_str_eq(options_next(&options, "label", &at), "a=b");
+	cr_assert_str_eq(options_next(&options, "label", &at), "c-");
+	cr_assert_null(options_next(&options, "label", &at));
+	cr_assert_eq(options_enums(&options, "state", states, 4), 3);
+	cr_assert_eq(states[0], HEARTH__V1__VM_STATE__VM_STATE_RUNNING);
+	cr_assert_eq(states[2], HEARTH__V1__VM_STATE__VM_STATE_FAILED);
+}
+
+Test(ctl_options, what_makes_no_sense_is_refused_with_the_reason)
+{
+	cr_assert(refuses(LINE("--bogus"), "unknown option '--bogus'"));
+	cr_assert(refuses(LINE("-x"), "unknown option '-x'"));
+	cr_assert(refuses(LINE("--number", "7x"), "not a whole number"));
+	cr_assert(refuses(LINE("--number", "99999999999999999999"), "not a whole number"));
+	cr_assert(refuses(LINE("--number"), "needs a value"));
+	cr_assert(refuses(LINE("--force=yes"), "takes no value"));
+	cr_assert(refuses(LINE("-o", "yaml"), "none of table|json"));
+	cr_assert(refuses(LINE("--restart", "sometimes"), "never, on-failure, always"));
+	cr_assert(refuses(LINE("--state", "running,unspecified"), "none of"));
+}
+
+Test(ctl_options, durations_are_numbers_with_units)
+{
+	int64_t usec = -1;
+
+	cr_assert_eq(duration_parse(&usec, "0"), 0);
+	cr_assert_eq(usec, 0);
+	cr_assert_eq(duration_parse(&usec, "1d2h3m4s5ms"), 0);
+	cr_assert_eq(usec, 93784005000);
+	cr_assert_eq(duration_parse(&usec, "1.5s"), 0);
+	cr_assert_eq(usec, 1500000);
+	cr_assert_eq(duration_parse(&usec, ""), -EINVAL);
+	cr_assert_eq(duration_parse(&usec, "10"), -EINVAL);
+	cr_assert_eq(duration_parse(&usec, "-1s"), -EINVAL);
+	cr_assert_eq(duration_parse(&usec, "1.2.3s"), -EINVAL);
+	cr_assert_eq(duration_parse(&usec, "1y"), -EINVAL);
+	cr_assert_eq(duration_parse(&usec, "999999999d"), -ERANGE);
+}
+
+Test(ctl_options, enums_are_named_in_short)
+{
+	char text[40];
+	int value = 0;
+
+	cr_assert_str_eq(enum_text(&hearth__v1__restart_mode__descriptor, 2, text), "on-failure");
+	cr_assert_str_eq(enum_text(&hearth__v1__restart_mode__descriptor, 77, text), "77");
+	cr_assert_eq(enum_parse(&value, &hearth__v1__restart_mode__descriptor, "on-failure", 10),
+		     0);
+	cr_assert_eq(value, 2);
+	cr_assert_eq(enum_parse(&value, &hearth__v1__restart_mode__descriptor, "on", 2), -EINVAL);
+}
+
+/* The table's own rules: what help and completion rely on. */
+Test(ctl_commands, every_command_and_option_says_what_it_is)
+{
+	for (const Command *command = commands; command->name; command++) {
+		cr_assert(*command->summary && command->arguments && command->run, "%s",
+			  command->name);
+		for (const Option *row = command->options; row && row->name; row++) {
+			cr_assert(*row->help, "%s --%s", command->name, row->name);
+			cr_assert_eq(row->value == NULL, row->type == OPTION_FLAG, "%s --%s",
+				     command->name, row->name);
+			cr_assert_eq(row->names != NULL, row->type == OPTION_ENUM, "%s --%s",
+				     command->name, row->name);
+		}
+	}
+}
+
+Test(ctl_commands, no_option_hides_another)
+{
+	for (const Command *command = commands; command->name; command++)
+		for (const Option *row = command->options; row && row->name; row++) {
+			for (const Option *other = global_options; other->name; other++)
+				cr_assert(strcmp(row->name, other->name) != 0 &&
+						  (!row->letter || row->letter != other->letter),
+					  "%s --%s", command->name, row->name);
+			for (const Option *other = row + 1; other->name; other++)
+				cr_assert(strcmp(row->name, other->name) != 0 &&
+						  (!row->letter || row->letter != other->letter),
+					  "%s --%s", command->name, row->name);
+		}
+}
