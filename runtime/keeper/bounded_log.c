@@ -11,7 +11,8 @@
 #include <time.h>
 
 enum {
-	BURST_MIN = 4096 /* so that the smallest rate still lets whole lines through */
+	BURST_MIN = 4096, /* so that the smallest rate still lets whole lines through */
+	LAST_WORDS_MAX = 4096
 };
 
 struct BoundedLog {
@@ -23,7 +24,9 @@ struct BoundedLog {
 	uint64_t rate, burst, tokens;
 	int64_t refilled;
 	uint64_t dropped; /* since the last marker */
+	size_t kept;      /* how many of them, the last ones, are in last_words */
 	char last;        /* byte written */
+	char last_words[LAST_WORDS_MAX];
 };
 
 static int log_file_open(BoundedLog *log)
@@ -136,6 +139,7 @@ static int log_mark_dropped(BoundedLog *log)
 	if (log_put(log, line, length) != length)
 		return -1;
 	log->dropped = 0;
+	log->kept = 0;
 	log_spend(log, length);
 	return 0;
 }
@@ -182,6 +186,28 @@ int bounded_log_open(BoundedLog **ret, const BoundedLogConfig *config)
 	return 0;
 }
 
+/* Keeps the end of what is dropped: a flooding guest may die of what it says there. */
+static void log_drop(BoundedLog *log, const char *bytes, size_t length)
+{
+	size_t keep = length < LAST_WORDS_MAX ? length : LAST_WORDS_MAX;
+	size_t older = log->kept < LAST_WORDS_MAX - keep ? log->kept : LAST_WORDS_MAX - keep;
+
+	(void)memmove(log->last_words, log->last_words + log->kept - older, older);
+	(void)memcpy(log->last_words + older, bytes + length - keep, keep);
+	log->kept = older + keep;
+	log->dropped += length;
+}
+
+/* Writes what log_drop() kept, and how much it did not. */
+static void log_put_last_words(BoundedLog *log)
+{
+	size_t kept = log->kept;
+
+	log->dropped -= kept;
+	if (!log->dropped || log_mark_dropped(log) == 0)
+		(void)log_put(log, log->last_words, kept);
+}
+
 void bounded_log_write(BoundedLog *log, const char *bytes, size_t length)
 {
 	size_t admitted = log_admit(log, length);
@@ -191,7 +217,8 @@ void bounded_log_write(BoundedLog *log, const char *bytes, size_t length)
 		written = log_put(log, bytes, admitted);
 	if (log->rate)
 		log_spend(log, written);
-	log->dropped += length - written;
+	if (written < length)
+		log_drop(log, bytes + written, length - written);
 }
 
 void bounded_log_close(BoundedLog *log)
@@ -199,7 +226,7 @@ void bounded_log_close(BoundedLog *log)
 	if (!log)
 		return;
 	if (log->dropped)
-		(void)log_mark_dropped(log);
+		log_put_last_words(log);
 	closep(&log->fd);
 	free(log->path);
 	free(log->old_path);

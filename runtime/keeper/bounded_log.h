@@ -33,6 +33,6 @@ typedef struct BoundedLogConfig {
  */
 int bounded_log_open(BoundedLog **ret, const BoundedLogConfig *config) must_check;
 void bounded_log_write(BoundedLog *log, const char *bytes, size_t length);
-/* Says what was dropped last, if it was. */
+/* Writes the last words of what was dropped last, if it was, whatever the rate. */
 void bounded_log_close(BoundedLog *log);
 DEFINE_CLEANUP(BoundedLog *, bounded_log_close);

@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-	LINES = 20000,
+	LINES = 40000,
 	LINES_PER_FILE = 500,
 	LINE_SIZE = 8, /* seven digits and a newline */
 	READERS = 3,
@@ -57,7 +57,7 @@ static void *write_lines(void *arg)
 {
 	Stage *stage = arg;
 	cleanup_free char *log = text_printf("%s/console.log", stage->dir);
-	cleanup_free char *old = text_printf("%s/console.1", stage->dir);
+	cleanup_free char *rotated = text_printf("%s/console.1", stage->dir);
 	cleanup_close int fd = -1;
 
 	for (int i = 0; i < LINES; i++) {
@@ -65,7 +65,7 @@ static void *write_lines(void *arg)
 
 		if (i % LINES_PER_FILE == 0) {
 			closep(&fd);
-			(void)rename(log, old);
+			(void)rename(log, rotated);
 			fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 		}
 		(void)snprintf(line, sizeof line, "%07d\n", i);
@@ -76,7 +76,7 @@ static void *write_lines(void *arg)
 	return NULL;
 }
 
-/* Checks the lines of @text against *@next, the number the next one must have; 0: any more. */
+/* Checks @line against *@next, the number it must have, or at least behind a gap. */
 static void check_line(Stage *stage, const char *line, long *next, bool gap)
 {
 	long number = strtol(line, NULL, 10);

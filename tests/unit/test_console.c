@@ -40,10 +40,10 @@ static void append(const Bench *bench, const char *text)
 
 static void rotate(const Bench *bench)
 {
-	cleanup_free char *path = text_printf("%s/console.log", bench->dir);
-	cleanup_free char *old = text_printf("%s/console.1", bench->dir);
+	cleanup_free char *from = text_printf("%s/console.log", bench->dir);
+	cleanup_free char *to = text_printf("%s/console.1", bench->dir);
 
-	cr_assert_eq(rename(path, old), 0);
+	cr_assert_eq(rename(from, to), 0);
 }
 
 /* All there is to read now, in pieces of 5 bytes, "!" where a gap was reported. */

@@ -24,7 +24,9 @@ typedef struct Bench {
 
 enum {
 	WAIT = 60 * USEC_PER_SEC, /* long enough to never matter */
-	CONSOLE_MAX = 64 * 1024
+	CONSOLE_MAX = 64 * 1024,
+	VMM_LOG_MAX = 256 * 1024,
+	CONTENTS_MAX = 16 * 1024 * 1024
 };
 
 static void bench_free(Bench *bench)
@@ -91,7 +93,7 @@ static char *contents(const Bench *bench, const char *name)
 	cleanup_free char *path = text_printf("%s/%s", bench->dir, name);
 	char *text = NULL;
 
-	return file_read(&text, NULL, path, 16 * 1024 * 1024) < 0 ? NULL : text;
+	return file_read(&text, NULL, path, CONTENTS_MAX) < 0 ? NULL : text;
 }
 
 static void put(const Bench *bench, const char *name, const char *text)
@@ -112,8 +114,17 @@ static void await_text(const Bench *bench, const char *name, const char *text)
 		if (now && strstr(now, text))
 			return;
 		cr_assert_lt(clock_mono_us(), deadline, "%s never said '%s'", name, text);
-		clock_sleep_us(10 * USEC_PER_MSEC);
+		clock_sleep_us(10000);
 	}
+}
+
+/* The number behind @before in @text. */
+static unsigned long long number_after(const char *text, const char *before, int base)
+{
+	const char *at = strstr(text, before);
+
+	cr_assert_not_null(at, "no '%s' in '%s'", before, text);
+	return strtoull(at + strlen(before), NULL, base);
 }
 
 static off_t size_of(const Bench *bench, const char *name)
@@ -171,15 +182,14 @@ Test(keeper, the_vmm_has_default_signals)
 {
 	BENCH(bench);
 	cleanup_free char *log = NULL;
-	unsigned long long blocked = 1, ignored = 1;
 
 	start(&bench, "exec grep -E 'Sig(Blk|Ign)' /proc/self/status");
 	(void)ended(&bench);
 
 	log = contents(&bench, "vmm.log");
-	cr_assert_eq(sscanf(log, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
-	cr_assert_eq(blocked, 0);
-	cr_assert_eq(ignored & 0x7fffffff, 0); /* the C library keeps signals 32 and 33 */
+	cr_assert_eq(number_after(log, "SigBlk:", 16), 0);
+	cr_assert_eq(number_after(log, "SigIgn:", 16) & 0x7fffffff,
+		     0); /* the C library keeps signals 32 and 33 */
 }
 
 Test(keeper, console_goes_to_its_log)
@@ -216,30 +226,50 @@ Test(keeper, endless_vmm_output_stays_within_its_bound)
 	start(&bench, "head -c 3000000 /dev/zero");
 	(void)ended(&bench);
 
-	cr_assert_leq(size_of(&bench, "vmm.log") + size_of(&bench, "vmm.1"), 256 * 1024);
+	cr_assert_leq(size_of(&bench, "vmm.log") + size_of(&bench, "vmm.1"), VMM_LOG_MAX);
+}
+
+/* What ends a run of 50 000 bytes and @last_words where 10 000 a second are let through. */
+static KeeperExit flooded(Bench *bench, const char *last_words)
+{
+	cleanup_free char *script = text_printf(
+		"head -c 50000 /dev/zero | tr '\\0' x >&3; printf '%s' >&3", last_words);
+	Error err = { 0 };
+
+	cr_assert_eq(
+		start_with(bench, "/bin/sh", script, (KeeperConfig){ .console_rate = 10000 }, &err),
+		0);
+	(void)!keeper_open(&bench->keeper_fd, &bench->state);
+	return ended(bench);
 }
 
 Test(keeper, console_beyond_the_rate_is_dropped_and_counted)
 {
 	BENCH(bench);
 	cleanup_free char *log = NULL;
-	unsigned long long dropped = 0;
-	Error err = { 0 };
+	unsigned long long dropped, written = 0;
 
-	cr_assert_eq(start_with(&bench, "/bin/sh", "head -c 50000 /dev/zero | tr '\\0' x >&3",
-				(KeeperConfig){ .console_rate = 10000 }, &err),
-		     0);
-	(void)!keeper_open(&bench.keeper_fd, &bench.state);
-	(void)ended(&bench);
+	(void)flooded(&bench, "");
 
 	log = contents(&bench, "console.log");
-	cr_assert_lt(strlen(log), 50000);
-	cr_assert_not_null(strstr(log, "\n[hearth: "));
-	cr_assert_eq(sscanf(strstr(log, "[hearth: "),
-			    "[hearth: %llu bytes of console output dropped]", &dropped),
-		     1);
+	dropped = number_after(log, "\n[hearth: ", 10);
+	cr_assert_not_null(strstr(log, " bytes of console output dropped]\n"));
+	for (const char *at = log; *at; at++)
+		written += *at == 'x';
 	cr_assert_gt(dropped, 0);
-	cr_assert_eq(strspn(log, "x") + dropped, 50000);
+	cr_assert_eq(written + dropped, 50000);
+}
+
+Test(keeper, a_flooding_guests_last_words_are_kept)
+{
+	BENCH(bench);
+	cleanup_free char *tail = NULL;
+	KeeperExit exit = flooded(&bench, "\\nKernel panic - not syncing: flood");
+
+	tail = console_tail(bench.dir, 4096);
+	cr_assert_not_null(tail);
+	cr_assert_not_null(strstr(tail, "Kernel panic - not syncing: flood"));
+	cr_assert_eq(keeper_exit_reason(bench.dir, &exit, tail), EXIT_GUEST_PANIC);
 }
 
 Test(keeper, a_disk_that_takes_no_more_costs_output_only)
@@ -335,14 +365,15 @@ Test(keeper, what_the_vmm_leaves_behind_ends_with_it)
 	cleanup_free char *log = NULL;
 	ProcessId id;
 	KeeperExit exit;
-	int pid = 0;
+	int pid;
 
 	start(&bench, "sleep 1000 & echo $!; exit 3");
 	exit = ended(&bench);
 
 	cr_assert_eq(exit.code, 3);
 	log = contents(&bench, "vmm.log");
-	cr_assert_eq(sscanf(log, "%d", &pid), 1);
+	pid = (int)number_after(log, "", 10);
+	cr_assert_gt(pid, 1);
 	cr_assert_eq(process_identify(&id, pid), -ESRCH);
 }
 
@@ -509,6 +540,7 @@ Test(keeper, garbage_is_no_keeper_file)
 		"{\"version\": 0}",
 		"{\"version\": 1}",
 		"{\"version\": 1, \"keeper\": 5, \"vmm\": [], \"boot_id\": {}}",
+		/* NOLINTNEXTLINE(clang-diagnostic-string-concatenation): one text in pieces */
 		"{\"version\": 1, \"boot_id\": \"x\", \"keeper\": {\"pid\": -1, \"start_time\": "
 		"1}, "
 		"\"vmm\": {\"pid\": 1, \"start_time\": 1}}",
@@ -599,15 +631,13 @@ Test(keeper, its_private_memory_stays_small)
 {
 	BENCH(bench);
 	cleanup_free char *path = NULL, *text = NULL;
-	long kib = 0, n;
+	unsigned long long kib = 0;
 
 	start(&bench, "head -c 300000 /dev/zero >&3; echo up; exec sleep 1000");
 	await_text(&bench, "vmm.log", "up");
 	path = text_printf("/proc/%d/smaps_rollup", (int)bench.state.keeper.pid);
 	cr_assert_eq(file_read(&text, NULL, path, 65536), 0);
-	for (const char *at = text; (at = strstr(at, "Private_")); at++)
-		if (sscanf(at, "Private_%*[^:]: %ld", &n) == 1)
-			kib += n;
+	kib = number_after(text, "Private_Clean:", 10) + number_after(text, "Private_Dirty:", 10);
 
 	cr_assert_gt(kib, 0);
 #ifndef __SANITIZE_ADDRESS__
