@@ -43,7 +43,7 @@ static int changes_after(Registry *registry, uint64_t after, uint64_t *first, Er
 	size_t n = 0;
 
 	error_clear(err);
-	if (registry_changes(registry, after, changes, array_size(changes), &n, err) < 0)
+	if (registry_changes(registry, after, changes, 64, &n, err) < 0)
 		return -1;
 	*first = n ? changes[0]->revision : 0;
 	for (size_t i = 0; i < n; i++)
