@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "runtime/console.h"
+#include "runtime/keeper_link.h"
+#include "runtime/qemu_args.h"
+#include "runtime/qemu_internal.h"
+#include "runtime/qemu_probe.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/*
+ * VMs on QEMU's microvm machine, each under a keeper, driven by QMP.
+ *
+ * QEMU starts with its processors halted (-S), so that whatever is wrong with
+ * its arguments shows before the guest has run an instruction; "cont" is what
+ * starts the guest. Nothing of a VM is held in memory: every function finds
+ * its processes by the run directory, and works the same after an agent's
+ * restart.
+ */
+
+enum {
+	WORDS_MAX = 400, /* of QEMU's standard error, in error messages */
+	TAIL_MAX = 2048, /* of the console, in exit records */
+};
+
+char *qemu_socket_path(const Job *job)
+{
+	return text_printf("%s/qmp.sock", job->run_dir);
+}
+
+int qemu_connect(Qmp **ret, const Job *job, int vmm_pidfd, int cancel_fd, int64_t timeout,
+		 Error *err)
+{
+	cleanup_free char *path = qemu_socket_path(job);
+	const QmpConfig config = {
+		.path = path,
+		.vmm_pidfd = vmm_pidfd,
+		.cancel_fd = cancel_fd,
+		.connect_timeout = timeout,
+		.command_timeout = QEMU_COMMAND_TIMEOUT,
+	};
+
+	return qmp_open(ret, &config, err);
+}
+
+static void probe(Backend *backend, BackendInfo *ret)
+{
+	Qemu *qemu = container_of(backend, Qemu, backend);
+
+	qemu_probe(ret, &qemu->config);
+	lock_take(&qemu->lock);
+	qemu->probed = true;
+	qemu->info = *ret;
+	lock_drop(&qemu->lock);
+}
+
+BackendInfo qemu_info(Qemu *qemu)
+{
+	BackendInfo info;
+	bool probed;
+
+	lock_take(&qemu->lock);
+	probed = qemu->probed;
+	info = qemu->info;
+	lock_drop(&qemu->lock);
+	if (!probed)
+		probe(&qemu->backend, &info);
+	return info;
+}
+
+static char *log_path(const Job *job)
+{
+	return text_printf("%s/vmm.log", job->run_dir);
+}
+
+static off_t log_size(const Job *job)
+{
+	cleanup_free char *path = log_path(job);
+	struct stat st;
+
+	return stat(path, &st) == 0 ? st.st_size : 0;
+}
+
+/* What QEMU itself said since vmm.log had @from bytes, its end first to be kept, as one line. */
+static void qemu_words(char ret[static WORDS_MAX], const Job *job, off_t from)
+{
+	cleanup_free char *path = log_path(job);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t size = log_size(job);
+	ssize_t n;
+
+	ret[0] = '\0';
+	if (size < from) /* rotated */
+		from = 0;
+	if (size - from > WORDS_MAX - 1)
+		from = size - (WORDS_MAX - 1);
+	n = fd < 0 ? 0 : pread(fd, ret, WORDS_MAX - 1, from);
+	while (n > 0 && strchr("\r\n", ret[n - 1]))
+		n--;
+	ret[n > 0 ? n : 0] = '\0';
+	for (char *at = ret; *at; at++)
+		if ((unsigned char)*at < ' ' || (unsigned char)*at > '~')
+			*at = ' ';
+}
+
+/* Ends what was started, and adds QEMU's own words to @err. Called with it filled. */
+static void undo_start(Job *job, off_t log_from, Error *err)
+{
+	cleanup_free char *socket = qemu_socket_path(job);
+	char words[WORDS_MAX];
+	size_t length = strlen(err->what);
+
+	if (keeper_kill(job->run_dir, QEMU_KILL_TIMEOUT) < 0)
+		job->poisoned = true;
+	(void)unlink(socket);
+	/* After its end, when all it said has been written. */
+	qemu_words(words, job, log_from);
+	if (words[0])
+		(void)text_append(err->what + length, err->what + sizeof err->what, ": %s", words);
+}
+
+static void resolve(Job *job, const BackendInfo *info)
+{
+	bool tcg = text_equal(info->accelerator, "tcg");
+	VmResolved *resolved = job->resolved;
+
+	free(resolved->boot_args);
+	free(resolved->accelerator);
+	free(resolved->vmm_version);
+	resolved->boot_args = qemu_boot_args(job->spec, tcg ? qemu_tsc_khz() : 0);
+	resolved->accelerator = text_dup(info->accelerator);
+	resolved->vmm_version = text_dup(info->version);
+	resolved->vcpus = spec_vcpus(job->spec);
+	resolved->memory_mib = spec_memory_mib(job->spec);
+	resolved->vmm_pid = resolved->keeper_pid = 0;
+	resolved->start_time = 0;
+}
+
+static int prepare(Qemu *qemu, Job *job, Error *err)
+{
+	cleanup_free char *socket = qemu_socket_path(job);
+	BackendInfo info = qemu_info(qemu);
+	size_t longest = sizeof((struct sockaddr_un){ 0 }).sun_path - 1;
+
+	if (!info.available)
+		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
+	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
+		return error_add_violation(err, "spec.boot.kernel_path", "required by qemu");
+	if (strlen(socket) > longest)
+		return error_set(err, ERROR_VMM_FAILED,
+				 "the state directory's path is too long: a socket's path has at "
+				 "most %zu bytes, %s has %zu",
+				 longest, socket, strlen(socket));
+	if (unlink(socket) < 0 && errno != ENOENT)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "remove %s", socket);
+	resolve(job, &info);
+	return 0;
+}
+
+static int launch(const Qemu *qemu, Job *job, Error *err)
+{
+	cleanup_free char *socket = qemu_socket_path(job);
+	const QemuLaunch words = {
+		.qemu_path = qemu->qemu_path,
+		.vm_id = job->vm_id,
+		.spec = job->spec,
+		.accelerator = job->resolved->accelerator,
+		.boot_args = job->resolved->boot_args,
+		.socket_path = socket,
+	};
+	cleanup_(qemu_args_freep) char **argv = qemu_args(&words);
+	const KeeperConfig config = {
+		.keeper_path = qemu->keeper_path,
+		.run_dir = job->run_dir,
+		.console_max_bytes = qemu->config.console_max_bytes,
+		.console_rate = qemu->config.console_rate,
+		.vmm_argv = argv,
+		.qmp = true,
+	};
+	KeeperState state;
+
+	if (keeper_start(&state, &config, err) < 0)
+		return -1;
+	job->resolved->vmm_pid = (uint32_t)state.vmm.pid;
+	job->resolved->keeper_pid = (uint32_t)state.keeper.pid;
+	return 0;
+}
+
+/* A pidfd of the VM's QEMU. */
+static int open_vmm(int *ret, const Job *job, Error *err)
+{
+	KeeperState state;
+	int r = keeper_load(&state, job->run_dir);
+
+	if (r == 0)
+		r = keeper_open_vmm(ret, &state);
+	if (r == -ENOENT || r == -ESRCH)
+		return error_set(err, ERROR_VMM_FAILED, "qemu has ended");
+	return r < 0 ? error_set_errno(err, ERROR_VMM_FAILED, -r, "find qemu by %s", job->run_dir)
+		     : 0;
+}
+
+static int boot(Job *job, Error *err)
+{
+	cleanup_close int vmm = -1;
+	cleanup_(qmp_closep) Qmp *qmp = NULL;
+	cleanup_free char *status = NULL;
+
+	job_step(job, "connect");
+	if (open_vmm(&vmm, job, err) < 0 ||
+	    qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_CONNECT_TIMEOUT, err) < 0 ||
+	    qmp_status(qmp, &status, err) < 0)
+		return -1;
+	if (strcmp(status, "prelaunch") != 0)
+		return error_set(err, ERROR_VMM_FAILED, "qemu is '%s' before it was started",
+				 status);
+	job_step(job, "boot");
+	if (qmp_execute(qmp, "cont", NULL, err) < 0)
+		return -1;
+	job->resolved->start_time = clock_wall_us();
+	return 0;
+}
+
+static int start(Backend *backend, Job *job, Error *err)
+{
+	Qemu *qemu = container_of(backend, Qemu, backend);
+	off_t log_from = log_size(job);
+
+	job_step(job, "prepare");
+	if (prepare(qemu, job, err) < 0)
+		return -1;
+	if (job_cancelled(job))
+		return error_set(err, ERROR_VMM_FAILED, "given up before qemu was started");
+	job_step(job, "launch");
+	if (launch(qemu, job, err) == 0 && boot(job, err) == 0)
+		return 0;
+	undo_start(job, log_from, err);
+	return -1;
+}
+
+/* A command that changes whether the guest runs, and how to see that it has worked. */
+typedef struct Switch {
+	const char *command, *status;
+} Switch;
+
+static const Switch switch_off = { "stop", "paused" };
+static const Switch switch_on = { "cont", "running" };
+
+static int throw_switch(Qmp *qmp, const Switch *to, Error *err)
+{
+	cleanup_free char *status = NULL;
+
+	if (qmp_execute(qmp, to->command, NULL, err) < 0 || qmp_status(qmp, &status, err) < 0)
+		return -1;
+	return strcmp(status, to->status) == 0
+		       ? 0
+		       : error_set(err, ERROR_VMM_FAILED, "qemu is '%s' after '%s'", status,
+				   to->command);
+}
+
+/* Back to how it was; a QEMU that is there and won't go back leaves the VM in nobody knows what. */
+static void undo_switch(Job *job, int vmm, const Switch *back)
+{
+	cleanup_(qmp_closep) Qmp *qmp = NULL;
+	Error ignored = { 0 };
+
+	if (qemu_connect(&qmp, job, vmm, -1, QEMU_COMMAND_TIMEOUT, &ignored) == 0 &&
+	    throw_switch(qmp, back, &ignored) == 0)
+		return;
+	if (process_wait(vmm, 0) < 0)
+		job->poisoned = true;
+}
+
+static int change(Job *job, const Switch *to, const Switch *back, Error *err)
+{
+	cleanup_close int vmm = -1;
+	cleanup_(qmp_closep) Qmp *qmp = NULL;
+
+	job_step(job, to->command);
+	if (open_vmm(&vmm, job, err) < 0 ||
+	    qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_COMMAND_TIMEOUT, err) < 0)
+		return -1;
+	if (throw_switch(qmp, to, err) == 0)
+		return 0;
+	/* It serves one client at a time. */
+	qmp_close(take_ptr(qmp));
+	undo_switch(job, vmm, back);
+	return -1;
+}
+
+static int pause_vm(Backend *backend, Job *job, Error *err)
+{
+	(void)backend;
+	return change(job, &switch_off, &switch_on, err);
+}
+
+static int resume(Backend *backend, Job *job, Error *err)
+{
+	(void)backend;
+	return change(job, &switch_on, &switch_off, err);
+}
+
+static int look_at(Job *job, int vmm, VmState *ret, Error *err)
+{
+	cleanup_(qmp_closep) Qmp *qmp = NULL;
+	cleanup_free char *status = NULL;
+	bool runs;
+
+	if (qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_COMMAND_TIMEOUT, err) < 0 ||
+	    qmp_status(qmp, &status, err) < 0) {
+		/* It may have ended just now. */
+		if (process_wait(vmm, 0) < 0)
+			return -1;
+		error_clear(err);
+		*ret = VM_STOPPED;
+		return 0;
+	}
+	runs = strcmp(status, "running") == 0;
+	/* "prelaunch": an agent died between launching QEMU and starting the guest. */
+	if (!runs && strcmp(status, "paused") != 0 && strcmp(status, "prelaunch") != 0)
+		return error_set(err, ERROR_VMM_FAILED, "qemu is '%s'", status);
+	*ret = runs ? VM_RUNNING : VM_PAUSED;
+	return 0;
+}
+
+static int look(Backend *backend, Job *job, VmState *ret, Error *err)
+{
+	cleanup_close int keeper = -1, vmm = -1;
+	KeeperState state;
+	int r = keeper_load(&state, job->run_dir);
+
+	(void)backend;
+	if (r == 0)
+		r = keeper_open(&keeper, &state);
+	if (r == 0)
+		r = keeper_open_vmm(&vmm, &state);
+	if (r == 0) {
+		job->resolved->vmm_pid = (uint32_t)state.vmm.pid;
+		job->resolved->keeper_pid = (uint32_t)state.keeper.pid;
+		return look_at(job, vmm, ret, err);
+	}
+	if (r != -ENOENT && r != -ESRCH)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find qemu by %s", job->run_dir);
+	/* A VMM that has lost its keeper goes with it. */
+	r = keeper_kill(job->run_dir, QEMU_KILL_TIMEOUT);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "end what is left in %s",
+				       job->run_dir);
+	*ret = VM_STOPPED;
+	return 0;
+}
+
+static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
+{
+	KeeperState state;
+	int r = keeper_load(&state, job->run_dir);
+
+	(void)backend;
+	if (r == 0)
+		r = keeper_open(ret, &state);
+	if (r == 0)
+		return 0;
+	if (r != -ENOENT && r != -ESRCH)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find the keeper of %s",
+				       job->run_dir);
+	/* It has ended: readable from the start. */
+	r = eventfd(1, EFD_CLOEXEC);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "eventfd");
+	*ret = r;
+	return 0;
+}
+
+static void read_exit(Backend *backend, Job *job, VmmExit *ret)
+{
+	cleanup_free char *socket = qemu_socket_path(job);
+	KeeperExit exit;
+	bool recorded = keeper_read_exit(&exit, job->run_dir) == 0;
+
+	(void)backend;
+	ret->console_tail = console_tail(job->run_dir, TAIL_MAX);
+	ret->reason = keeper_exit_reason(job->run_dir, recorded ? &exit : NULL, ret->console_tail);
+	ret->code = recorded ? exit.code : -1;
+	ret->signal = recorded ? exit.signal : 0;
+	ret->time = recorded ? exit.time : clock_wall_us();
+	(void)unlink(socket);
+}
+
+static void qemu_free(Backend *backend)
+{
+	Qemu *qemu = container_of(backend, Qemu, backend);
+
+	free(qemu->keeper_path);
+	free(qemu->qemu_path);
+	free(qemu->accelerator);
+	free(qemu->state_dir);
+	free(qemu);
+}
+
+Backend *qemu_new(const BackendConfig *config)
+{
+	static const BackendOps ops = {
+		.id = VM_BACKEND_QEMU,
+		.capabilities =
+			BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE | BACKEND_PROCESS,
+		.probe = probe,
+		.check = qemu_check,
+		.start = start,
+		.pause = pause_vm,
+		.resume = resume,
+		.stop = qemu_stop,
+		.look = look,
+		.exit_fd = exit_fd,
+		.read_exit = read_exit,
+		.free = qemu_free,
+	};
+	Qemu *qemu = new0(Qemu);
+
+	qemu->backend.ops = &ops;
+	lock_init(&qemu->lock);
+	qemu->config = *config;
+	qemu->config.keeper_path = qemu->keeper_path = text_dup(config->keeper_path);
+	qemu->config.qemu_path = qemu->qemu_path = text_dup(config->qemu_path);
+	qemu->config.accelerator = qemu->accelerator = text_dup(config->accelerator);
+	qemu->config.state_dir = qemu->state_dir = text_dup(config->state_dir);
+	return &qemu->backend;
+}

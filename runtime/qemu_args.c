@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/qemu_args.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+	SERIAL_MAX = 20, /* what virtio-blk can tell a guest of a drive's id */
+};
+
+static const char default_boot_args[] = "console=ttyS0 reboot=t panic=1";
+
+typedef struct Words {
+	char **items;
+	size_t count;
+} Words;
+
+static void words_take(Words *words, char *word)
+{
+	words->items = must_realloc(words->items, words->count + 1, sizeof *words->items);
+	words->items[words->count++] = word;
+}
+
+static void words_add(Words *words, const char *option, const char *value)
+{
+	words_take(words, text_dup(option));
+	if (value)
+		words_take(words, text_dup(value));
+}
+
+/* As an option's value: QEMU reads ",," as a comma. To free. */
+static char *escape(const char *text)
+{
+	char *escaped = new0_array(char, strlen(text) * 2 + 1);
+	char *at = escaped;
+
+	for (; *text; text++) {
+		if (*text == ',')
+			*at++ = ',';
+		*at++ = *text;
+	}
+	return escaped;
+}
+
+/* Does a word of the kernel's command line @args begin with (or, @whole, equal) @word? */
+static bool has_word(const char *args, const char *word, bool whole)
+{
+	size_t length = strlen(word);
+
+	for (const char *at = args; *at; at += strcspn(at, " \t\n")) {
+		size_t size;
+
+		at += strspn(at, " \t\n");
+		size = strcspn(at, " \t\n");
+		/* What follows "--" is for init, not for the kernel. */
+		if (size == 2 && strncmp(at, "--", 2) == 0)
+			return false;
+		if (strncmp(at, word, length) == 0 && (!whole || size == length))
+			return true;
+	}
+	return false;
+}
+
+static char *root_words(const VmSpec *spec, const char *args)
+{
+	size_t i;
+
+	for (i = 0; i < spec->drives.count && !spec_drive(spec, i)->is_root; i++)
+		;
+	if (i == spec->drives.count || has_word(args, "root=", false))
+		return text_dup("");
+	if (has_word(args, "ro", true) || has_word(args, "rw", true))
+		return text_printf("root=/dev/vd%c ", (char)('a' + i));
+	return text_printf("root=/dev/vd%c %s ", (char)('a' + i),
+			   spec_drive(spec, i)->read_only ? "ro" : "rw");
+}
+
+char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz)
+{
+	const char *args = spec->boot ? spec->boot->boot_args : NULL;
+	cleanup_free char *root = NULL, *tsc = NULL;
+
+	if (text_equal(args, ""))
+		args = default_boot_args;
+	root = root_words(spec, args);
+	if (tsc_khz && !has_word(args, "tsc_early_khz=", false))
+		tsc = text_printf("tsc_early_khz=%" PRIu64 " ", tsc_khz);
+	return text_printf("%s%s%s", root, tsc ? tsc : "", args);
+}
+
+static void add_machine(Words *words, const QemuLaunch *launch)
+{
+	cleanup_free char *name =
+		text_printf("guest=%s,process=hearth-%s", launch->vm_id, launch->vm_id);
+	cleanup_free char *memory = text_printf("%" PRIu64 "M", spec_memory_mib(launch->spec));
+	cleanup_free char *vcpus = text_printf("%" PRIu32, spec_vcpus(launch->spec));
+
+	words_add(words, launch->qemu_path, NULL);
+	words_add(words, "-name", name);
+	words_add(words, "-M", "microvm,dump-guest-core=off");
+	words_add(words, "-accel", launch->accelerator);
+	words_add(words, "-cpu", text_equal(launch->accelerator, "kvm") ? "host" : "max");
+	words_add(words, "-m", memory);
+	words_add(words, "-smp", vcpus);
+	words_add(words, "-nodefaults", "-no-user-config");
+	words_add(words, "-display", "none");
+	words_add(words, "-no-reboot", "-S");
+	words_add(words, "-sandbox",
+		  "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	words_add(words, "-global", "virtio-mmio.force-legacy=off");
+}
+
+static void add_channels(Words *words, const QemuLaunch *launch)
+{
+	cleanup_free char *path = escape(launch->socket_path);
+	cleanup_free char *control =
+		text_printf("socket,id=control,path=%s,server=on,wait=off", path);
+
+	/* Without append=on QEMU would truncate, which a pipe refuses. */
+	words_add(words, "-add-fd", "fd=3,set=1");
+	words_add(words, "-chardev", "file,id=console,path=/dev/fdset/1,append=on");
+	words_add(words, "-serial", "chardev:console");
+	words_add(words, "-chardev", "socket,id=evidence,fd=4");
+	words_add(words, "-mon", "chardev=evidence,mode=control");
+	words_add(words, "-chardev", control);
+	words_add(words, "-mon", "chardev=control,mode=control");
+}
+
+static void add_devices(Words *words, const QemuLaunch *launch)
+{
+	words_add(words, "-object", "rng-builtin,id=entropy");
+	words_add(words, "-device", "virtio-rng-device,rng=entropy");
+	for (size_t i = 0; i < launch->spec->drives.count; i++) {
+		const VmDrive *drive = spec_drive(launch->spec, i);
+		cleanup_free char *path = escape(drive->path);
+		/* A full host disk is the guest's I/O error, not a VM that stands still. */
+		cleanup_free char *backing =
+			text_printf("id=drive%zu,if=none,format=raw,file=%s,readonly=%s,"
+				    "werror=report,rerror=report",
+				    i, path, drive->read_only ? "on" : "off");
+		/* An id has no comma. */
+		cleanup_free char *device =
+			text_printf("virtio-blk-device,drive=drive%zu,serial=%.*s", i, SERIAL_MAX,
+				    drive->drive_id);
+
+		words_add(words, "-drive", backing);
+		words_add(words, "-device", device);
+	}
+}
+
+char **qemu_args(const QemuLaunch *launch)
+{
+	const VmBoot *boot = launch->spec->boot;
+	Words words = { 0 };
+
+	add_machine(&words, launch);
+	add_channels(&words, launch);
+	add_devices(&words, launch);
+	words_add(&words, "-kernel", boot->kernel_path);
+	if (!text_equal(boot->initrd_path, ""))
+		words_add(&words, "-initrd", boot->initrd_path);
+	words_add(&words, "-append", launch->boot_args);
+	words_take(&words, NULL);
+	return words.items;
+}
+
+void qemu_args_free(char **argv)
+{
+	for (size_t i = 0; argv[i]; i++)
+		free(argv[i]);
+	free(argv);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * QEMU's command line for a VM, and the guest kernel's. Texts only: nothing
+ * here looks at the host; safe from any thread.
+ */
+
+#include "runtime/spec.h"
+
+enum {
+	QEMU_COMMAND_LINE_MAX = 2047, /* bytes an x86 kernel takes */
+	QEMU_VCPUS_MAX = 288,         /* of microvm */
+	/* 40 address bits, less the hole below 4 GiB for devices. */
+	QEMU_MEMORY_MIB_MAX = 1024 * 1024 - 4096,
+};
+
+typedef struct QemuLaunch {
+	const char *qemu_path;
+	const char *vm_id;
+	const VmSpec *spec;
+	const char *accelerator; /* "kvm" or "tcg" */
+	const char *boot_args;   /* of qemu_boot_args() */
+	const char *socket_path; /* for QMP */
+} QemuLaunch;
+
+/**
+ * qemu_boot_args() - the guest kernel's whole command line, to free
+ * @tsc_khz:	the host's, for a guest under TCG, which cannot measure it; 0: not to be told
+ *
+ * Before the spec's arguments (default: a serial console, reboot on panic) comes what they do
+ * not say themselves: where the root drive is, and the TSC's rate.
+ */
+char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz);
+
+/* The VMM's arguments, NULL-terminated, for a keeper (descriptors 3 and 4 as it passes them). */
+char **qemu_args(const QemuLaunch *launch);
+void qemu_args_free(char **argv);
+DEFINE_CLEANUP(char **, qemu_args_free);

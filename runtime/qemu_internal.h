@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the parts of the QEMU backend share; for runtime/qemu*.c only.
+ */
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "runtime/backend.h"
+#include "runtime/qmp.h"
+
+enum {
+	QEMU_CONNECT_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host starts slowly */
+	QEMU_COMMAND_TIMEOUT = 10 * USEC_PER_SEC,
+	QEMU_KILL_TIMEOUT = 10 * USEC_PER_SEC,
+};
+
+typedef struct Qemu {
+	Backend backend;
+	BackendConfig config;
+	char *keeper_path, *qemu_path, *accelerator, *state_dir; /* what config points to */
+	Lock lock;
+	bool probed;      /* under lock */
+	BackendInfo info; /* under lock; as last probed */
+} Qemu;
+
+/* As last probed; probes if that has not been done. */
+BackendInfo qemu_info(Qemu *qemu);
+
+/* The backend's check(). */
+int qemu_check(Backend *backend, const VmSpec *spec, Error *err) must_check;
+
+/* The backend's stop(). */
+int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;
+
+/* Where QEMU listens, to free. */
+char *qemu_socket_path(const Job *job);
+
+/* Connects to the VM's QEMU; @timeout to connect. @cancel_fd may be -1. */
+int qemu_connect(Qmp **ret, const Job *job, int vmm_pidfd, int cancel_fd, int64_t timeout,
+		 Error *err) must_check;

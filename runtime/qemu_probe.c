@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/qemu_probe.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/text.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+enum {
+	PROOF_TIMEOUT = 5 * USEC_PER_SEC,
+	VERSION_TIMEOUT = 10 * USEC_PER_SEC, /* the first run reads QEMU from a slow disk */
+	IMAGE_SIZE = 64 * 1024,
+	PROGRAM_AT = 0xff00,
+	RESET_AT = 0xfff0, /* where an x86 processor begins, 16 bytes below the image's end */
+	PROOF_PORT = 0x4f4,
+	PROOF_VALUE = 0x2a,
+	/* isa-debug-exit makes it odd, so that it is no ordinary success. */
+	PROOF_CODE = PROOF_VALUE << 1 | 1,
+	TSC_WINDOW = 20 * USEC_PER_MSEC,
+};
+
+/* clang-format off */
+/* 16-bit code: the proof's port is told its value, then a halt for ever. */
+static const unsigned char program[] = {
+	0xb8, PROOF_VALUE, 0x00,                  /* mov ax, value */
+	0xba, PROOF_PORT & 0xff, PROOF_PORT >> 8, /* mov dx, port */
+	0xee,                                     /* out dx, al */
+	0xf4,                                     /* hlt */
+	0xeb, 0xfd,                               /* jmp to the hlt */
+};
+
+static const unsigned char reset[] = {
+	0xe9,                                     /* jmp back to the program */
+	(PROGRAM_AT - RESET_AT - 3) & 0xff,
+	((PROGRAM_AT - RESET_AT - 3) >> 8) & 0xff,
+};
+/* clang-format on */
+
+/* The first line of @output, without its end. */
+static void first_line(char *ret, size_t size, const char *output)
+{
+	output += strspn(output, "\r\n");
+	text_copy(ret, size, output);
+	ret[strcspn(ret, "\r\n")] = '\0';
+}
+
+bool qemu_version(char *ret, size_t size, const char *output)
+{
+	static const char before[] = "QEMU emulator version ";
+	const char *at = strstr(output, before);
+	size_t length;
+
+	if (!at)
+		return false;
+	at += sizeof before - 1;
+	length = strspn(at, "0123456789.");
+	if (!length || length >= size)
+		return false;
+	memcpy(ret, at, length);
+	ret[length] = '\0';
+	return true;
+}
+
+static bool find_version(BackendInfo *ret, const char *qemu_path)
+{
+	char *argv[] = { text_dup(qemu_path), text_dup("--version"), NULL };
+	ProcessResult result = { 0 };
+	int r = process_run(&result, argv, VERSION_TIMEOUT);
+	bool found = r == 0 && qemu_version(ret->version, sizeof ret->version, result.output);
+
+	if (r == -ENOENT)
+		(void)snprintf(ret->message, sizeof ret->message,
+			       "%s is not installed (Debian: qemu-system-x86)", qemu_path);
+	else if (r < 0)
+		(void)snprintf(ret->message, sizeof ret->message, "%s --version: %s", qemu_path,
+			       strerrordesc_np(-r));
+	else if (!found)
+		(void)snprintf(ret->message, sizeof ret->message,
+			       "%s --version does not say which QEMU it is", qemu_path);
+	free(result.output);
+	free(argv[0]);
+	free(argv[1]);
+	return found;
+}
+
+static int write_image(const char *path)
+{
+	cleanup_free char *image = new0_array(char, IMAGE_SIZE);
+
+	memcpy(image + PROGRAM_AT, program, sizeof program);
+	memcpy(image + RESET_AT, reset, sizeof reset);
+	return file_write_atomic(path, image, IMAGE_SIZE);
+}
+
+/*
+ * Did the image's program run under @accelerator? @why gets QEMU's words if not. The shell keeps
+ * a QEMU that aborts from leaving a core file.
+ */
+static bool prove(const BackendConfig *config, const char *accelerator, const char *image,
+		  char *why, size_t size)
+{
+	/* clang-format off */
+	const char *const words[] = {
+		"/bin/sh", "-c", "ulimit -c 0; exec \"$@\"", "sh",
+		config->qemu_path, "-M", "microvm", "-accel", accelerator,
+		"-cpu", strcmp(accelerator, "kvm") == 0 ? "host" : "max", "-m", "16M",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-device", "isa-debug-exit,iobase=0x4f4", "-bios", image,
+	};
+	/* clang-format on */
+	char *argv[array_size(words) + 1] = { NULL };
+	ProcessResult result = { 0 };
+	char line[160] = "";
+	int r;
+
+	for (size_t i = 0; i < array_size(words); i++)
+		argv[i] = text_dup(words[i]);
+	r = process_run(&result, argv, PROOF_TIMEOUT);
+	for (size_t i = 0; i < array_size(words); i++)
+		free(argv[i]);
+	if (r == 0)
+		first_line(line, sizeof line, result.output);
+	free(result.output);
+
+	if (r == -ETIMEDOUT)
+		(void)snprintf(why, size, "%s: a program of 5 instructions did not end",
+			       accelerator);
+	else if (r < 0)
+		(void)snprintf(why, size, "%s: %s", accelerator, strerrordesc_np(-r));
+	else if (*line)
+		(void)snprintf(why, size, "%s: %s", accelerator, line);
+	else
+		(void)snprintf(why, size, "%s: qemu ended with code %d, signal %d", accelerator,
+			       result.code, result.signal);
+	return r == 0 && result.code == PROOF_CODE;
+}
+
+void qemu_probe(BackendInfo *ret, const BackendConfig *config)
+{
+	static const char *const accelerators[] = { "kvm", "tcg" };
+	/* Probes at the same time must not take away each other's file. */
+	char suffix[9];
+	cleanup_free char *image = NULL;
+	char *at = ret->message;
+	int r;
+
+	text_random_hex(suffix, 4);
+	image = text_printf("%s/probe-%s.bin", config->state_dir, suffix);
+	ret->available = false;
+	ret->message[0] = ret->version[0] = ret->accelerator[0] = '\0';
+	if (!find_version(ret, config->qemu_path))
+		return;
+	r = write_image(image);
+	if (r < 0) {
+		(void)snprintf(ret->message, sizeof ret->message, "write %s: %s", image,
+			       strerrordesc_np(-r));
+		return;
+	}
+	for (size_t i = 0; i < array_size(accelerators) && !ret->available; i++) {
+		char why[200];
+
+		if (strcmp(config->accelerator, "auto") != 0 &&
+		    strcmp(config->accelerator, accelerators[i]) != 0)
+			continue;
+		ret->available = prove(config, accelerators[i], image, why, sizeof why);
+		if (ret->available)
+			text_copy(ret->accelerator, sizeof ret->accelerator, accelerators[i]);
+		else
+			at = text_append(at, ret->message + sizeof ret->message, "%s%s",
+					 at == ret->message ? "" : "; ", why);
+	}
+	(void)unlink(image);
+	if (!ret->available && !*ret->message)
+		(void)snprintf(ret->message, sizeof ret->message, "no accelerator '%s'",
+			       config->accelerator);
+}
+
+#if defined(__x86_64__)
+static uint64_t tsc_khz;
+
+static uint64_t raw_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* A reading of both clocks, the TSC's error halved by reading it on both sides. */
+static void read_clocks(uint64_t *tsc, uint64_t *ns)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int i = 0; i < 16; i++) {
+		uint64_t before = __rdtsc();
+		uint64_t now = raw_ns();
+		uint64_t after = __rdtsc();
+
+		if (after - before >= best)
+			continue;
+		best = after - before;
+		*tsc = before + (after - before) / 2;
+		*ns = now;
+	}
+}
+
+static void measure_tsc(void)
+{
+	uint64_t tsc = 0, ns = 0, tsc_end = 0, ns_end = 0;
+
+	read_clocks(&tsc, &ns);
+	clock_sleep_us(TSC_WINDOW);
+	read_clocks(&tsc_end, &ns_end);
+	tsc_khz = (tsc_end - tsc) * 1000000 / (ns_end - ns);
+}
+
+uint64_t qemu_tsc_khz(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, measure_tsc);
+	return tsc_khz;
+}
+#else
+uint64_t qemu_tsc_khz(void)
+{
+	return 0;
+}
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/*
+ * A guest that boots in milliseconds, for tests of what is around it.
+ *
+ * An ELF with a PVH note: entered in 32-bit protected mode, paging off, EBX pointing to the start
+ * information. It greets on the serial port with its command line, then does what "exit=" there
+ * says:
+ *	shutdown	powers off (ACPI's hardware-reduced registers, where microvm has them)
+ *	reboot		resets
+ *	panic		dies as Linux does: words, then a reset
+ *	flood		writes without end
+ *	button		ticks until the power button is pressed, then powers off
+ *	anything else	ticks for ever
+ */
+
+#include <stdint.h>
+
+enum {
+	SERIAL = 0x3f8,
+	SERIAL_READY = 0x20,      /* of its line status: the transmitter is empty */
+	GED_EVENTS = 0xfea00000u, /* a read answers what has happened, and forgets it */
+	GED_EVENT_POWER = 2,
+	GED_SLEEP = 0xfea00200u,
+	GED_SLEEP_OFF = 5 << 2 | 1 << 5, /* S5, now */
+	GED_RESET = 0xfea00202u,
+	GED_RESET_NOW = 0x42,
+	TICK_SPINS = 200000,
+};
+
+struct start_info {
+	uint32_t magic, version, flags, module_count;
+	uint64_t modules, command_line;
+};
+
+/* Where to enter: type 18 (XEN_ELFNOTE_PHYS32_ENTRY) of "Xen". */
+__asm__(".pushsection .note, \"a\", @note\n"
+	".long 4, 4, 18\n"
+	".asciz \"Xen\"\n"
+	".long start\n"
+	".popsection\n"
+	".globl start\n"
+	"start:\n"
+	"	mov $stack_end, %esp\n"
+	"	push %ebx\n"
+	"	call guest_main\n");
+
+char stack[16384];
+__asm__(".globl stack_end\n.set stack_end, stack + 16384\n");
+
+void guest_main(const struct start_info *info);
+
+static void out8(uint16_t port, uint8_t value)
+{
+	__asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
+}
+
+static uint8_t in8(uint16_t port)
+{
+	uint8_t value;
+
+	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+	return value;
+}
+
+static void put(const char *text)
+{
+	for (; *text; text++) {
+		while (!(in8(SERIAL + 5) & SERIAL_READY))
+			;
+		out8(SERIAL, (uint8_t)*text);
+	}
+}
+
+static void put_number(uint32_t number)
+{
+	char digits[11];
+	char *at = digits + sizeof digits - 1;
+
+	*at = '\0';
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	put(at);
+}
+
+static void write8(uintptr_t address, uint8_t value)
+{
+	*(volatile uint8_t *)address = value;
+}
+
+/* What follows @key in @text, or "". */
+static const char *find(const char *text, const char *key)
+{
+	for (; *text; text++) {
+		const char *a = text;
+		const char *b = key;
+
+		while (*b && *a == *b) {
+			a++;
+			b++;
+		}
+		if (!*b)
+			return a;
+	}
+	return "";
+}
+
+static int is(const char *value, const char *word)
+{
+	while (*word && *value == *word) {
+		value++;
+		word++;
+	}
+	return !*word && (!*value || *value == ' ');
+}
+
+static void tick_until(int by_button)
+{
+	for (uint32_t n = 0;; n++) {
+		put("tick ");
+		put_number(n);
+		put("\r\n");
+		for (volatile uint32_t i = 0; i < TICK_SPINS; i++)
+			;
+		if (by_button && (*(volatile uint32_t *)GED_EVENTS & GED_EVENT_POWER))
+			return;
+	}
+}
+
+static void flood(void)
+{
+	for (;;)
+		put("All work and no play makes Jack a dull boy.\r\n");
+}
+
+void guest_main(const struct start_info *info)
+{
+	const char *args = (const char *)(uintptr_t)info->command_line;
+	const char *what = find(args, "exit=");
+
+	put("guest: ");
+	put(args);
+	put("\r\n");
+	if (is(what, "flood"))
+		flood();
+	if (is(what, "panic"))
+		put("[    0.000000] Kernel panic - not syncing: as told\r\n");
+	if (is(what, "panic") || is(what, "reboot"))
+		write8(GED_RESET, GED_RESET_NOW);
+	if (is(what, "button"))
+		tick_until(1);
+	if (is(what, "button") || is(what, "shutdown")) {
+		put("guest: off\r\n");
+		write8(GED_SLEEP, GED_SLEEP_OFF);
+	}
+	tick_until(0);
+}
