@@ -219,9 +219,11 @@ Hearth__V1__Vm *wire_vm(Arena *arena, const VmRecord *record)
 	return vm;
 }
 
-static char *event_text(Arena *arena, char *text)
+/* What the message was initialised with stays where there is no @text. */
+static void set_text(Arena *arena, char **ret, char *text)
 {
-	return text ? clean_text(arena, text) : (char *)(uintptr_t)protobuf_c_empty_string;
+	if (text)
+		*ret = clean_text(arena, text);
 }
 
 Hearth__V1__VmEvent *wire_event(Arena *arena, const Change *change, bool with_vm)
@@ -231,35 +233,35 @@ Hearth__V1__VmEvent *wire_event(Arena *arena, const Change *change, bool with_vm
 	event->revision = change->revision;
 	event->type = (Hearth__V1__EventType)change->type;
 	event->time = change->time ? wire_time(arena, change->time) : NULL;
-	event->reason = event_text(arena, change->reason);
-	event->message = event_text(arena, change->message);
-	event->operation_id = event_text(arena, change->operation_id);
-	event->principal = event_text(arena, change->principal);
+	set_text(arena, &event->reason, change->reason);
+	set_text(arena, &event->message, change->message);
+	set_text(arena, &event->operation_id, change->operation_id);
+	set_text(arena, &event->principal, change->principal);
 	if (with_vm) {
 		event->vm = wire_vm(arena, change->record);
-	} else {
-		event->vm_id = event_text(arena, change->record->vm_id);
-		event->uid = event_text(arena, change->record->uid);
-		event->state = (Hearth__V1__VmState)change->record->status.state;
+		return event;
 	}
+	set_text(arena, &event->vm_id, change->record->vm_id);
+	set_text(arena, &event->uid, change->record->uid);
+	event->state = (Hearth__V1__VmState)change->record->status.state;
 	return event;
 }
 
-Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *stored)
+Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event)
 {
-	Hearth__V1__VmEvent *event = message_new(arena, &hearth__v1__vm_event__descriptor);
+	Hearth__V1__VmEvent *message = message_new(arena, &hearth__v1__vm_event__descriptor);
 
-	event->revision = stored->revision;
-	event->type = (Hearth__V1__EventType)stored->type;
-	event->time = stored->time ? wire_time(arena, stored->time) : NULL;
-	event->reason = event_text(arena, stored->reason);
-	event->message = event_text(arena, stored->message);
-	event->operation_id = event_text(arena, stored->operation_id);
-	event->principal = event_text(arena, stored->principal);
-	event->vm_id = event_text(arena, stored->vm_id);
-	event->uid = event_text(arena, stored->uid);
-	event->state = (Hearth__V1__VmState)stored->state;
-	return event;
+	message->revision = event->revision;
+	message->type = (Hearth__V1__EventType)event->type;
+	message->time = event->time ? wire_time(arena, event->time) : NULL;
+	set_text(arena, &message->reason, event->reason);
+	set_text(arena, &message->message, event->message);
+	set_text(arena, &message->operation_id, event->operation_id);
+	set_text(arena, &message->principal, event->principal);
+	set_text(arena, &message->vm_id, event->vm_id);
+	set_text(arena, &message->uid, event->uid);
+	message->state = (Hearth__V1__VmState)event->state;
+	return message;
 }
 
 Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec)

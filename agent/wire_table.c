@@ -77,8 +77,39 @@ static void check_type(const Field *field, const ProtobufCFieldDescriptor *proto
 	       proto->descriptor == &google__rpc__status__descriptor);
 }
 
-/* Tables nest, but never in themselves. */
-/* NOLINTBEGIN(misc-no-recursion) */
+static const ProtobufCFieldDescriptor *proto_field(const ProtobufCMessageDescriptor *message,
+						   const FieldTable *fields, const Field *field)
+{
+	const ProtobufCFieldDescriptor *proto =
+		protobuf_c_message_descriptor_get_field_by_name(message, field->name);
+
+	assert(proto || is_exception(fields, field->name));
+	return proto;
+}
+
+/* Does not follow tables into tables. */
+static WireTable *table_new(const FieldTable *fields, const ProtobufCMessageDescriptor *message)
+{
+	WireTable *table = &tables[table_count++];
+
+	assert(table_count <= TABLES_MAX);
+	*table = (WireTable){ .fields = fields, .message = message };
+	for (unsigned i = 0; i < message->n_fields; i++)
+		assert(has_row(fields, message->fields[i].name));
+	for (size_t i = 0; i < fields->count; i++) {
+		const Field *field = &fields->fields[i];
+		const ProtobufCFieldDescriptor *proto = proto_field(message, fields, field);
+
+		if (!proto)
+			continue;
+		assert(table->count < WIRE_PAIRS_MAX);
+		check_type(field, proto);
+		table->pairs[table->count++] = (WirePair){ .field = field, .proto = proto };
+	}
+	return table;
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): tables nest, but never in themselves */
 static const WireTable *pair(const FieldTable *fields, const ProtobufCMessageDescriptor *message)
 {
 	WireTable *table;
@@ -87,29 +118,15 @@ static const WireTable *pair(const FieldTable *fields, const ProtobufCMessageDes
 		if (tables[i].fields == fields && tables[i].message == message)
 			return &tables[i];
 
-	assert(table_count < TABLES_MAX);
-	table = &tables[table_count++];
-	*table = (WireTable){ .fields = fields, .message = message };
-	for (unsigned i = 0; i < message->n_fields; i++)
-		assert(has_row(fields, message->fields[i].name));
-	for (size_t i = 0; i < fields->count; i++) {
-		const Field *field = &fields->fields[i];
-		const ProtobufCFieldDescriptor *proto =
-			protobuf_c_message_descriptor_get_field_by_name(message, field->name);
-		WirePair *row = &table->pairs[table->count];
+	table = table_new(fields, message);
+	for (size_t i = 0; i < table->count; i++) {
+		WirePair *row = &table->pairs[i];
 
-		if (!proto && is_exception(fields, field->name))
-			continue;
-		assert(proto && table->count < WIRE_PAIRS_MAX);
-		check_type(field, proto);
-		*row = (WirePair){ .field = field, .proto = proto };
-		if (field->table && field->table != &vm_failure_table)
-			row->table = pair(field->table, proto->descriptor);
-		table->count++;
+		if (row->field->table && row->field->table != &vm_failure_table)
+			row->table = pair(row->field->table, row->proto->descriptor);
 	}
 	return table;
 }
-/* NOLINTEND(misc-no-recursion) */
 
 static void pair_all(void)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/change.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 
 Change *change_new(ChangeType type, VmRecord *record, const char *reason)
@@ -9,6 +10,7 @@ Change *change_new(ChangeType type, VmRecord *record, const char *reason)
 
 	atomic_init(&change->refs, 1);
 	change->type = type;
+	change->time = clock_wall_us();
 	change->record = record;
 	change->reason = text_dup(reason);
 	return change;

@@ -201,6 +201,8 @@ void fields_copy(const FieldTable *table, void *to, const void *from)
 		const Field *field = &table->fields[i];
 		const TypeRule *rule = &rules[field->type];
 
+		if (field->flags & FIELD_LATE)
+			continue;
 		if (rule->copy)
 			rule->copy(field, field_at(field, to), field_in(field, from));
 		else

@@ -62,6 +62,7 @@ enum {
 typedef struct Field {
 	const char *name; /* in JSON and in the proto alike */
 	FieldType type;
+	unsigned flags; /* FIELD_REQUIRED and the like */
 	size_t offset;
 	const FieldTable *table;  /* OBJECT, LIST */
 	const char *const *names; /* ENUM: by value, lower case; NULL entries are not values */
@@ -73,7 +74,6 @@ typedef struct Field {
 	 */
 	uint64_t min, max;
 	const char *accept; /* TEXT: every byte is one of these; NULL: any valid UTF-8 */
-	unsigned flags;
 } Field;
 
 struct FieldTable {

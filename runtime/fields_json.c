@@ -9,7 +9,7 @@
  * member zeroed, and leave what they allocated in it even when they fail. */
 typedef struct JsonRule {
 	json_t *(*write)(const Field *field, const void *at);
-	int (*read)(const Field *field, void *at, const json_t *json);
+	int (*read)(const Field *field, void *at, json_t *json);
 } JsonRule;
 
 static json_t *bool_write(const Field *field, const void *at)
@@ -18,7 +18,7 @@ static json_t *bool_write(const Field *field, const void *at)
 	return json_boolean(*(const bool *)at);
 }
 
-static int bool_read(const Field *field, void *at, const json_t *json)
+static int bool_read(const Field *field, void *at, json_t *json)
 {
 	(void)field;
 	if (!json_is_boolean(json))
@@ -44,7 +44,7 @@ static json_t *u32_write(const Field *field, const void *at)
 	return json_integer(*(const uint32_t *)at);
 }
 
-static int u32_read(const Field *field, void *at, const json_t *json)
+static int u32_read(const Field *field, void *at, json_t *json)
 {
 	int64_t value;
 
@@ -61,7 +61,7 @@ static json_t *i32_write(const Field *field, const void *at)
 	return json_integer(*(const int32_t *)at);
 }
 
-static int i32_read(const Field *field, void *at, const json_t *json)
+static int i32_read(const Field *field, void *at, json_t *json)
 {
 	int64_t value;
 
@@ -79,7 +79,7 @@ static json_t *u64_write(const Field *field, const void *at)
 	return json_integer((json_int_t) * (const uint64_t *)at);
 }
 
-static int u64_read(const Field *field, void *at, const json_t *json)
+static int u64_read(const Field *field, void *at, json_t *json)
 {
 	(void)field;
 	if (!json_is_integer(json))
@@ -94,7 +94,7 @@ static json_t *i64_write(const Field *field, const void *at)
 	return json_integer(*(const int64_t *)at);
 }
 
-static int i64_read(const Field *field, void *at, const json_t *json)
+static int i64_read(const Field *field, void *at, json_t *json)
 {
 	(void)field;
 	return integer_read(at, json, INT64_MIN, INT64_MAX);
@@ -109,7 +109,7 @@ static json_t *enum_write(const Field *field, const void *at)
 	return json_string_nocheck(field->names[value]);
 }
 
-static int enum_read(const Field *field, void *at, const json_t *json)
+static int enum_read(const Field *field, void *at, json_t *json)
 {
 	const char *name = json_string_value(json);
 
@@ -142,7 +142,7 @@ static json_t *text_write(const Field *field, const void *at)
 	return string_write(*(char *const *)at);
 }
 
-static int text_read(const Field *field, void *at, const json_t *json)
+static int text_read(const Field *field, void *at, json_t *json)
 {
 	const char *text = json_string_value(json);
 
@@ -173,11 +173,11 @@ static int compare_pairs(const void *a, const void *b)
 	return strcmp(left->key, right->key);
 }
 
-static int map_read(const Field *field, void *at, const json_t *json)
+static int map_read(const Field *field, void *at, json_t *json)
 {
 	FieldMap *map = at;
 	const char *key;
-	const json_t *value;
+	json_t *value;
 
 	(void)field;
 	if (!json_is_object(json))
@@ -185,8 +185,7 @@ static int map_read(const Field *field, void *at, const json_t *json)
 	if (!json_object_size(json))
 		return 0;
 	map->pairs = new0_array(struct FieldPair, json_object_size(json));
-	/* The iterator takes the object for writable, but writes nothing. */
-	json_object_foreach((json_t *)(uintptr_t)json, key, value)
+	json_object_foreach(json, key, value)
 	{
 		struct FieldPair *pair = &map->pairs[map->count];
 
@@ -205,7 +204,7 @@ static json_t *object_write(const Field *field, const void *at)
 	return fields_to_json(field->table, *(void *const *)at);
 }
 
-static int object_read(const Field *field, void *at, const json_t *json)
+static int object_read(const Field *field, void *at, json_t *json)
 {
 	*(void **)at = must_calloc(1, field->table->size);
 	return fields_from_json(field->table, *(void **)at, json);
@@ -224,7 +223,7 @@ static json_t *list_write(const Field *field, const void *at)
 	return json;
 }
 
-static int list_read(const Field *field, void *at, const json_t *json)
+static int list_read(const Field *field, void *at, json_t *json)
 {
 	size_t size = field->table->size, count = json_array_size(json);
 	FieldList *list = at;
@@ -284,7 +283,7 @@ int fields_from_json(const FieldTable *table, void *object, const json_t *json)
 
 	for (size_t i = 0; r == 0 && i < table->count; i++) {
 		const Field *field = &table->fields[i];
-		const json_t *value =
+		json_t *value =
 			field->flags & FIELD_LATE ? NULL : json_object_get(json, field->name);
 
 		if (value)

@@ -238,7 +238,6 @@ VmRecord *record_copy(const VmRecord *record)
 
 	fields_copy(&vm_record_table, copy, record);
 	fields_copy(&vm_status_table, &copy->status, &record->status);
-	copy->revision = 0;
 	if (record->spec)
 		copy->spec = spec_ref(record->spec);
 	return copy;

@@ -109,7 +109,7 @@ static void take_value(Parser *parser, Requirement *requirement)
 		next(parser);
 }
 
-/* These return what is wrong at the token, or NULL. */
+/* These answer what is wrong at the token, or NULL. */
 static const char *parse_set(Parser *parser, Requirement *requirement)
 {
 	if (parser->type != TOKEN_OPEN)
@@ -157,7 +157,7 @@ static const char *parse_requirement(Parser *parser, Requirement *requirement)
 	return is_absent ? NULL : parse_operator(parser, requirement);
 }
 
-static const char *parse(Parser *parser)
+static const char *parse_all(Parser *parser)
 {
 	Selector *selector = parser->selector;
 
@@ -180,25 +180,32 @@ static const char *parse(Parser *parser)
 	}
 }
 
+static int parse(Selector *selector, const char *text, const char *field, Error *err)
+{
+	Parser parser = { .selector = selector, .free = selector->words, .at = text };
+	const char *wrong = parse_all(&parser);
+
+	if (wrong)
+		return error_add_violation(err, field, "at byte %td: %s", parser.start - text,
+					   wrong);
+	return 0;
+}
+
 int selector_parse(Selector **ret, const char *text, const char *field, Error *err)
 {
-	cleanup_(selector_freep) Selector *selector = NULL;
 	size_t length = text ? strlen(text) : 0;
-	Parser parser = { .at = text ? text : "" };
-	const char *wrong;
+	Selector *selector;
 
 	if (length > SELECTOR_BYTES_MAX)
 		return error_add_violation(err, field, "must be 0 to %d bytes, is %zu",
 					   SELECTOR_BYTES_MAX, length);
 	/* Every word costs its bytes and a NUL, and a separator or the end stands behind it. */
 	selector = must_calloc(1, sizeof *selector + 2 * length + 2);
-	parser.selector = selector;
-	parser.free = selector->words;
-	wrong = parse(&parser);
-	if (wrong)
-		return error_add_violation(err, field, "at byte %td: %s", parser.start - text,
-					   wrong);
-	*ret = take_ptr(selector);
+	if (parse(selector, text ? text : "", field, err) < 0) {
+		selector_free(selector);
+		return -1;
+	}
+	*ret = selector;
 	return 0;
 }
 

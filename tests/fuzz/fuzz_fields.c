@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/record.h"
+
+#include <assert.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+/* Whatever reads as a record is checked, copied and written, and reads again as the same. */
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL, *copy = NULL, *again = NULL;
+	cleanup_free char *input = new0_array(char, size + 1);
+	cleanup_free char *text = NULL, *same = NULL;
+	Error err = { 0 };
+	int r;
+
+	if (size)
+		memcpy(input, data, size);
+	if (record_from_text(&record, input, 1) < 0)
+		return 0;
+	(void)spec_check(record->spec, &err);
+	copy = record_copy(record);
+	text = record_to_text(copy);
+	r = record_from_text(&again, text, 1);
+	assert(r == 0);
+	same = record_to_text(again);
+	assert(strcmp(text, same) == 0);
+	assert(fields_equal(&vm_status_table, &record->status, &again->status));
+	return 0;
+}
