@@ -201,6 +201,7 @@ void fields_copy(const FieldTable *table, void *to, const void *from)
 		const Field *field = &table->fields[i];
 		const TypeRule *rule = &rules[field->type];
 
+		/* Its writer may be setting it at this moment. */
 		if (field->flags & FIELD_LATE)
 			continue;
 		if (rule->copy)
@@ -217,6 +218,8 @@ bool fields_equal(const FieldTable *table, const void *a, const void *b)
 		const TypeRule *rule = &rules[field->type];
 		const void *left = field_in(field, a), *right = field_in(field, b);
 
+		if (field->flags & FIELD_LATE)
+			continue;
 		if (rule->equal ? !rule->equal(field, left, right)
 				: memcmp(left, right, rule->size) != 0)
 			return false;

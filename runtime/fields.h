@@ -56,7 +56,7 @@ enum {
 	FIELD_REQUIRED = 1, /* must be set */
 	FIELD_PATH = 2,   /* TEXT: an absolute path without "." or ".." components, "//", or NUL */
 	FIELD_UNIQUE = 4, /* TEXT in a LIST's element: no two elements share it */
-	FIELD_LATE = 8,   /* not in JSON: has a column of its own */
+	FIELD_LATE = 8,   /* not in JSON, not copied, not compared: set by whoever numbers it */
 };
 
 typedef struct Field {

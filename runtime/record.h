@@ -160,7 +160,8 @@ typedef struct VmRecord {
 	VmStatus status;
 } VmRecord;
 
-extern const FieldTable vm_record_table; /* its own members; spec and status have tables of their own */
+extern const FieldTable
+	vm_record_table; /* its own members; spec and status have tables of their own */
 extern const FieldTable vm_status_table, vm_operation_table, vm_exit_table, vm_resolved_table,
 	vm_condition_table, vm_step_table, vm_rung_table, vm_failure_table;
 

@@ -23,7 +23,7 @@ typedef enum VmOp {
 
 typedef enum VmAnswer {
 	VM_REFUSE,    /* INVALID_TRANSITION (STATE_POISONED from POISONED) */
-	VM_GO,	      /* claim and work */
+	VM_GO,        /* claim and work */
 	VM_SATISFIED, /* it is so already */
 	VM_JOIN,      /* the running operation is this one: answer with it */
 	VM_PREEMPT,   /* end the running operation, then go */
@@ -31,8 +31,8 @@ typedef enum VmAnswer {
 
 typedef struct VmStepRule {
 	VmAnswer answer;
-	VmState busy;	/* while the operation runs */
-	VmState done;	/* after it succeeded */
+	VmState busy;   /* while the operation runs */
+	VmState done;   /* after it succeeded */
 	VmState failed; /* after it failed and was undone; POISONED if that failed too */
 } VmStepRule;
 

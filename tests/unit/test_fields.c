@@ -122,6 +122,17 @@ Test(fields, unset_members_are_not_written)
 	cr_assert_str_eq(text, "{}");
 }
 
+Test(fields, a_late_member_is_neither_copied_nor_compared)
+{
+	Beast beast = { .number = 9 };
+	cleanup_(beast_clear) Beast copy = { 0 };
+
+	fields_copy(&beast_table, &copy, &beast);
+
+	cr_assert_eq(copy.number, 0);
+	cr_assert(fields_equal(&beast_table, &beast, &copy));
+}
+
 Test(fields, a_late_member_is_neither_written_nor_read)
 {
 	cleanup_(beast_clear) Beast beast = { 0 };
@@ -194,11 +205,9 @@ Test(fields, a_copy_is_equal_and_shares_nothing)
 	cleanup_(beast_clear) Beast beast = { 0 }, copy = { 0 };
 
 	cr_assert_eq(parse(&beast, full), 0);
-	beast.number = 9;
 	fields_copy(&beast_table, &copy, &beast);
 
 	cr_assert(fields_equal(&beast_table, &beast, &copy));
-	cr_assert_eq(copy.number, 9);
 	cr_assert_neq(copy.name, beast.name);
 	cr_assert_neq(copy.tail, beast.tail);
 	cr_assert_neq(copy.legs.items, beast.legs.items);
