@@ -15,8 +15,8 @@
 typedef struct Server Server;
 
 typedef struct ServerConfig {
-	void *user;	 /* call_user() */
-	unsigned pollers; /* threads on the completion queue; 2 */
+	void *user;           /* call_user() */
+	unsigned pollers;     /* threads on the completion queue; 2 */
 	unsigned max_message; /* bytes of a request; 1 MiB */
 	unsigned max_connections;
 	unsigned max_calls; /* in flight; beyond: RESOURCE_EXHAUSTED (QUEUE_FULL) */

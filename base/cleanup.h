@@ -49,8 +49,7 @@
 #define array_size(a) (sizeof(a) / sizeof *(a))
 
 /* The structure of @type whose @member is at @ptr. */
-#define container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /* Zeroed memory; running out of it ends the agent, its VMs live on. */
 #define new0(type) ((type *)must_calloc(1, sizeof(type)))

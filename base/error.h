@@ -30,19 +30,19 @@ typedef enum ErrorCause {
 #define X(cause, code, retry) CAUSE_##cause,
 	CAUSE_TABLE(X)
 #undef X
-		CAUSE_COUNT_,
+	CAUSE_COUNT_,
 } ErrorCause;
 
 typedef enum ErrorRetry {
 #define X(retry) RETRY_##retry,
 	RETRY_TABLE(X)
 #undef X
-		RETRY_COUNT_,
+	RETRY_COUNT_,
 } ErrorRetry;
 
 enum {
-	ERROR_ID_MAX = 64,     /* an id of 63 characters and its NUL */
-	ERROR_WHAT_MAX = 512,  /* the particulars */
+	ERROR_ID_MAX = 64,       /* an id of 63 characters and its NUL */
+	ERROR_WHAT_MAX = 512,    /* the particulars */
 	ERROR_FIELDS_MAX = 2048, /* all field violations together */
 	ERROR_MESSAGE_MAX = 768, /* what error_message() needs at most */
 };
@@ -52,13 +52,13 @@ typedef struct Error {
 	ErrorCause cause;
 	char vm_id[ERROR_ID_MAX];
 	char snapshot_id[ERROR_ID_MAX];
-	char from[24], to[24];		/* INVALID_TRANSITION, lower case */
-	char resource[24];		/* CAPACITY */
-	uint64_t requested, available;	/* CAPACITY, in the resource's unit */
-	uint32_t retry_delay_ms;	/* 0: no RetryInfo */
-	uint64_t resume_revision;	/* WATCH_SLOW, COMPACTED: where reading may go on */
+	char from[24], to[24];         /* INVALID_TRANSITION, lower case */
+	char resource[24];             /* CAPACITY */
+	uint64_t requested, available; /* CAPACITY, in the resource's unit */
+	uint32_t retry_delay_ms;       /* 0: no RetryInfo */
+	uint64_t resume_revision;      /* WATCH_SLOW, COMPACTED: where reading may go on */
 	char what[ERROR_WHAT_MAX];
-	uint32_t violation_count;	/* found, of which those that fit are in violations */
+	uint32_t violation_count; /* found, of which those that fit are in violations */
 	uint32_t violation_bytes;
 	char violations[ERROR_FIELDS_MAX]; /* "field\0description\0" ... */
 } Error;
@@ -103,15 +103,13 @@ typedef struct Error {
  *
  * The error becomes INVALID_REQUEST (cause INPUT) unless it is of another kind already.
  */
-#define error_add_violation(err, field, ...) \
-	(error_fill_violation((err), (field), __VA_ARGS__), -1)
+#define error_add_violation(err, field, ...) (error_fill_violation((err), (field), __VA_ARGS__), -1)
 
 void error_fill(Error *err, ErrorKind kind, ErrorCause cause, int errnum, const char *format, ...)
 	printf_like(5, 6);
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to);
 void error_fill_capacity(Error *err, const char *resource, uint64_t asked, uint64_t left);
-void error_fill_violation(Error *err, const char *field, const char *format, ...)
-	printf_like(3, 4);
+void error_fill_violation(Error *err, const char *field, const char *format, ...) printf_like(3, 4);
 
 /* Says which VM @err is about, unless it says so already. */
 void error_about_vm(Error *err, const char *id);

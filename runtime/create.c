@@ -57,7 +57,10 @@ static void answer_again(Create *create, Vm *vm)
 		return;
 	if (!same || !published)
 		(void)error_set_vm(&err, ERROR_VM_ALREADY_EXISTS, vm->id);
-	create->reply(create->user, published, error_is_set(&err) ? &err : NULL);
+	if (error_is_set(&err))
+		create->reply(create->user, NULL, &err);
+	else
+		create->reply(create->user, published, NULL);
 }
 
 static int check_cordon(Runtime *runtime, Error *err)
@@ -117,48 +120,64 @@ static void created(Change *change, const Error *err)
 	workers_submit(operation->runtime->desk, &operation->work);
 }
 
-/* Submits the new VM, and its start if it is to run. */
-static void submit(Create *create, Vm *vm)
+static Operation *operation_of(Create *create, Vm *vm)
 {
 	VmDesired desired = spec_desired(create->record->spec);
 	bool start = desired != VM_DESIRED_STOPPED;
 	Operation *operation =
 		operation_new(vm, start ? VM_OP_START : VM_OP_COUNT_, "create", create->principal);
-	Change *change = change_new(CHANGE_ADDED, record_ref(create->record), "Created");
 
-	change->principal = text_dup(create->principal);
-	change->operation_id = text_dup(operation->id);
 	operation_add_waiter(operation, create->reply, create->user, create->when);
 	operation->keep_desired = true;
 	operation->creating = true;
 	operation->then_pause = desired == VM_DESIRED_PAUSED;
-
-	lock_take(&vm->lock);
-	if (start) {
-		vm_submit(vm, change);
-		vm_begin(vm, operation, vm_rule(VM_CREATED, VM_OP_START));
-	} else {
+	if (!start) {
 		operation->errand = ERRAND_CREATE;
 		operation->claimed = record_ref(create->record);
-		change->done = created;
-		change->user = operation;
-		vm->running = operation;
-		vm_submit(vm, change);
 	}
-	lock_drop(&vm->lock);
-	vm_arm_expiry(vm);
+	return operation;
 }
 
-/* Enters the checked VM into the table: 0, or -1 with *@other set if its id is taken meanwhile. */
-static int enter(Create *create, Vm *vm, Vm **other, Error *err)
+/* Submits the new VM, and its start if it is to run. */
+static void submit(Create *create, Vm *vm, Operation *operation) lock_requires(vm->lock)
 {
-	int r = vm_enter(create->runtime, vm);
+	Change *change = change_new(CHANGE_ADDED, record_ref(create->record), "Created");
 
-	if (r == -ENOSPC)
-		return error_set_capacity(err, "vms", 1, 0);
-	if (r < 0)
-		*other = vm_find(create->runtime, vm->id);
-	return r < 0 ? -1 : 0;
+	change->principal = text_dup(create->principal);
+	change->operation_id = text_dup(operation->id);
+	if (!operation->errand) {
+		vm_submit(vm, change);
+		vm_begin(vm, operation, vm_rule(VM_CREATED, VM_OP_START));
+		return;
+	}
+	change->done = created;
+	change->user = operation;
+	vm->running = operation;
+	vm_submit(vm, change);
+}
+
+/*
+ * Enters the checked VM into the table, claimed already, so that nobody who finds it comes before
+ * its creation: 0, -EEXIST, -ENOSPC.
+ */
+static int enter(Create *create, Vm *vm)
+{
+	Operation *operation = operation_of(create, vm);
+	int r;
+
+	lock_take(&vm->lock);
+	r = vm_enter(create->runtime, vm);
+	if (r == 0)
+		submit(create, vm, operation);
+	lock_drop(&vm->lock);
+
+	if (r == 0) {
+		vm_arm_expiry(vm);
+		return 0;
+	}
+	free(operation->waiters); /* who waits is answered otherwise */
+	operation_free(operation);
+	return r;
 }
 
 static void answer_would_be(Create *create)
@@ -167,7 +186,8 @@ static void answer_would_be(Create *create)
 	create->reply(create->user, create->record, NULL);
 }
 
-/* Makes the VM, or says in *@err why not; neither when @create has been answered otherwise. */
+/* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
+ * was taken meanwhile. */
 static int make(Create *create, Error *err)
 {
 	Runtime *runtime = create->runtime;
@@ -175,6 +195,7 @@ static int make(Create *create, Error *err)
 	Backend *backend = runtime->backends[record->status.resolved->backend];
 	cleanup_(vm_unrefp) Vm *vm = NULL;
 	cleanup_(vm_unrefp) Vm *other = vm_find(runtime, record->vm_id);
+	int r;
 
 	if (other) {
 		answer_again(create, other);
@@ -188,26 +209,25 @@ static int make(Create *create, Error *err)
 		return 0;
 	}
 	vm = vm_new(runtime, record_ref(record), backend);
-	if (enter(create, vm, &other, err) == 0) {
-		submit(create, vm);
+	r = enter(create, vm);
+	if (r == 0)
 		return 0;
-	}
 	drives_release(runtime, record->vm_id, record->spec);
-	if (error_is_set(err))
-		return -1;
-	if (other)
-		answer_again(create, other);
-	else
-		return error_set_vm(err, ERROR_VM_ALREADY_EXISTS, record->vm_id);
-	return 0;
+	if (r == -ENOSPC)
+		return error_set_capacity(err, "vms", 1, 0);
+	return 1;
 }
 
 static void create_run(Work *work)
 {
 	Create *create = container_of(work, Create, work);
 	Error err = { 0 };
+	int r;
 
-	if (make(create, &err) < 0) {
+	do
+		r = make(create, &err);
+	while (r > 0);
+	if (r < 0) {
 		error_about_vm(&err, create->record->vm_id);
 		create->reply(create->user, NULL, &err);
 	}

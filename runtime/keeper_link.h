@@ -18,10 +18,10 @@
 
 typedef struct KeeperConfig {
 	const char *keeper_path;
-	const char *run_dir;	    /* exists */
+	const char *run_dir;        /* exists */
 	uint64_t console_max_bytes; /* over both files; at least 8 KiB */
-	uint64_t console_rate;	    /* bytes a second; 0: no limit */
-	char *const *vmm_argv;	    /* argv[0] a path or looked up on PATH; NULL-terminated */
+	uint64_t console_rate;      /* bytes a second; 0: no limit */
+	char *const *vmm_argv;      /* argv[0] a path or looked up on PATH; NULL-terminated */
 	/* The VMM inherits: fd 3, the writing end of the console pipe; fd 4, one end of a stream
 	 * socket on which it speaks QMP to the keeper, if qmp is set. Standard output and error go
 	 * to vmm.log. */
@@ -62,9 +62,9 @@ int keeper_open_vmm(int *ret, const KeeperState *state) must_check;
 
 /* exit.json */
 typedef struct KeeperExit {
-	int code;	/* of the VMM; -1 if a signal ended it */
-	int signal;	/* 0: none */
-	int64_t time;	/* wall usec */
+	int code;          /* of the VMM; -1 if a signal ended it */
+	int signal;        /* 0: none */
+	int64_t time;      /* wall usec */
 	char evidence[32]; /* the VMM's own word over QMP: "guest-shutdown", "guest-reset",
 			      "guest-panic", "host-signal", or "" */
 } KeeperExit;

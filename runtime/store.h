@@ -9,8 +9,8 @@
  * change's done(). Reads use a connection of their own and never wait for the
  * writer. SQLite is used here only.
  *
- * Tables (schema version in meta): meta(key, value); vms(vm_id, revision,
- * record); tombstones(uid, vm_id, delete_time); events(revision, type, time,
+ * Tables (schema version in meta): meta(key, value); vms(vm_id, uid,
+ * revision, record); tombstones(uid, vm_id, delete_time); events(revision, type, time,
  * vm_id, uid, reason, message, operation_id, principal, record);
  * cordons(owner, reason, time). A newer minor version may add tables and
  * columns with defaults; a store of a newer major one is refused.
@@ -27,8 +27,8 @@ enum {
 };
 
 typedef struct StoreConfig {
-	const char *state_dir;	    /* exists */
-	uint32_t history;	    /* events kept, at least */
+	const char *state_dir; /* exists */
+	uint32_t history;      /* events kept, at least */
 } StoreConfig;
 
 /**
@@ -44,8 +44,8 @@ const char *store_id(const Store *store);
 uint64_t store_revision(const Store *store);
 
 /* Every VM, by vm_id, before store_start(). @each takes over a reference. */
-int store_load_vms(Store *store, void (*each)(void *user, VmRecord *record), void *user,
-		   Error *err) must_check;
+int store_load_vms(Store *store, void (*each)(void *user, VmRecord *record), void *user, Error *err)
+	must_check;
 /* The latest @max events, oldest first, before store_start(); change->before is not set. */
 int store_load_changes(Store *store, size_t max, void (*each)(void *user, Change *change),
 		       void *user, Error *err) must_check;
@@ -67,9 +67,9 @@ int store_uid_used(Store *store, const char *uid, Error *err) must_check;
 typedef struct StoreEvent {
 	uint64_t revision;
 	ChangeType type;
+	VmState state;
 	int64_t time;
 	char *vm_id, *uid, *reason, *message, *operation_id, *principal;
-	VmState state;
 } StoreEvent;
 void store_event_clear(StoreEvent *event);
 

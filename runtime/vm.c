@@ -83,7 +83,8 @@ int vm_enter(Runtime *runtime, Vm *vm)
 	else if (runtime->vm_count >= runtime->config.max_vms)
 		r = -ENOSPC;
 	else {
-		HASH_ADD_STR(runtime->table, id, vm_ref(vm));
+		(void)vm_ref(vm); /* not in the macro, which evaluates it more than once */
+		HASH_ADD_STR(runtime->table, id, vm);
 		runtime->vm_count++;
 	}
 	lock_drop(&runtime->table_lock);

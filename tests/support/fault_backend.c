@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/fault_backend.h"
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/text.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+enum {
+	MACHINES_MAX = 64
+};
+
+/* One "VMM". */
+typedef struct Machine {
+	char vm_id[64];
+	unsigned starts;
+	bool alive, paused;
+	int exit_fd; /* an eventfd, readable once it has ended */
+	ExitReason reason;
+} Machine;
+
+struct FaultBackend {
+	Backend backend;
+	Lock lock;
+	Machine machines[MACHINES_MAX]; /* under lock */
+};
+
+static FaultBackend *fault_of(Backend *backend)
+{
+	return container_of(backend, FaultBackend, backend);
+}
+
+/* The machine of @vm_id, made if it is new; its members are under the lock. */
+static Machine *machine_of(FaultBackend *fault, const char *vm_id)
+{
+	Machine *found = NULL;
+
+	lock_take(&fault->lock);
+	for (size_t i = 0; i < MACHINES_MAX && !found; i++) {
+		Machine *machine = &fault->machines[i];
+
+		if (!machine->vm_id[0]) {
+			text_copy(machine->vm_id, sizeof machine->vm_id, vm_id);
+			machine->exit_fd = -1;
+		}
+		if (strcmp(machine->vm_id, vm_id) == 0)
+			found = machine;
+	}
+	lock_drop(&fault->lock);
+	if (!found)
+		abort();
+	return found;
+}
+
+static bool told_to(const Job *job, const char *what)
+{
+	return text_equal(field_map_get(&job->spec->labels, "fault"), what);
+}
+
+static void wait_for_cancel(const Job *job)
+{
+	struct pollfd poll_for = { .fd = job->cancel_fd, .events = POLLIN };
+
+	while (poll(&poll_for, 1, -1) <= 0)
+		;
+}
+
+static void set_alive(FaultBackend *fault, Machine *machine, bool alive)
+{
+	lock_take(&fault->lock);
+	machine->alive = alive;
+	machine->paused = false;
+	lock_drop(&fault->lock);
+}
+
+static void probe(Backend *backend, BackendInfo *ret)
+{
+	(void)backend;
+	ret->available = true;
+}
+
+static int check(Backend *backend, const VmSpec *spec, Error *err)
+{
+	(void)backend;
+	if (text_equal(field_map_get(&spec->labels, "fault"), "check-fails"))
+		return error_add_violation(err, "spec.boot.kernel_path", "no such file");
+	return 0;
+}
+
+static int start(Backend *backend, Job *job, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+	int old;
+
+	job_step(job, "launch");
+	lock_take(&fault->lock);
+	machine->starts++;
+	lock_drop(&fault->lock);
+
+	if (told_to(job, "start-hangs")) {
+		wait_for_cancel(job);
+		return error_set(err, ERROR_VMM_FAILED, "given up");
+	}
+	job->poisoned = told_to(job, "undo-fails");
+	if (told_to(job, "start-fails") || job->poisoned)
+		return error_set(err, ERROR_VMM_FAILED, "told to fail");
+
+	lock_take(&fault->lock);
+	old = machine->exit_fd;
+	machine->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	machine->alive = true;
+	machine->paused = false;
+	lock_drop(&fault->lock);
+	closep(&old);
+	job->resolved->vmm_pid = 4242;
+	job->resolved->start_time = clock_wall_us();
+	return 0;
+}
+
+static int pause_or_resume(Backend *backend, Job *job, bool pause, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+
+	if (told_to(job, pause ? "pause-fails" : "resume-fails"))
+		return error_set(err, ERROR_VMM_FAILED, "told to fail");
+	lock_take(&fault->lock);
+	machine->paused = pause;
+	lock_drop(&fault->lock);
+	return 0;
+}
+
+static int fault_pause(Backend *backend, Job *job, Error *err)
+{
+	return pause_or_resume(backend, job, true, err);
+}
+
+static int fault_resume(Backend *backend, Job *job, Error *err)
+{
+	return pause_or_resume(backend, job, false, err);
+}
+
+static int stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+
+	if (told_to(job, "stop-hangs") && ladder->power_button_timeout >= 0)
+		wait_for_cancel(job);
+	if (told_to(job, "stop-fails"))
+		return error_set(err, ERROR_SHUTDOWN, "told to fail");
+	set_alive(fault, machine, false);
+	return 0;
+}
+
+static int look(Backend *backend, Job *job, VmState *ret, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+
+	(void)err;
+	lock_take(&fault->lock);
+	*ret = !machine->alive ? VM_STOPPED : machine->paused ? VM_PAUSED : VM_RUNNING;
+	lock_drop(&fault->lock);
+	return 0;
+}
+
+static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+
+	lock_take(&fault->lock);
+	*ret = dup(machine->exit_fd);
+	lock_drop(&fault->lock);
+	return *ret < 0 ? error_set(err, ERROR_VMM_FAILED, "no VMM") : 0;
+}
+
+static void read_exit(Backend *backend, Job *job, VmmExit *ret)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+
+	lock_take(&fault->lock);
+	*ret = (VmmExit){ .reason = machine->reason ? machine->reason : EXIT_UNKNOWN,
+			  .time = clock_wall_us() };
+	lock_drop(&fault->lock);
+}
+
+static void release(Backend *backend)
+{
+	FaultBackend *fault = fault_of(backend);
+
+	for (size_t i = 0; i < MACHINES_MAX; i++)
+		if (fault->machines[i].vm_id[0])
+			closep(&fault->machines[i].exit_fd);
+	free(fault);
+}
+
+static const BackendOps fault_ops = {
+	.id = VM_BACKEND_QEMU,
+	.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_PROCESS,
+	.probe = probe,
+	.check = check,
+	.start = start,
+	.pause = fault_pause,
+	.resume = fault_resume,
+	.stop = stop,
+	.look = look,
+	.exit_fd = exit_fd,
+	.read_exit = read_exit,
+	.free = release,
+};
+
+FaultBackend *fault_backend_new(void)
+{
+	FaultBackend *fault = new0(FaultBackend);
+
+	fault->backend.ops = &fault_ops;
+	lock_init(&fault->lock);
+	return fault;
+}
+
+Backend *fault_backend(FaultBackend *fault)
+{
+	return &fault->backend;
+}
+
+void fault_exit(FaultBackend *fault, const char *vm_id, ExitReason reason)
+{
+	Machine *machine = machine_of(fault, vm_id);
+
+	lock_take(&fault->lock);
+	machine->alive = false;
+	machine->reason = reason;
+	(void)eventfd_write(machine->exit_fd, 1);
+	lock_drop(&fault->lock);
+}
+
+unsigned fault_starts(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	unsigned starts;
+
+	lock_take(&fault->lock);
+	starts = machine->starts;
+	lock_drop(&fault->lock);
+	return starts;
+}
+
+bool fault_alive(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	bool alive;
+
+	lock_take(&fault->lock);
+	alive = machine->alive;
+	lock_drop(&fault->lock);
+	return alive;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/node.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/lock.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+	PATIENCE_SEC = 10
+};
+
+/* One lock for all answers: tests are not in a hurry. */
+static Lock answers = LOCK_INIT;
+
+void test_node_open(TestNode *node)
+{
+	RuntimeConfig config = {
+		.node_id = "test",
+		.default_backend = VM_BACKEND_IN_MEMORY,
+		.backend = { .keeper_path = "/nonexistent/hearth-keeper" },
+		.max_vms = 100,
+		.max_operations = 16,
+		.history = 1000,
+	};
+	Backend *backends[VM_BACKEND_COUNT_] = { NULL };
+	Error err = { 0 };
+	char message[ERROR_MESSAGE_MAX];
+
+	if (!node->state_dir[0]) {
+		(void)stpcpy(node->state_dir, "/tmp/hearth-test-XXXXXX");
+		if (!mkdtemp(node->state_dir))
+			abort();
+	}
+	config.state_dir = node->state_dir;
+	node->fault = fault_backend_new();
+	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
+	backends[VM_BACKEND_QEMU] = fault_backend(node->fault);
+	if (runtime_open_with(&node->runtime, &config, backends, &err) < 0) {
+		fprintf(stderr, "%s\n", error_message(&err, message));
+		abort();
+	}
+}
+
+void test_node_close(TestNode *node)
+{
+	if (!runtime_close(node->runtime, (int64_t)PATIENCE_SEC * USEC_PER_SEC))
+		abort();
+	node->runtime = NULL;
+}
+
+void test_node_remove(TestNode *node)
+{
+	if (node->runtime)
+		test_node_close(node);
+	if (file_remove_tree(node->state_dir) < 0)
+		abort();
+}
+
+VmSpec *test_spec(VmDesired desired, const char *fault)
+{
+	VmSpec *spec = spec_new();
+
+	spec->backend = VM_BACKEND_QEMU;
+	spec->desired_state = desired;
+	if (fault) {
+		spec->labels.pairs = new0_array(struct FieldPair, 1);
+		spec->labels.count = 1;
+		spec->labels.pairs[0].key = text_dup("fault");
+		spec->labels.pairs[0].value = text_dup(fault);
+	}
+	return spec;
+}
+
+static void note_answer(void *user, const VmRecord *record, const Error *err)
+{
+	TestAnswer *answer = user;
+	union {
+		const VmRecord *borrowed;
+		VmRecord *own;
+	} shared = { .borrowed = record };
+
+	lock_take(&answers);
+	answer->record = record ? record_ref(shared.own) : NULL;
+	if (err)
+		answer->err = *err;
+	answer->answered = true;
+	lock_drop(&answers);
+}
+
+bool test_wait(TestAnswer *answer)
+{
+	int64_t deadline = clock_mono_us() + (int64_t)PATIENCE_SEC * USEC_PER_SEC;
+	bool answered = false;
+
+	while (!answered && clock_mono_us() < deadline) {
+		lock_take(&answers);
+		answered = answer->answered;
+		lock_drop(&answers);
+		if (!answered)
+			clock_sleep_us(USEC_PER_MSEC);
+	}
+	return answered;
+}
+
+TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec)
+{
+	CreateCall call = {
+		.vm_id = vm_id, .uid = "", .tenant = "", .spec = spec, .principal = "test"
+	};
+	TestAnswer answer = { 0 };
+
+	runtime_create_vm(node->runtime, &call, note_answer, &answer);
+	if (!test_wait(&answer))
+		abort();
+	spec_unref(spec);
+	return answer;
+}
+
+void test_begin(TestNode *node, VmOp op, const VmCall *call, TestAnswer *ret)
+{
+	VmCall with_principal = *call;
+
+	with_principal.principal = "test";
+	*ret = (TestAnswer){ 0 };
+	runtime_run_vm(node->runtime, op, &with_principal, note_answer, ret);
+}
+
+TestAnswer test_call(TestNode *node, VmOp op, const VmCall *call)
+{
+	TestAnswer answer;
+
+	test_begin(node, op, call, &answer);
+	if (!test_wait(&answer))
+		abort();
+	return answer;
+}
+
+TestAnswer test_run(TestNode *node, VmOp op, const char *vm_id)
+{
+	VmCall call = { .vm_id = vm_id };
+
+	return test_call(node, op, &call);
+}
+
+void test_answer_clear(TestAnswer *answer)
+{
+	record_unref(take_ptr(answer->record));
+}
+
+bool test_reaches(TestNode *node, const char *vm_id, VmState state)
+{
+	int64_t deadline = clock_mono_us() + (int64_t)PATIENCE_SEC * USEC_PER_SEC;
+	VmState seen = VM_STATE_UNSET;
+
+	while (seen != state && clock_mono_us() < deadline) {
+		VmRecord *record = registry_get(runtime_registry(node->runtime), vm_id);
+
+		seen = record ? record->status.state : VM_DESTROYED;
+		record_unref(record);
+		if (seen != state)
+			clock_sleep_us(USEC_PER_MSEC);
+	}
+	return seen == state;
+}

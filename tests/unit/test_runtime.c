@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "tests/support/node.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static TestNode node;
+
+static void open_node(void)
+{
+	node = (TestNode){ 0 };
+	test_node_open(&node);
+}
+
+static void remove_node(void)
+{
+	test_node_remove(&node);
+}
+
+TestSuite(runtime, .init = open_node, .fini = remove_node);
+
+static VmState state_of(const TestAnswer *answer)
+{
+	return answer->record ? answer->record->status.state : VM_STATE_UNSET;
+}
+
+/* Creates a VM that must come out in @state. */
+static void create(const char *vm_id, VmSpec *spec, VmState state)
+{
+	TestAnswer answer = test_create(&node, vm_id, spec);
+	char message[ERROR_MESSAGE_MAX];
+
+	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
+	test_answer_clear(&answer);
+}
+
+static void run(VmOp op, const char *vm_id, VmState state)
+{
+	TestAnswer answer = test_run(&node, op, vm_id);
+	char message[ERROR_MESSAGE_MAX];
+
+	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
+	test_answer_clear(&answer);
+}
+
+static void run_fails(VmOp op, const char *vm_id, ErrorKind kind)
+{
+	TestAnswer answer = test_run(&node, op, vm_id);
+
+	cr_assert_eq(answer.err.kind, kind, "%s", error_kind_name(answer.err.kind));
+	test_answer_clear(&answer);
+}
+
+static VmRecord *look(const char *vm_id)
+{
+	return registry_get(runtime_registry(node.runtime), vm_id);
+}
+
+Test(runtime, a_vm_lives_from_create_to_destroy)
+{
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+	run(VM_OP_START, "web-1", VM_RUNNING);
+	run(VM_OP_PAUSE, "web-1", VM_PAUSED);
+	run(VM_OP_RESUME, "web-1", VM_RUNNING);
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+	run(VM_OP_START, "web-1", VM_RUNNING);
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+
+	cr_assert_null(look("web-1"));
+	cr_assert_not(fault_alive(node.fault, "web-1"));
+	run_fails(VM_OP_DESTROY, "web-1", ERROR_VM_NOT_FOUND);
+}
+
+Test(runtime, create_carries_out_the_desired_state)
+{
+	create("runs", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	create("pauses", test_spec(VM_DESIRED_PAUSED, NULL), VM_PAUSED);
+}
+
+Test(runtime, a_verb_already_satisfied_changes_nothing)
+{
+	cleanup_(record_unrefp) VmRecord *before = NULL;
+	cleanup_(record_unrefp) VmRecord *after = NULL;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	before = look("web-1");
+
+	run(VM_OP_START, "web-1", VM_RUNNING);
+
+	after = look("web-1");
+	cr_assert_eq(before, after);
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(runtime, creating_again_with_the_same_request_answers_the_vm_as_it_is)
+{
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(runtime, creating_another_vm_of_that_name_is_refused)
+{
+	TestAnswer answer;
+	char message[ERROR_MESSAGE_MAX];
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	answer = test_create(&node, "web-1", test_spec(VM_DESIRED_RUNNING, NULL));
+
+	cr_assert_eq(answer.err.kind, ERROR_VM_ALREADY_EXISTS);
+	cr_assert_str_eq(error_message(&answer.err, message), "vm 'web-1' already exists");
+}
+
+Test(runtime, a_verb_that_does_not_fit_says_from_where_to_where)
+{
+	TestAnswer answer;
+	char message[ERROR_MESSAGE_MAX];
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	answer = test_run(&node, VM_OP_PAUSE, "web-1");
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_TRANSITION);
+	cr_assert_str_eq(error_message(&answer.err, message),
+			 "invalid vm transition for 'web-1': created -> paused");
+}
+
+Test(runtime, a_failed_start_leaves_failed_with_its_reason)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, "start-fails"), VM_CREATED);
+
+	answer = test_run(&node, VM_OP_START, "web-1");
+
+	record = look("web-1");
+	cr_assert_eq(answer.err.kind, ERROR_VMM_FAILED);
+	cr_assert_str_eq(answer.err.vm_id, "web-1");
+	cr_assert_eq(record->status.state, VM_FAILED);
+	cr_assert_eq(record->status.last_operation->outcome, OPERATION_FAILED);
+	cr_assert_str_eq(record->status.last_operation->error->message, "vmm failed: told to fail");
+	cr_assert_null(record->status.operation);
+}
+
+Test(runtime, an_undo_that_fails_poisons_the_vm_and_no_other)
+{
+	create("good", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	create("bad", test_spec(VM_DESIRED_UNSET, "undo-fails"), VM_CREATED);
+
+	run_fails(VM_OP_START, "bad", ERROR_VMM_FAILED);
+
+	cr_assert(test_reaches(&node, "bad", VM_POISONED));
+	run_fails(VM_OP_START, "bad", ERROR_STATE_POISONED);
+	run_fails(VM_OP_STOP, "bad", ERROR_STATE_POISONED);
+	run(VM_OP_PAUSE, "good", VM_PAUSED);
+	run(VM_OP_DESTROY, "bad", VM_DESTROYED);
+}
+
+Test(runtime, a_stop_preempts_a_start_that_hangs)
+{
+	VmCall call = { .vm_id = "web-1" };
+	TestAnswer start;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, "start-hangs"), VM_CREATED);
+	test_begin(&node, VM_OP_START, &call, &start);
+	cr_assert(test_reaches(&node, "web-1", VM_STARTING));
+
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+
+	cr_assert(test_wait(&start));
+	cr_assert_eq(start.err.kind, ERROR_INVALID_TRANSITION);
+	cr_assert_str_eq(start.err.from, "stopping");
+	cr_assert_str_eq(start.err.to, "running");
+}
+
+Test(runtime, a_destroy_wins_over_a_stop_that_hangs_and_one_that_waits)
+{
+	VmCall call = { .vm_id = "web-1" };
+	TestAnswer start, stop;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, "start-hangs"), VM_CREATED);
+	test_begin(&node, VM_OP_START, &call, &start);
+	cr_assert(test_reaches(&node, "web-1", VM_STARTING));
+	test_begin(&node, VM_OP_STOP, &call, &stop);
+
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+
+	cr_assert(test_wait(&start) && test_wait(&stop));
+	cr_assert_null(look("web-1"));
+	test_answer_clear(&start);
+	test_answer_clear(&stop);
+}
+
+Test(runtime, equal_verbs_join_the_running_operation)
+{
+	VmCall call = { .vm_id = "web-1" };
+	TestAnswer first, second;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-hangs"), VM_RUNNING);
+	test_begin(&node, VM_OP_STOP, &call, &first);
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPING));
+	test_begin(&node, VM_OP_STOP, &call, &second);
+
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+
+	cr_assert(test_wait(&first) && test_wait(&second));
+	cr_assert_eq(first.err.kind, second.err.kind);
+	test_answer_clear(&first);
+	test_answer_clear(&second);
+}
+
+Test(runtime, a_stop_that_fails_quarantines)
+{
+	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-fails"), VM_RUNNING);
+
+	run_fails(VM_OP_STOP, "web-1", ERROR_SHUTDOWN);
+
+	cr_assert(test_reaches(&node, "web-1", VM_POISONED));
+}
+
+Test(runtime, a_pause_that_fails_leaves_it_running)
+{
+	create("web-1", test_spec(VM_DESIRED_RUNNING, "pause-fails"), VM_RUNNING);
+
+	run_fails(VM_OP_PAUSE, "web-1", ERROR_VMM_FAILED);
+
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+}
+
+Test(runtime, an_exit_is_noticed_and_told_with_its_reason)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+
+	fault_exit(node.fault, "web-1", EXIT_VMM_SIGNAL);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look("web-1");
+	cr_assert_eq(record->status.last_exit->reason, EXIT_VMM_SIGNAL);
+	cr_assert_not(record->status.last_exit->requested);
+	cr_assert_eq(record->status.resolved->vmm_pid, 0);
+}
+
+Test(runtime, a_guest_that_powers_off_is_stopped_not_failed)
+{
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+
+	fault_exit(node.fault, "web-1", EXIT_GUEST_SHUTDOWN);
+
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPED));
+}
+
+static VmSpec *restarting(VmRestartMode mode, uint32_t most, int64_t backoff)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	spec->restart_policy = new0(VmRestartPolicy);
+	spec->restart_policy->mode = mode;
+	spec->restart_policy->max_restarts = most;
+	spec->restart_policy->initial_backoff = backoff;
+	return spec;
+}
+
+Test(runtime, a_restart_policy_is_carried_out_until_its_count)
+{
+	create("web-1", restarting(VM_RESTART_ON_FAILURE, 1, 10000), VM_RUNNING);
+
+	fault_exit(node.fault, "web-1", EXIT_VMM_SIGNAL);
+	while (fault_starts(node.fault, "web-1") < 2)
+		clock_sleep_us(1000);
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+	fault_exit(node.fault, "web-1", EXIT_VMM_SIGNAL);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 2);
+}
+
+Test(runtime, a_stop_ends_the_back_off)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	create("web-1", restarting(VM_RESTART_ALWAYS, 0, (int64_t)3600 * USEC_PER_SEC), VM_RUNNING);
+	fault_exit(node.fault, "web-1", EXIT_GUEST_SHUTDOWN);
+	cr_assert(test_reaches(&node, "web-1", VM_BACKOFF));
+	record = look("web-1");
+	cr_assert_gt(record->status.next_restart_time, clock_wall_us());
+
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(runtime, expiry_stops_or_destroys)
+{
+	VmSpec *stops = test_spec(VM_DESIRED_RUNNING, NULL);
+	VmSpec *goes = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	stops->expires_at = goes->expires_at = clock_wall_us() + 50000;
+	goes->expire_action = VM_EXPIRE_DESTROY;
+
+	create("stops", stops, VM_RUNNING);
+	create("goes", goes, VM_RUNNING);
+
+	cr_assert(test_reaches(&node, "stops", VM_STOPPED));
+	cr_assert(test_reaches(&node, "goes", VM_DESTROYED));
+}
+
+Test(runtime, expectations_are_checked)
+{
+	VmCall uid = { .vm_id = "web-1", .expected_uid = "another" };
+	VmCall revision = { .vm_id = "web-1", .expected_revision = 99 };
+	VmCall generation = { .vm_id = "web-1", .expected_generation = 99 };
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	answer = test_call(&node, VM_OP_START, &uid);
+	cr_assert_eq(answer.err.kind, ERROR_CONFLICT);
+	answer = test_call(&node, VM_OP_START, &revision);
+	cr_assert_eq(answer.err.kind, ERROR_CONFLICT);
+	answer = test_call(&node, VM_OP_START, &generation);
+	cr_assert_eq(answer.err.kind, ERROR_CONFLICT);
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 0);
+}
+
+Test(runtime, validating_only_changes_nothing)
+{
+	VmCall start = { .vm_id = "web-2", .validate_only = true };
+	TestAnswer answer = { 0 };
+
+	create("web-2", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+	answer = test_call(&node, VM_OP_START, &start);
+	cr_assert_eq(state_of(&answer), VM_CREATED);
+	cr_assert_eq(fault_starts(node.fault, "web-2"), 0);
+	test_answer_clear(&answer);
+}
+
+Test(runtime, an_update_is_a_new_generation)
+{
+	cleanup_(spec_unrefp) VmSpec *values = test_spec(VM_DESIRED_UNSET, "start-fails");
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_LABELS };
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+
+	cr_assert_eq(answer.record->generation, 2);
+	cr_assert_str_eq(field_map_get(&answer.record->spec->labels, "fault"), "start-fails");
+	test_answer_clear(&answer);
+}
+
+Test(runtime, a_check_that_fails_leaves_no_vm)
+{
+	TestAnswer answer =
+		test_create(&node, "web-1", test_spec(VM_DESIRED_RUNNING, "check-fails"));
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
+	cr_assert_null(look("web-1"));
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+}
+
+static VmSpec *with_drive(const char *path, bool read_only)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_UNSET, NULL);
+	VmDrive *drive = field_list_add(&spec->drives, &vm_drive_table);
+
+	drive->drive_id = text_dup("root");
+	drive->path = text_dup(path);
+	drive->read_only = read_only;
+	return spec;
+}
+
+Test(runtime, a_writable_disk_belongs_to_one_vm)
+{
+	TestAnswer answer;
+
+	create("a", with_drive("/dev/null", false), VM_CREATED);
+
+	answer = test_create(&node, "b", with_drive("/dev/../dev/null", true));
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
+	run(VM_OP_DESTROY, "a", VM_DESTROYED);
+	create("b", with_drive("/dev/null", true), VM_CREATED);
+	create("c", with_drive("/dev/null", true), VM_CREATED);
+}
+
+Test(runtime, a_cordoned_node_takes_no_new_vm)
+{
+	TestAnswer answer;
+	Error err = { 0 };
+
+	cr_assert_eq(runtime_cordon(node.runtime, "ops", "disk swap", &err), 0);
+
+	answer = test_create(&node, "web-1", test_spec(VM_DESIRED_UNSET, NULL));
+
+	cr_assert_eq(answer.err.kind, ERROR_CORDONED);
+	cr_assert_str_eq(answer.err.what, "by ops: disk swap");
+	cr_assert_eq(runtime_uncordon(node.runtime, "ops", &err), 0);
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+}
+
+Test(runtime, everything_is_there_again_after_a_restart)
+{
+	cleanup_(record_unrefp) VmRecord *before = NULL;
+	cleanup_(record_unrefp) VmRecord *after = NULL;
+
+	create("stays", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+	before = look("stays");
+	test_node_close(&node);
+
+	test_node_open(&node);
+
+	after = look("stays");
+	cr_assert_str_eq(before->uid, after->uid);
+	cr_assert_eq(before->revision, after->revision);
+	cr_assert_eq(after->status.state, VM_CREATED);
+}
+
+/* The fault backend forgets its VMMs with the agent: so they ended meanwhile, nobody knows how. */
+Test(runtime, a_vm_that_ended_while_the_agent_was_away_says_so)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	test_node_close(&node);
+
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look("web-1");
+	cr_assert_eq(record->status.last_exit->reason, EXIT_UNKNOWN);
+}
