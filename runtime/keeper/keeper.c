@@ -33,6 +33,7 @@ struct Keeper {
 	Vmm vmm;
 	int children; /* signalfd: SIGCHLD */
 	BoundedLog *console, *output;
+	int reserved; /* for exit.json */
 	QmpWatch qmp;
 	bool qmp_answered;
 	bool ended;
@@ -148,14 +149,14 @@ static void drain(Keeper *keeper)
 	}
 }
 
-/* On a full disk the older half of the logs makes way for how the VM ended. */
+/* Where even the reserve does not do, the older half of the logs makes way. */
 static void write_exit(Keeper *keeper)
 {
 	static const char *const expendable[] = { "vmm.1", "console.1", "vmm.log" };
 	const char *dir = keeper->options->run_dir;
 
 	keeper->end.evidence = keeper->qmp.evidence;
-	for (size_t i = 0; run_files_write_exit(dir, &keeper->end) < 0; i++) {
+	for (size_t i = 0; run_files_write_exit(dir, keeper->reserved, &keeper->end) < 0; i++) {
 		cleanup_free char *path = NULL;
 
 		if (i == array_size(expendable))
@@ -215,6 +216,7 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	int r;
 
 	keeper->options = options;
+	keeper->reserved = -1;
 	keeper->vmm = (Vmm){ .pid = -1, .console = -1, .output = -1, .qmp = -1 };
 	keeper->children = watch_children();
 	if (keeper->children < 0)
@@ -222,6 +224,10 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "signalfd");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "become a subreaper");
+	r = run_files_reserve_exit(&keeper->reserved, options->run_dir);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "reserve %s/exit.json",
+				       options->run_dir);
 	if (open_logs(keeper, err) < 0 ||
 	    vmm_start(&keeper->vmm, options->vmm_argv, options->qmp, err) < 0)
 		return -1;
@@ -257,5 +263,6 @@ void keeper_free(Keeper *keeper)
 	closep(&keeper->vmm.output);
 	closep(&keeper->vmm.qmp);
 	closep(&keeper->children);
+	closep(&keeper->reserved);
 	free(keeper);
 }

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -12,15 +13,11 @@ enum {
 	TEXT_MAX = 512
 };
 
-static int write_file(const char *dir, const char *name, const char *text)
-{
-	cleanup_free char *path = text_printf("%s/%s", dir, name);
-
-	return file_write_atomic(path, text, strlen(text));
-}
+static const char reserved_name[] = "exit.json.reserved";
 
 int run_files_write_keeper(const char *dir, pid_t vmm)
 {
+	cleanup_free char *path = text_printf("%s/keeper.json", dir);
 	char boot_id[37], text[TEXT_MAX];
 	ProcessId self = { 0 }, child = { 0 };
 	int r;
@@ -42,16 +39,50 @@ int run_files_write_keeper(const char *dir, pid_t vmm)
 			  " \"vmm\": {\"pid\": %d, \"start_time\": %" PRIu64 "}}\n",
 			  FORMAT_VERSION, HEARTH_VERSION, boot_id, (int)self.pid, self.start_time,
 			  (int)child.pid, child.start_time);
-	return write_file(dir, "keeper.json", text);
+	return file_write_atomic(path, text, strlen(text));
 }
 
-int run_files_write_exit(const char *dir, const VmmEnd *end)
+/* Fills the reserved file: behind @text white space, which JSON may end in. */
+static int fill_reserved(int fd, const char *text)
 {
+	char block[TEXT_MAX];
+	size_t length = sizeof block - 1;
+	ssize_t n;
+
+	(void)text_append(block, block + sizeof block, "%-*s\n", (int)length - 1, text);
+	n = pwrite(fd, block, length, 0);
+	if (n < 0 || fsync(fd) < 0)
+		return -errno;
+	return n == (ssize_t)length ? 0 : -ENOSPC;
+}
+
+int run_files_reserve_exit(int *ret, const char *dir)
+{
+	cleanup_free char *path = text_printf("%s/%s", dir, reserved_name);
+	cleanup_close int fd = open(
+		path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = fill_reserved(fd, "");
+	if (r == 0)
+		*ret = take_fd(fd);
+	return r;
+}
+
+int run_files_write_exit(const char *dir, int reserved, const VmmEnd *end)
+{
+	cleanup_free char *from = text_printf("%s/%s", dir, reserved_name);
+	cleanup_free char *to = text_printf("%s/exit.json", dir);
 	char text[TEXT_MAX];
 
 	(void)text_append(text, text + sizeof text,
 			  "{\"version\": %d, \"code\": %d, \"signal\": %d, \"time\": %" PRId64
 			  ", \"evidence\": \"%s\"}\n",
 			  FORMAT_VERSION, end->code, end->signal, end->time, end->evidence);
-	return write_file(dir, "exit.json", text);
+	if (fill_reserved(reserved, text) == 0 && rename(from, to) == 0)
+		return 0;
+	/* Somebody has removed it, or the file system writes elsewhere than it has reserved. */
+	return file_write_atomic(to, text, strlen(text));
 }

@@ -16,6 +16,14 @@ typedef struct VmmEnd {
 	const char *evidence; /* letters and dashes */
 } VmmEnd;
 
-/* Both written atomically; 0 or -errno. */
+/* Written atomically; 0 or -errno. */
 int run_files_write_keeper(const char *dir, pid_t vmm) must_check;
-int run_files_write_exit(const char *dir, const VmmEnd *end) must_check;
+
+/**
+ * run_files_reserve_exit() - take the disk space of exit.json, under another name
+ * @ret:	to be handed to run_files_write_exit(); the caller's to close
+ *
+ * So that a disk full by then does not hide how the VM ended. 0 or -errno.
+ */
+int run_files_reserve_exit(int *ret, const char *dir) must_check;
+int run_files_write_exit(const char *dir, int reserved, const VmmEnd *end) must_check;
