@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/console.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -14,6 +15,7 @@
 enum {
 	FILE_MAX = 64 * 1024,
 	OWN_ARGS_MAX = 9,
+	PANIC_TAIL = 16 * 1024,
 	START_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host executes slowly */
 	RECORD_TIMEOUT = 2 * USEC_PER_SEC  /* from the VMM's end to the keeper's */
 };
@@ -284,10 +286,19 @@ static ExitReason reason_without_record(const char *run_dir)
 	return keeper_open(&alive, &state) == -ESRCH ? EXIT_KEEPER_LOST : EXIT_UNKNOWN;
 }
 
+/* The words stand before registers and traces, which may fill more than @tail. */
+static bool has_panicked(const char *run_dir, const char *tail)
+{
+	cleanup_free char *more = NULL;
+
+	if (tail && strstr(tail, panic_words))
+		return true;
+	more = console_tail(run_dir, PANIC_TAIL);
+	return more && strstr(more, panic_words);
+}
+
 ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const char *tail)
 {
-	bool panicked = tail && strstr(tail, panic_words);
-
 	if (!exit)
 		return reason_without_record(run_dir);
 	if (strcmp(exit->evidence, "guest-shutdown") == 0)
@@ -295,11 +306,11 @@ ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const
 	if (strcmp(exit->evidence, "guest-panic") == 0)
 		return EXIT_GUEST_PANIC;
 	if (strcmp(exit->evidence, "guest-reset") == 0)
-		return panicked ? EXIT_GUEST_PANIC : EXIT_GUEST_REBOOT;
+		return has_panicked(run_dir, tail) ? EXIT_GUEST_PANIC : EXIT_GUEST_REBOOT;
 	/* QEMU takes SIGTERM, SIGINT and SIGHUP as a wish and ends with 0. */
 	if (exit->signal || strcmp(exit->evidence, "host-signal") == 0)
 		return EXIT_VMM_SIGNAL;
 	if (exit->code != 0)
 		return EXIT_VMM_ERROR;
-	return panicked ? EXIT_GUEST_PANIC : EXIT_GUEST_EXITED;
+	return has_panicked(run_dir, tail) ? EXIT_GUEST_PANIC : EXIT_GUEST_EXITED;
 }
