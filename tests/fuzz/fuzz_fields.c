@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "runtime/record.h"
 
 #include <assert.h>
@@ -10,13 +11,11 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL, *copy = NULL, *again = NULL;
-	cleanup_free char *input = new0_array(char, size + 1);
+	cleanup_free char *input = text_printf("%.*s", (int)size, (const char *)data);
 	cleanup_free char *text = NULL, *same = NULL;
 	Error err = { 0 };
 	int r;
 
-	if (size)
-		memcpy(input, data, size);
 	if (record_from_text(&record, input, 1) < 0)
 		return 0;
 	(void)spec_check(record->spec, &err);

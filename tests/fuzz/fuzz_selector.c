@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "runtime/selector.h"
 
 #include <assert.h>
-#include <string.h>
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
@@ -13,11 +13,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 				     { (char[]){ "c" }, (char[]){ "" } } };
 	const FieldMap labels = { pairs, array_size(pairs) };
 	cleanup_(selector_freep) Selector *selector = NULL;
-	cleanup_free char *text = new0_array(char, size + 1);
+	cleanup_free char *text = text_printf("%.*s", (int)size, (const char *)data);
 	Error err = { 0 };
 
-	if (size)
-		memcpy(text, data, size);
 	if (selector_parse(&selector, text, "label_selector", &err) < 0)
 		assert(!selector && err.kind == ERROR_INVALID_REQUEST);
 	else

@@ -19,6 +19,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
 	&grpc__health__v1__health__descriptor,
 	&grpc__reflection__v1__server_reflection__descriptor,
 	&grpc__reflection__v1alpha__server_reflection__descriptor,
+	NULL,
 };
 
 typedef struct Walk {
@@ -47,7 +48,7 @@ static void walk(Walk *at, const ProtobufCMessageDescriptor *type)
 
 Test(contract, no_message_type_is_recursive)
 {
-	for (size_t i = 0; i < array_size(services); i++) {
+	for (size_t i = 0; services[i]; i++) {
 		for (unsigned k = 0; k < services[i]->n_methods; k++) {
 			Walk at = { .depth = 0 };
 
@@ -85,6 +86,7 @@ Test(contract, mutations_of_a_vm_carry_the_same_guards_under_the_same_numbers)
 		&hearth__v1__resume_vm_request__descriptor,
 		&hearth__v1__destroy_vm_request__descriptor,
 		&hearth__v1__update_vm_request__descriptor,
+		NULL,
 	};
 	static const char *const names[] = {
 		"expected_uid",
@@ -93,7 +95,7 @@ Test(contract, mutations_of_a_vm_carry_the_same_guards_under_the_same_numbers)
 		"validate_only",
 	};
 
-	for (size_t i = 0; i < array_size(mutations); i++) {
+	for (size_t i = 0; mutations[i]; i++) {
 		for (size_t k = 0; k < array_size(names); k++) {
 			const ProtobufCFieldDescriptor *field =
 				protobuf_c_message_descriptor_get_field_by_name(mutations[i],

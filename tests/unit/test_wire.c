@@ -169,13 +169,13 @@ Test(wire, enums_have_the_names_and_numbers_of_the_proto)
 static Hearth__V1__Vm *send_vm(const VmRecord *record)
 {
 	cleanup_(arena_clear) Arena arena;
-	cleanup_free uint8_t *bytes = NULL;
 	Hearth__V1__Vm *vm;
+	uint8_t *bytes;
 	size_t size;
 
 	arena_init(&arena, SIZE_MAX);
 	vm = wire_vm(&arena, record);
-	bytes = must_calloc(1, hearth__v1__vm__get_packed_size(vm));
+	bytes = arena_alloc(&arena, hearth__v1__vm__get_packed_size(vm));
 	size = hearth__v1__vm__pack(vm, bytes);
 	vm = hearth__v1__vm__unpack(NULL, size, bytes);
 	cr_assert(vm);
@@ -206,11 +206,14 @@ Test(wire, a_full_spec_survives_the_store_and_the_wire)
 static bool same_messages(const Hearth__V1__Vm *a, const Hearth__V1__Vm *b)
 {
 	size_t size = hearth__v1__vm__get_packed_size(a);
-	cleanup_free uint8_t *left = must_calloc(1, size), *right = NULL;
+	cleanup_(arena_clear) Arena arena;
+	uint8_t *left, *right;
 
+	arena_init(&arena, SIZE_MAX);
 	if (hearth__v1__vm__get_packed_size(b) != size)
 		return false;
-	right = must_calloc(1, size);
+	left = arena_alloc(&arena, size);
+	right = arena_alloc(&arena, size);
 	hearth__v1__vm__pack(a, left);
 	hearth__v1__vm__pack(b, right);
 	return memcmp(left, right, size) == 0;
