@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/client.h"
 
+#include "agent/ctl/message.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -300,7 +301,7 @@ static int fail_undecodable(const ClientStream *stream, Failure *failure)
 	return -1;
 }
 
-int client_stream_next(ClientStream *stream, ProtobufCMessage **ret, Failure *failure)
+int client_stream_next(ClientStream *stream, void *ret, Failure *failure)
 {
 	grpc_op receive = {
 		.op = GRPC_OP_RECV_MESSAGE,
@@ -316,26 +317,25 @@ int client_stream_next(ClientStream *stream, ProtobufCMessage **ret, Failure *fa
 	grpc_byte_buffer_destroy(take_ptr(stream->message));
 	if (!message)
 		return fail_undecodable(stream, failure);
-	*ret = message;
+	memcpy(ret, &message, sizeof message);
 	return 1;
 }
 
 int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
-		ProtobufCMessage **ret, Failure *failure)
+		void *ret, Failure *failure)
 {
 	cleanup_(client_stream_freep) ClientStream *stream =
 		client_stream(client, method, request, timeout);
-	ProtobufCMessage *message = NULL;
+	cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	int got = client_stream_next(stream, &message, failure);
 
 	if (got < 0)
 		return -1;
 	if (got == 0)
 		return fail_undecodable(stream, failure);
-	if (finish(stream, failure) < 0) {
-		protobuf_c_message_free_unpacked(message, NULL);
+	if (finish(stream, failure) < 0)
 		return -1;
-	}
-	*ret = message;
+	memcpy(ret, &message, sizeof message);
+	message = NULL;
 	return 0;
 }

@@ -40,13 +40,13 @@ bool client_interrupted(void);
 
 /**
  * client_call() - one unary call
- * @ret:	the answer, the caller's to free with protobuf_c_message_free_unpacked()
+ * @ret:	the address of a pointer to the answer's type, which is the caller's to free
  * @timeout:	usec, or CLIENT_FOREVER
  *
  * Return: 0, or -1 with *@failure filled.
  */
 int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
-		ProtobufCMessage **ret, Failure *failure) must_check;
+		void *ret, Failure *failure) must_check;
 
 /* Starts a server-streaming call; never fails: the first client_stream_next() may. */
 ClientStream *client_stream(Client *client, Method method, const ProtobufCMessage *request,
@@ -57,7 +57,8 @@ DEFINE_CLEANUP(ClientStream *, client_stream_free);
 
 /**
  * client_stream_next() - the next message
+ * @ret:	as client_call()
  *
- * Return: 1 with *@ret, the caller's to free; 0 at the end; -1 with *@failure filled.
+ * Return: 1 with a message; 0 at the end; -1 with *@failure filled.
  */
-int client_stream_next(ClientStream *stream, ProtobufCMessage **ret, Failure *failure) must_check;
+int client_stream_next(ClientStream *stream, void *ret, Failure *failure) must_check;

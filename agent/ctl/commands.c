@@ -8,60 +8,60 @@
 
 /* clang-format off */
 const Option global_options[] = {
-	{ "address", 'a', OPTION_TEXT, .value = "ADDRESS",
+	{ "address", OPTION_TEXT, 'a', .value = "ADDRESS",
 	  .help = "where hearthd listens: unix:PATH or HOST:PORT (default: $HEARTH_ADDRESS, or unix:/run/hearth/hearth.sock)" },
-	{ "output", 'o', OPTION_CHOICE, .value = "FORMAT", .choices = "table|wide|json|name",
+	{ "output", OPTION_CHOICE, 'o', .value = "FORMAT", .choices = "table|wide|json|name",
 	  .help = "how to print" },
-	{ "timeout", 't', OPTION_DURATION, .value = "DURATION",
+	{ "timeout", OPTION_DURATION, 't', .value = "DURATION",
 	  .help = "how long to wait for an answer (default: 60s; streams and wait: for ever)" },
-	{ "help", 'h', OPTION_FLAG, .help = "what the command does and takes" },
+	{ "help", OPTION_FLAG, 'h', .help = "what the command does and takes" },
 	{ 0 },
 };
 
 #define GUARD_OPTIONS                                                                               \
-	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },    \
-	{ "expected-revision", 0, OPTION_NUMBER, .value = "N", .help = "only if nothing changed since" }, \
-	{ "expected-generation", 0, OPTION_NUMBER, .value = "N",                                        \
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },    \
+	{ "expected-revision", OPTION_NUMBER, 0, .value = "N", .help = "only if nothing changed since" }, \
+	{ "expected-generation", OPTION_NUMBER, 0, .value = "N",                                        \
 	  .help = "only if its spec has not changed since" },                                           \
-	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing, show what would be" }
+	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing, show what would be" }
 
 #define RETURN_OPTION                                                                               \
-	{ "return", 0, OPTION_ENUM, .value = "WHEN", .names = &hearth__v1__return_when__descriptor,     \
+	{ "return", OPTION_ENUM, 0, .value = "WHEN", .names = &hearth__v1__return_when__descriptor,     \
 	  .help = "when to answer (default: done)" }
 
 #define POLICY_OPTIONS                                                                              \
-	{ "label", 'l', OPTION_TEXT, .many = true, .value = "KEY=VALUE", .help = "a label; in update, KEY- takes one away" },    \
-	{ "restart", 0, OPTION_ENUM, .value = "MODE", .names = &hearth__v1__restart_mode__descriptor,   \
+	{ "label", OPTION_TEXT, 'l', .many = true, .value = "KEY=VALUE", .help = "a label; in update, KEY- takes one away" },    \
+	{ "restart", OPTION_ENUM, 0, .value = "MODE", .names = &hearth__v1__restart_mode__descriptor,   \
 	  .help = "when to restart it" },                                                               \
-	{ "max-restarts", 0, OPTION_NUMBER, .value = "N", .help = "restarts in a row before it stays failed" }, \
-	{ "initial-backoff", 0, OPTION_DURATION, .value = "DURATION", .help = "wait before the first restart" }, \
-	{ "max-backoff", 0, OPTION_DURATION, .value = "DURATION", .help = "the longest wait" },         \
-	{ "expires-in", 0, OPTION_DURATION, .value = "DURATION", .help = "end it after this long" },    \
-	{ "expires-at", 0, OPTION_TEXT, .value = "TIME", .help = "end it then, such as 2026-12-31T18:00:00Z" }, \
-	{ "expire-action", 0, OPTION_ENUM, .value = "ACTION",                                           \
+	{ "max-restarts", OPTION_NUMBER, 0, .value = "N", .help = "restarts in a row before it stays failed" }, \
+	{ "initial-backoff", OPTION_DURATION, 0, .value = "DURATION", .help = "wait before the first restart" }, \
+	{ "max-backoff", OPTION_DURATION, 0, .value = "DURATION", .help = "the longest wait" },         \
+	{ "expires-in", OPTION_DURATION, 0, .value = "DURATION", .help = "end it after this long" },    \
+	{ "expires-at", OPTION_TEXT, 0, .value = "TIME", .help = "end it then, such as 2026-12-31T18:00:00Z" }, \
+	{ "expire-action", OPTION_ENUM, 0, .value = "ACTION",                                           \
 	  .names = &hearth__v1__expire_action__descriptor, .help = "how to end it (default: stop)" }
 
 #define SELECTOR_OPTIONS                                                                            \
-	{ "selector", 'l', OPTION_TEXT, .value = "SELECTOR",                                            \
+	{ "selector", OPTION_TEXT, 'l', .value = "SELECTOR",                                            \
 	  .help = "only VMs with these labels, such as 'a=b,c!=d,e in (f,g),!k'" },                     \
-	{ "tenant", 0, OPTION_TEXT, .value = "TENANT", .help = "only this tenant's" }
+	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "only this tenant's" }
 
 static const Option create_options[] = {
-	{ "file", 'f', OPTION_PATH, .value = "FILE",
+	{ "file", OPTION_PATH, 'f', .value = "FILE",
 	  .help = "the spec as JSON ('-': standard input); options change what it says" },
-	{ "kernel", 0, OPTION_PATH, .value = "PATH", .help = "kernel image on the node" },
-	{ "initrd", 0, OPTION_PATH, .value = "PATH", .help = "initial RAM disk on the node" },
-	{ "args", 0, OPTION_TEXT, .value = "TEXT", .help = "kernel command line" },
-	{ "vcpus", 0, OPTION_NUMBER, .value = "N", .help = "virtual CPUs (default: 1)" },
-	{ "memory", 'm', OPTION_NUMBER, .value = "MIB", .help = "guest memory in MiB (default: 128)" },
-	{ "drive", 0, OPTION_TEXT, .many = true, .value = "DRIVE", .help = "a disk: id=NAME,path=PATH[,root][,ro]" },
-	{ "backend", 0, OPTION_ENUM, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
+	{ "kernel", OPTION_PATH, 0, .value = "PATH", .help = "kernel image on the node" },
+	{ "initrd", OPTION_PATH, 0, .value = "PATH", .help = "initial RAM disk on the node" },
+	{ "args", OPTION_TEXT, 0, .value = "TEXT", .help = "kernel command line" },
+	{ "vcpus", OPTION_NUMBER, 0, .value = "N", .help = "virtual CPUs (default: 1)" },
+	{ "memory", OPTION_NUMBER, 'm', .value = "MIB", .help = "guest memory in MiB (default: 128)" },
+	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE", .help = "a disk: id=NAME,path=PATH[,root][,ro]" },
+	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
-	{ "start", 0, OPTION_FLAG, .help = "start it at once" },
+	{ "start", OPTION_FLAG, 0, .help = "start it at once" },
 	POLICY_OPTIONS,
-	{ "tenant", 0, OPTION_TEXT, .value = "TENANT", .help = "whose it is" },
-	{ "uid", 0, OPTION_TEXT, .value = "UID", .help = "this incarnation's name (default: made)" },
-	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing, show what would be" },
+	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "whose it is" },
+	{ "uid", OPTION_TEXT, 0, .value = "UID", .help = "this incarnation's name (default: made)" },
+	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing, show what would be" },
 	RETURN_OPTION,
 	{ 0 },
 };
@@ -69,82 +69,82 @@ static const Option create_options[] = {
 static const Option verb_options[] = { GUARD_OPTIONS, RETURN_OPTION, { 0 } };
 
 static const Option stop_options[] = {
-	{ "force", 0, OPTION_FLAG, .help = "kill it at once" },
-	{ "grace", 0, OPTION_DURATION, .value = "DURATION",
+	{ "force", OPTION_FLAG, 0, .help = "kill it at once" },
+	{ "grace", OPTION_DURATION, 0, .value = "DURATION",
 	  .help = "how long the guest has after its power button (default: 10s)" },
-	{ "terminate-grace", 0, OPTION_DURATION, .value = "DURATION",
+	{ "terminate-grace", OPTION_DURATION, 0, .value = "DURATION",
 	  .help = "how long its VMM has after SIGTERM (default: 5s)" },
 	GUARD_OPTIONS, RETURN_OPTION,
 	{ 0 },
 };
 
 static const Option destroy_options[] = {
-	{ "allow-missing", 0, OPTION_FLAG, .help = "that there is no such VM is fine" },
+	{ "allow-missing", OPTION_FLAG, 0, .help = "that there is no such VM is fine" },
 	GUARD_OPTIONS, RETURN_OPTION,
 	{ 0 },
 };
 
 static const Option update_options[] = {
 	POLICY_OPTIONS,
-	{ "no-expiry", 0, OPTION_FLAG, .help = "never end it" },
+	{ "no-expiry", OPTION_FLAG, 0, .help = "never end it" },
 	GUARD_OPTIONS,
 	{ 0 },
 };
 
 static const Option get_options[] = {
-	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
 	{ 0 },
 };
 
 static const Option list_options[] = {
 	SELECTOR_OPTIONS,
-	{ "state", 's', OPTION_ENUM, .many = true, .value = "STATE,...", .help = "only VMs in these states",
+	{ "state", OPTION_ENUM, 's', .many = true, .value = "STATE,...", .help = "only VMs in these states",
 	  .names = &hearth__v1__vm_state__descriptor },
-	{ "watch", 'w', OPTION_FLAG, .help = "then go on with changes" },
+	{ "watch", OPTION_FLAG, 'w', .help = "then go on with changes" },
 	{ 0 },
 };
 
 static const Option watch_options[] = {
 	SELECTOR_OPTIONS,
-	{ "initial", 'i', OPTION_FLAG, .help = "begin with every VM there is" },
-	{ "from-revision", 0, OPTION_NUMBER, .value = "N", .help = "begin after this revision; needs --store-id" },
-	{ "store-id", 0, OPTION_TEXT, .value = "ID", .help = "the store that the revision is of" },
+	{ "initial", OPTION_FLAG, 'i', .help = "begin with every VM there is" },
+	{ "from-revision", OPTION_NUMBER, 0, .value = "N", .help = "begin after this revision; needs --store-id" },
+	{ "store-id", OPTION_TEXT, 0, .value = "ID", .help = "the store that the revision is of" },
 	{ 0 },
 };
 
 static const Option wait_options[] = {
-	{ "state", 's', OPTION_ENUM, .many = true, .value = "STATE,...", .help = "until it is in one of these states",
+	{ "state", OPTION_ENUM, 's', .many = true, .value = "STATE,...", .help = "until it is in one of these states",
 	  .names = &hearth__v1__vm_state__descriptor },
-	{ "condition", 'c', OPTION_TEXT, .value = "CONDITION", .help = "until this condition is true, such as Ready" },
-	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ "condition", OPTION_TEXT, 'c', .value = "CONDITION", .help = "until this condition is true, such as Ready" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
 	{ 0 },
 };
 
 static const Option events_options[] = {
-	{ "uid", 0, OPTION_TEXT, .value = "UID", .help = "only this incarnation's" },
+	{ "uid", OPTION_TEXT, 0, .value = "UID", .help = "only this incarnation's" },
 	{ 0 },
 };
 
 static const Option console_options[] = {
-	{ "follow", 'f', OPTION_FLAG, .help = "go on with what comes, until the VM is destroyed" },
-	{ "tail", 0, OPTION_NUMBER, .value = "BYTES", .help = "begin with at most this much of the end" },
-	{ "expected-uid", 0, OPTION_TEXT, .value = "UID", .help = "only if this is still its uid" },
+	{ "follow", OPTION_FLAG, 'f', .help = "go on with what comes, until the VM is destroyed" },
+	{ "tail", OPTION_NUMBER, 0, .value = "BYTES", .help = "begin with at most this much of the end" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
 	{ 0 },
 };
 
 static const Option cordon_options[] = {
-	{ "reason", 0, OPTION_TEXT, .value = "TEXT", .help = "why, for people" },
-	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing" },
+	{ "reason", OPTION_TEXT, 0, .value = "TEXT", .help = "why, for people" },
+	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
 	{ 0 },
 };
 
 static const Option uncordon_options[] = {
-	{ "validate-only", 0, OPTION_FLAG, .help = "check, change nothing" },
+	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
 	{ 0 },
 };
 
 static const Option version_options[] = {
-	{ "client", 0, OPTION_FLAG, .help = "do not ask the agent" },
+	{ "client", OPTION_FLAG, 0, .help = "do not ask the agent" },
 	{ 0 },
 };
 

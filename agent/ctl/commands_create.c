@@ -61,19 +61,17 @@ static int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret)
 static int send_create(Ctl *ctl, const Hearth__V1__CreateVmRequest *request)
 {
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	Progress progress;
 	char state[40];
 	int result;
 
 	progress_begin(&progress, ctl, request->vm_id, "create");
 	result = client_call(ctl_client(ctl), vm_method("CreateVm"), &request->base,
-			     ctl_timeout(ctl, TIMEOUT_UNARY), &answer, &failure);
+			     ctl_timeout(ctl, TIMEOUT_UNARY), &vm, &failure);
 	progress_end(&progress);
 	if (result < 0)
 		return failure_report(&failure, ctl_json(ctl));
-	vm = (Hearth__V1__Vm *)(void *)answer;
 	if (ctl->format == OUTPUT_TABLE)
 		print_clean(stdout, "%s %s%s\n", vm->vm_id, vm_state_text(vm, state),
 			    request->validate_only ? " (checked only)" : "");
@@ -86,7 +84,7 @@ int run_create(Ctl *ctl)
 {
 	const Options *given = &ctl->options;
 	Hearth__V1__CreateVmRequest request = HEARTH__V1__CREATE_VM_REQUEST__INIT;
-	cleanup_(vm_spec_freep) Hearth__V1__VmSpec *spec = NULL;
+	cleanup_(message_freep) Hearth__V1__VmSpec *spec = NULL;
 	int status = 0;
 
 	if (options_has(given, "file")) {
@@ -119,17 +117,14 @@ static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *fai
 	Hearth__V1__GetVmRequest get = HEARTH__V1__GET_VM_REQUEST__INIT;
 	Hearth__V1__UpdateVmRequest request = HEARTH__V1__UPDATE_VM_REQUEST__INIT;
 	Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
-	const char *paths[5];
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
+	char *paths[UPDATE_PATHS];
 	int64_t timeout = ctl_timeout(ctl, TIMEOUT_UNARY);
 
 	get.vm_id = text_field(given->arguments[0]);
 	get.expected_uid = text_field(options_text(given, "expected-uid"));
-	if (client_call(ctl_client(ctl), vm_method("GetVm"), &get.base, timeout, &answer, failure) <
-	    0)
+	if (client_call(ctl_client(ctl), vm_method("GetVm"), &get.base, timeout, &vm, failure) < 0)
 		return -1;
-	vm = (Hearth__V1__Vm *)(void *)answer;
 	if (!vm->spec) {
 		vm->spec = new0(Hearth__V1__VmSpec);
 		hearth__v1__vm_spec__init(vm->spec);
@@ -140,9 +135,9 @@ static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *fai
 	if (options_has(given, "no-expiry")) {
 		message_free(take_ptr(vm->spec->expires_at));
 		vm->spec->expire_action = HEARTH__V1__EXPIRE_ACTION__EXPIRE_ACTION_UNSPECIFIED;
-		paths[mask.n_paths++] = "expires_at";
+		paths[mask.n_paths++] = text_field("expires_at");
 	}
-	mask.paths = (char **)(uintptr_t)paths;
+	mask.paths = paths;
 	request.vm_id = get.vm_id;
 	request.expected_uid = vm->uid;
 	request.expected_revision = options_number(given, "expected-revision", 0);
@@ -150,11 +145,8 @@ static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *fai
 	request.validate_only = options_has(given, "validate-only");
 	request.spec = vm->spec;
 	request.update_mask = &mask;
-	if (client_call(ctl_client(ctl), vm_method("UpdateVm"), &request.base, timeout, &answer,
-			failure) < 0)
-		return -1;
-	*ret = (Hearth__V1__Vm *)(void *)answer;
-	return 0;
+	return client_call(ctl_client(ctl), vm_method("UpdateVm"), &request.base, timeout, ret,
+			   failure);
 }
 
 static bool names_a_change(const Options *given)
@@ -176,30 +168,37 @@ static bool is_guarded(const Options *given)
 	return options_has(given, "expected-revision") || options_has(given, "expected-generation");
 }
 
+/* One try, its success shown; as update_once(). */
+static int update_and_show(Ctl *ctl, int *status, Failure *failure)
+{
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
+	int result = update_once(ctl, &vm, status, failure);
+
+	if (result)
+		return result;
+	if (ctl->format == OUTPUT_TABLE)
+		print_clean(stdout, "%s updated%s\n", vm->vm_id,
+			    options_has(&ctl->options, "validate-only") ? " (checked only)" : "");
+	else
+		vm_print(ctl, vm);
+	return 0;
+}
+
 int run_update(Ctl *ctl)
 {
-	const Options *given = &ctl->options;
 	int status = 0;
 
-	if (!names_a_change(given))
+	if (!names_a_change(&ctl->options))
 		return failure_report_local(
 			ctl_json(ctl), EXIT_USAGE,
 			"update: nothing to change; see 'hearthctl help update'");
 	for (int tries = 1;; tries++) {
 		cleanup_(failure_release) Failure failure = { 0 };
-		cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
-		int result = update_once(ctl, &vm, &status, &failure);
 
-		if (result > 0)
+		if (update_and_show(ctl, &status, &failure) >= 0)
 			return status;
-		if (result == 0 && ctl->format == OUTPUT_TABLE)
-			print_clean(stdout, "%s updated%s\n", vm->vm_id,
-				    options_has(given, "validate-only") ? " (checked only)" : "");
-		else if (result == 0)
-			vm_print(ctl, vm);
-		if (result == 0)
-			return 0;
-		if (!failure_is(&failure, "CONFLICT") || is_guarded(given) || tries == UPDATE_TRIES)
+		if (!failure_is(&failure, "CONFLICT") || is_guarded(&ctl->options) ||
+		    tries == UPDATE_TRIES)
 			return failure_report(&failure, ctl_json(ctl));
 	}
 }

@@ -19,7 +19,7 @@ static void line(const char *name, const char *format, ...) printf_like(2, 3);
 
 static void line(const char *name, const char *format, ...)
 {
-	char text[1024];
+	char text[1024] = "";
 	va_list ap;
 
 	va_start(ap, format);
@@ -144,13 +144,11 @@ static void show_node(const Ctl *ctl, const Hearth__V1__Node *node, bool in_stre
 /* A call that answers the node, shown. */
 static int call_node(Ctl *ctl, const char *method, const ProtobufCMessage *request)
 {
-	cleanup_(node_freep) Hearth__V1__Node *node = NULL;
-	ProtobufCMessage *answer = NULL;
-	int status = ctl_call(ctl, node_method(method), request, &answer);
+	cleanup_(message_freep) Hearth__V1__Node *node = NULL;
+	int status = ctl_call(ctl, node_method(method), request, &node);
 
 	if (status)
 		return status;
-	node = (Hearth__V1__Node *)(void *)answer;
 	show_node(ctl, node, false);
 	return 0;
 }
@@ -188,24 +186,21 @@ int run_node_watch(Ctl *ctl)
 	cleanup_(client_stream_freep) ClientStream *stream =
 		client_stream(ctl_client(ctl), node_method("WatchNode"), &request.base,
 			      ctl_timeout(ctl, CLIENT_FOREVER));
-	ProtobufCMessage *message = NULL;
+	Hearth__V1__Node *node = NULL;
 	bool first = true;
 	int got;
 
-	while ((got = client_stream_next(stream, &message, &failure)) > 0) {
-		cleanup_(node_freep) Hearth__V1__Node *node = (Hearth__V1__Node *)(void *)message;
-
+	while ((got = client_stream_next(stream, &node, &failure)) > 0) {
 		if (!first && ctl->format != OUTPUT_JSON && ctl->format != OUTPUT_NAME)
 			(void)printf("\n---\n\n");
 		show_node(ctl, node, true);
+		message_free(take_ptr(node));
 		first = false;
 	}
 	if (failure.interrupted)
 		return EXIT_RPC + failure.code;
 	return got < 0 ? failure_report(&failure, ctl_json(ctl)) : 0;
 }
-
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__DoctorResponse, doctor);
 
 static void print_checks(const Hearth__V1__DoctorResponse *doctor)
 {
@@ -235,15 +230,13 @@ static void print_checks(const Hearth__V1__DoctorResponse *doctor)
 int run_doctor(Ctl *ctl)
 {
 	const Hearth__V1__DoctorRequest request = HEARTH__V1__DOCTOR_REQUEST__INIT;
-	cleanup_(doctor_freep) Hearth__V1__DoctorResponse *doctor = NULL;
-	ProtobufCMessage *answer = NULL;
-	int status = ctl_call(ctl, node_method("Doctor"), &request.base, &answer);
+	cleanup_(message_freep) Hearth__V1__DoctorResponse *doctor = NULL;
+	int status = ctl_call(ctl, node_method("Doctor"), &request.base, &doctor);
 
 	if (status)
 		return status;
-	doctor = (Hearth__V1__DoctorResponse *)(void *)answer;
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(answer);
+		cleanup_(json_freep) json_t *json = json_from_message(&doctor->base);
 
 		json_print(stdout, json, true);
 	} else {
@@ -255,22 +248,18 @@ int run_doctor(Ctl *ctl)
 	return status;
 }
 
-DEFINE_MESSAGE_CLEANUP(Grpc__Health__V1__HealthCheckResponse, health);
-
 /* One service's health: 0 with *@ret, or the exit status. */
 static int check_health(Ctl *ctl, const char *service, bool *ret)
 {
 	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
 	const Method check = { &grpc__health__v1__health__descriptor, "Check" };
-	cleanup_(health_freep) Grpc__Health__V1__HealthCheckResponse *health = NULL;
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Grpc__Health__V1__HealthCheckResponse *health = NULL;
 	int status;
 
 	request.service = text_field(service);
-	status = ctl_call(ctl, check, &request.base, &answer);
+	status = ctl_call(ctl, check, &request.base, &health);
 	if (status)
 		return status;
-	health = (Grpc__Health__V1__HealthCheckResponse *)(void *)answer;
 	*ret = health->status == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING;
 	return 0;
 }
@@ -301,14 +290,13 @@ int run_version(Ctl *ctl)
 {
 	const Hearth__V1__GetNodeRequest request = HEARTH__V1__GET_NODE_REQUEST__INIT;
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(node_freep) Hearth__V1__Node *node = NULL;
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Hearth__V1__Node *node = NULL;
 	const char *agent;
 
 	if (!options_has(&ctl->options, "client") &&
 	    client_call(ctl_client(ctl), node_method("GetNode"), &request.base,
-			ctl_timeout(ctl, 2LL * USEC_PER_SEC), &answer, &failure) == 0)
-		node = (Hearth__V1__Node *)(void *)answer;
+			ctl_timeout(ctl, 2LL * USEC_PER_SEC), &node, &failure) < 0)
+		node = NULL; /* no answer is shown as such */
 	agent = node && node->status ? node->status->agent_version : NULL;
 	if (ctl_json(ctl)) {
 		cleanup_(json_freep) json_t *json =

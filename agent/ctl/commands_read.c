@@ -4,8 +4,8 @@
 #include "agent/ctl/json.h"
 #include "agent/ctl/request.h"
 #include "agent/ctl/vm_view.h"
+#include "base/text.h"
 
-#include <grpc/status.h>
 #include <string.h>
 
 /* get, describe, wait, events, console. */
@@ -19,14 +19,10 @@ enum {
 static int get_vm(Ctl *ctl, const char *id, Hearth__V1__Vm **ret)
 {
 	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
-	ProtobufCMessage *answer = NULL;
-	int status;
 
 	request.vm_id = text_field(id);
 	request.expected_uid = text_field(options_text(&ctl->options, "expected-uid"));
-	status = ctl_call(ctl, vm_method("GetVm"), &request.base, &answer);
-	*ret = (Hearth__V1__Vm *)(void *)answer;
-	return status;
+	return ctl_call(ctl, vm_method("GetVm"), &request.base, ret);
 }
 
 int run_get(Ctl *ctl)
@@ -37,7 +33,7 @@ int run_get(Ctl *ctl)
 	int status = 0;
 
 	for (size_t i = 0; i < ctl->options.n_arguments && !client_interrupted(); i++) {
-		cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+		cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 		int result = get_vm(ctl, ctl->options.arguments[i], &vm);
 
 		if (status == 0)
@@ -60,10 +56,9 @@ int run_wait(Ctl *ctl)
 	const Options *given = &ctl->options;
 	Hearth__V1__WaitVmRequest request = HEARTH__V1__WAIT_VM_REQUEST__INIT;
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	Hearth__V1__VmState states[STATES_MAX];
 	int values[STATES_MAX];
-	ProtobufCMessage *answer = NULL;
 
 	request.n_states = options_enums(given, "state", values, STATES_MAX);
 	for (size_t i = 0; i < request.n_states; i++)
@@ -76,9 +71,8 @@ int run_wait(Ctl *ctl)
 		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
 					    "wait: give one of --state and --condition");
 	if (client_call(ctl_client(ctl), vm_method("WaitVm"), &request.base,
-			ctl_timeout(ctl, CLIENT_FOREVER), &answer, &failure) < 0)
+			ctl_timeout(ctl, CLIENT_FOREVER), &vm, &failure) < 0)
 		return failure_report(&failure, ctl_json(ctl));
-	vm = (Hearth__V1__Vm *)(void *)answer;
 	vm_print(ctl, vm);
 	return 0;
 }
@@ -97,7 +91,7 @@ static void keep_event(EventSink *sink, Hearth__V1__VmEvent **event)
 	if (sink->n_kept == sink->last) {
 		message_free(sink->kept[0]);
 		memmove((void *)sink->kept, (void *)(sink->kept + 1),
-			--sink->n_kept * sizeof *sink->kept);
+			--sink->n_kept * sizeof(void *));
 	}
 	sink->kept[sink->n_kept++] = take_ptr(*event);
 }
@@ -115,8 +109,6 @@ static void take_event(EventSink *sink, Hearth__V1__VmEvent **event)
 	}
 }
 
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__ListVmEventsResponse, events_page);
-
 /* All events of @id into @sink, page by page: 0, or the exit status. */
 static int read_events(Ctl *ctl, const char *id, const char *uid, EventSink *sink)
 {
@@ -127,20 +119,18 @@ static int read_events(Ctl *ctl, const char *id, const char *uid, EventSink *sin
 	request.uid = text_field(uid);
 	request.page_size = EVENTS_PAGE;
 	do {
-		cleanup_(events_page_freep) Hearth__V1__ListVmEventsResponse *page = NULL;
-		ProtobufCMessage *answer = NULL;
+		cleanup_(message_freep) Hearth__V1__ListVmEventsResponse *page = NULL;
 		int status;
 
 		request.page_token = text_field(token);
-		status = ctl_call(ctl, vm_method("ListVmEvents"), &request.base, &answer);
+		status = ctl_call(ctl, vm_method("ListVmEvents"), &request.base, &page);
 		if (status)
 			return status;
-		page = (Hearth__V1__ListVmEventsResponse *)(void *)answer;
 		for (size_t i = 0; i < page->n_events; i++)
 			take_event(sink, &page->events[i]);
 		free(token);
-		token = strdup(page->next_page_token);
-	} while (token && *token);
+		token = text_dup(page->next_page_token);
+	} while (*token);
 	return 0;
 }
 
@@ -158,7 +148,7 @@ int run_events(Ctl *ctl)
 
 int run_describe(Ctl *ctl)
 {
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	cleanup_(table_freep) Table *table = table_new(event_columns, ctl->format == OUTPUT_WIDE);
 	EventSink sink = { .ctl = ctl, .table = table, .last = DESCRIBED_EVENTS };
 	int status = get_vm(ctl, ctl->options.arguments[0], &vm);
@@ -182,8 +172,6 @@ int run_describe(Ctl *ctl)
 	return status;
 }
 
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__ReadConsoleResponse, console_part);
-
 static void print_console(const Ctl *ctl, const Hearth__V1__ReadConsoleResponse *part)
 {
 	if (ctl_json(ctl)) {
@@ -204,7 +192,7 @@ int run_console(Ctl *ctl)
 	Hearth__V1__ReadConsoleRequest request = HEARTH__V1__READ_CONSOLE_REQUEST__INIT;
 	cleanup_(failure_release) Failure failure = { 0 };
 	cleanup_(client_stream_freep) ClientStream *stream = NULL;
-	ProtobufCMessage *message = NULL;
+	Hearth__V1__ReadConsoleResponse *part = NULL;
 	int got;
 
 	request.vm_id = text_field(given->arguments[0]);
@@ -213,11 +201,9 @@ int run_console(Ctl *ctl)
 	request.follow = options_has(given, "follow");
 	stream = client_stream(ctl_client(ctl), vm_method("ReadConsole"), &request.base,
 			       ctl_timeout(ctl, CLIENT_FOREVER));
-	while ((got = client_stream_next(stream, &message, &failure)) > 0) {
-		cleanup_(console_part_freep) Hearth__V1__ReadConsoleResponse *part =
-			(Hearth__V1__ReadConsoleResponse *)(void *)message;
-
+	while ((got = client_stream_next(stream, &part, &failure)) > 0) {
 		print_console(ctl, part);
+		message_free(take_ptr(part));
 	}
 	if (failure.interrupted)
 		return EXIT_RPC + failure.code;

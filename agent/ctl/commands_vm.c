@@ -44,18 +44,16 @@ static int call_verb(Ctl *ctl, const char *id, Method method, const ProtobufCMes
 		     int64_t timeout)
 {
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	Progress progress;
 	int result;
 
 	progress_begin(&progress, ctl, id, ctl->command->name);
-	result = client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, timeout), &answer,
+	result = client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, timeout), &vm,
 			     &failure);
 	progress_end(&progress);
 	if (result < 0)
 		return failure_report(&failure, ctl_json(ctl));
-	vm = (Hearth__V1__Vm *)(void *)answer;
 	print_outcome(ctl, id, vm);
 	return 0;
 }

@@ -15,9 +15,6 @@ enum {
 	STATES_MAX = 16
 };
 
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__ListVmsResponse, vms_page);
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__WatchVmsResponse, watch_answer);
-
 static const Column watch_columns[] = {
 	{ "TIME", false },     { "EVENT", false },
 	{ "VM", false },       { "STATE", false },
@@ -102,18 +99,16 @@ static int follow(Ctl *ctl, const Hearth__V1__WatchVmsRequest *request, const Vi
 	cleanup_(client_stream_freep) ClientStream *stream =
 		client_stream(ctl_client(ctl), vm_method("WatchVms"), &request->base,
 			      ctl_timeout(ctl, CLIENT_FOREVER));
-	ProtobufCMessage *message = NULL;
+	Hearth__V1__WatchVmsResponse *answer = NULL;
 	int got;
 
-	while ((got = client_stream_next(stream, &message, failure)) > 0) {
-		cleanup_(watch_answer_freep) Hearth__V1__WatchVmsResponse *answer =
-			(Hearth__V1__WatchVmsResponse *)(void *)message;
-
+	while ((got = client_stream_next(stream, &answer, failure)) > 0) {
 		for (size_t i = 0; i < answer->n_events; i++)
 			view_event(viewer, answer->events[i]);
 		if (answer->n_events)
 			view_flush(viewer);
 		position_move(position, answer->store_id, answer->revision);
+		message_free(take_ptr(answer));
 	}
 	return got;
 }
@@ -155,7 +150,7 @@ int run_watch(Ctl *ctl)
 	request.send_initial = options_has(given, "initial");
 	request.from_revision = options_number(given, "from-revision", 0);
 	request.store_id = text_field(options_text(given, "store-id"));
-	request.vm_ids = (char **)(uintptr_t)given->arguments;
+	request.vm_ids = text_list_field(given->arguments);
 	request.n_vm_ids = given->n_arguments;
 	if (options_has(given, "from-revision") != options_has(given, "store-id"))
 		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
@@ -196,15 +191,13 @@ static int list_all(Ctl *ctl, const Viewer *viewer, json_t *vms, Position *posit
 	request.states = states;
 	request.page_size = LIST_PAGE;
 	do {
-		cleanup_(vms_page_freep) Hearth__V1__ListVmsResponse *page = NULL;
-		ProtobufCMessage *answer = NULL;
+		cleanup_(message_freep) Hearth__V1__ListVmsResponse *page = NULL;
 		int status;
 
 		request.page_token = text_field(token);
-		status = ctl_call(ctl, vm_method("ListVms"), &request.base, &answer);
+		status = ctl_call(ctl, vm_method("ListVms"), &request.base, &page);
 		if (status)
 			return status;
-		page = (Hearth__V1__ListVmsResponse *)(void *)answer;
 		position_move(position, page->store_id, page->revision);
 		view_page(viewer, page, vms);
 		free(token);

@@ -20,7 +20,7 @@ static const char *values_of(const Option *option, char *text, size_t size)
 		at = text_append(at, text + size, "%s%s", i > 1 ? " " : "",
 				 enum_text(option->names, option->names->values[i].value, name));
 	if (option->choices)
-		at = text_append(at, text + size, "%s", option->choices);
+		(void)text_append(at, text + size, "%s", option->choices);
 	for (at = text; *at; at++)
 		if (*at == '|')
 			*at = ' ';
@@ -43,8 +43,7 @@ static void bash_pattern(const char *command, const Option *option, const char *
 /* Cases that answer for an option's value, such as 'list:--state' | 'list:-s'. */
 static void bash_value_cases(const char *command, const Option *options)
 {
-	bool others = false;
-	char values[1024];
+	char values[1024] = "";
 
 	for (const Option *row = options; row && row->name; row++) {
 		bool is_path = row->type == OPTION_PATH;
@@ -60,15 +59,21 @@ static void bash_value_cases(const char *command, const Option *options)
 				") COMPREPLY=($(compgen -W '%s' -- \"$current\")); return ;;\n",
 				values);
 	}
-	/* What can be anything is left to the user. */
+}
+
+/* The same for values that are left to the user. */
+static void bash_free_values(const char *command, const Option *options)
+{
+	const char *before = "\t";
+
 	for (const Option *row = options; row && row->name; row++) {
-		if (row->type == OPTION_FLAG || row->type == OPTION_PATH ||
-		    *values_of(row, values, sizeof values))
+		if (row->type == OPTION_FLAG || row->type == OPTION_PATH || row->names ||
+		    row->choices)
 			continue;
-		bash_pattern(command, row, others ? " | " : "\t");
-		others = true;
+		bash_pattern(command, row, before);
+		before = " | ";
 	}
-	if (others)
+	if (*before == ' ')
 		(void)printf(") return ;;\n");
 }
 
@@ -136,10 +141,13 @@ static int bash(void)
 		     "\tif [[ $command == node ]] && ((i + 1 < COMP_CWORD)); then\n"
 		     "\t\tcommand=\"node ${COMP_WORDS[i+1]}\"\n\tfi\n"
 		     "\tcase \"$command:$previous\" in\n");
-	for (const Command *row = commands; row->name; row++)
+	for (const Command *row = commands; row->name; row++) {
 		bash_value_cases(row->name, row->options);
+		bash_free_values(row->name, row->options);
+	}
 	(void)printf("\tesac\n\tcase \":$previous\" in\n");
 	bash_value_cases("", global_options);
+	bash_free_values("", global_options);
 	(void)printf("\tesac\n\tcase $command in\n");
 	bash_word_cases();
 	(void)printf("\tesac\n"
@@ -165,7 +173,7 @@ static void zsh_text(const char *text)
 
 static void zsh_option(const Option *option, const char *name)
 {
-	char values[1024];
+	char values[1024] = "";
 
 	(void)printf(" '%s%s%s[", option->many ? "*" : "", name,
 		     option->type == OPTION_FLAG ? ""

@@ -33,7 +33,7 @@ int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise)
 	return options_duration(&ctl->options, "timeout", otherwise);
 }
 
-int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, ProtobufCMessage **ret)
+int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret)
 {
 	cleanup_(failure_release) Failure failure = { 0 };
 
@@ -51,11 +51,6 @@ Method vm_method(const char *name)
 Method node_method(const char *name)
 {
 	return (Method){ &hearth__v1__node_service__descriptor, name };
-}
-
-void message_free(void *message)
-{
-	protobuf_c_message_free_unpacked(message, NULL);
 }
 
 /* How many of @words name @command: 0 if they do not. */

@@ -10,6 +10,7 @@
 
 #include "agent/ctl/client.h"
 #include "agent/ctl/failure.h"
+#include "agent/ctl/message.h"
 #include "agent/ctl/options.h"
 #include "hearth/v1/node.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
@@ -72,28 +73,17 @@ enum {
 	TIMEOUT_UNARY = 60 * 1000 * 1000
 };
 
-/* A unary call with the usual timeout: 0 with *@ret, or the exit status of the failure it reported.
+/**
+ * ctl_call() - a unary call with the usual timeout
+ * @ret:	as client_call()
+ *
+ * Return: 0, or the exit status of the failure, which it has reported.
  */
-int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, ProtobufCMessage **ret);
+int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret);
 
 /* Methods by name, for the calls above. */
 Method vm_method(const char *name);
 Method node_method(const char *name);
-
-void message_free(void *message);
-
-/* Releases a message of any type. */
-#define DEFINE_MESSAGE_CLEANUP(Type, name)        \
-	static inline void name##_freep(Type **p) \
-	{                                         \
-		if (*p)                           \
-			message_free(*p);         \
-	}                                         \
-	struct message_semicolon
-
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__Vm, vm);
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__VmSpec, vm_spec);
-DEFINE_MESSAGE_CLEANUP(Hearth__V1__Node, node);
 
 /* help.c */
 int run_help(Ctl *ctl);

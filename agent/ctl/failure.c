@@ -3,6 +3,7 @@
 
 #include "agent/ctl/format.h"
 #include "agent/ctl/json.h"
+#include "agent/ctl/message.h"
 #include "base/text.h"
 #include "google/rpc/error_details.pb-c.h"
 
@@ -71,7 +72,7 @@ const char *code_name(int code)
 }
 
 /* The detail of type @type, unpacked, the caller's to free; NULL if there is none. */
-static ProtobufCMessage *detail(const Failure *failure, const ProtobufCMessageDescriptor *type)
+static void *detail(const Failure *failure, const ProtobufCMessageDescriptor *type)
 {
 	for (size_t i = 0; failure->status && i < failure->status->n_details; i++) {
 		const Google__Protobuf__Any *any = failure->status->details[i];
@@ -84,25 +85,6 @@ static ProtobufCMessage *detail(const Failure *failure, const ProtobufCMessageDe
 	return NULL;
 }
 
-/* Defines <name>_of(), which returns detail <Type> as a pointer of its own type. */
-#define DETAIL(name, Type, prefix)                                             \
-	static Type *name##_of(const Failure *failure)                         \
-	{                                                                      \
-		return (Type *)(void *)detail(failure, &prefix##__descriptor); \
-	}                                                                      \
-	static void name##_freep(Type **p)                                     \
-	{                                                                      \
-		if (*p)                                                        \
-			protobuf_c_message_free_unpacked(&(*p)->base, NULL);   \
-	}                                                                      \
-	struct detail_semicolon
-
-DETAIL(error_info, Google__Rpc__ErrorInfo, google__rpc__error_info);
-DETAIL(bad_request, Google__Rpc__BadRequest, google__rpc__bad_request);
-DETAIL(precondition, Google__Rpc__PreconditionFailure, google__rpc__precondition_failure);
-DETAIL(resource, Google__Rpc__ResourceInfo, google__rpc__resource_info);
-DETAIL(retry_info, Google__Rpc__RetryInfo, google__rpc__retry_info);
-
 static const char *metadata(const Google__Rpc__ErrorInfo *info, const char *key)
 {
 	for (size_t i = 0; info && i < info->n_metadata; i++)
@@ -113,16 +95,18 @@ static const char *metadata(const Google__Rpc__ErrorInfo *info, const char *key)
 
 bool failure_is(const Failure *failure, const char *reason)
 {
-	cleanup_(error_info_freep) Google__Rpc__ErrorInfo *info = error_info_of(failure);
+	cleanup_(message_freep) Google__Rpc__ErrorInfo *info =
+		detail(failure, &google__rpc__error_info__descriptor);
 
 	return info && strcmp(info->reason, reason) == 0;
 }
 
 static void print_violations(const Failure *failure)
 {
-	cleanup_(bad_request_freep) Google__Rpc__BadRequest *bad = bad_request_of(failure);
-	cleanup_(precondition_freep) Google__Rpc__PreconditionFailure *unmet =
-		precondition_of(failure);
+	cleanup_(message_freep) Google__Rpc__BadRequest *bad =
+		detail(failure, &google__rpc__bad_request__descriptor);
+	cleanup_(message_freep) Google__Rpc__PreconditionFailure *unmet =
+		detail(failure, &google__rpc__precondition_failure__descriptor);
 
 	for (size_t i = 0; bad && i < bad->n_field_violations; i++)
 		print_clean(stderr, "  field %s: %s\n", bad->field_violations[i]->field,
@@ -134,7 +118,8 @@ static void print_violations(const Failure *failure)
 
 static void print_resource(const Failure *failure)
 {
-	cleanup_(resource_freep) Google__Rpc__ResourceInfo *resource = resource_of(failure);
+	cleanup_(message_freep) Google__Rpc__ResourceInfo *resource =
+		detail(failure, &google__rpc__resource_info__descriptor);
 
 	/* Mostly the message names it already. */
 	if (resource && !strstr(failure->message, resource->resource_name))
@@ -155,7 +140,8 @@ static bool print_hint_for(const char *when)
 
 static void print_hint(const Failure *failure, const Google__Rpc__ErrorInfo *info)
 {
-	cleanup_(retry_info_freep) Google__Rpc__RetryInfo *retry = retry_info_of(failure);
+	cleanup_(message_freep) Google__Rpc__RetryInfo *retry =
+		detail(failure, &google__rpc__retry_info__descriptor);
 
 	if (retry && retry->retry_delay) {
 		print_clean(stderr, "  hint: try again in %.3g s\n",
@@ -201,7 +187,8 @@ static void print_unreachable(const Failure *failure)
 
 static void report_text(const Failure *failure)
 {
-	cleanup_(error_info_freep) Google__Rpc__ErrorInfo *info = error_info_of(failure);
+	cleanup_(message_freep) Google__Rpc__ErrorInfo *info =
+		detail(failure, &google__rpc__error_info__descriptor);
 
 	if (failure->unreachable) {
 		print_unreachable(failure);

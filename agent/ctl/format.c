@@ -33,6 +33,7 @@ const char *format_span(int64_t usec, char buffer[static FORMAT_MAX])
 		const char *name;
 		int64_t seconds;
 	} units[] = { { "d", 86400 }, { "h", 3600 }, { "m", 60 }, { "s", 1 } };
+	static const int64_t tenth = USEC_PER_SEC / 10;
 	int64_t seconds = usec / USEC_PER_SEC;
 	const char *end = buffer + FORMAT_MAX;
 	size_t i = 0;
@@ -43,9 +44,9 @@ const char *format_span(int64_t usec, char buffer[static FORMAT_MAX])
 				  usec < 0 ? 0 : usec / USEC_PER_MSEC);
 		return buffer;
 	}
-	if (seconds < 10 && usec % USEC_PER_SEC >= 100 * USEC_PER_MSEC) {
+	if (seconds < 10 && usec % USEC_PER_SEC >= tenth) {
 		(void)text_append(buffer, end, "%" PRId64 ".%" PRId64 "s", seconds,
-				  usec % USEC_PER_SEC / (100 * USEC_PER_MSEC));
+				  usec % USEC_PER_SEC / tenth);
 		return buffer;
 	}
 	while (seconds < units[i].seconds)

@@ -34,8 +34,8 @@ void json_print(FILE *to, const json_t *json, bool indented);
  *
  * Members may have lowerCamelCase names or those of the .proto; null counts as absent.
  */
-int json_to_message(ProtobufCMessage **ret, const ProtobufCMessageDescriptor *type,
-		    const json_t *json, Error *err) must_check;
+int json_to_message(ProtobufCMessage **ret, const ProtobufCMessageDescriptor *type, json_t *json,
+		    Error *err) must_check;
 
 /* A field's lowerCamelCase name, at most 63 bytes. */
 void json_name(char ret[static 64], const ProtobufCFieldDescriptor *field);

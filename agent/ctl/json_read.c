@@ -4,7 +4,6 @@
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <time.h>
 
@@ -50,13 +49,18 @@ static int refuse(Reader *reader, const char *what)
 				   what);
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 /* @count digits at *@at as a number, moving on; -1 if they are none. */
 static int take_digits(const char **at, int count)
 {
 	int value = 0;
 
 	for (int i = 0; i < count; i++, (*at)++) {
-		if (!isdigit((unsigned char)**at))
+		if (!is_digit(**at))
 			return -1;
 		value = value * 10 + (**at - '0');
 	}
@@ -71,9 +75,9 @@ static int32_t take_fraction(const char **at)
 
 	if (**at != '.')
 		return 0;
-	if (!isdigit((unsigned char)*++*at))
+	if (!is_digit(*++*at))
 		return -1;
-	for (; isdigit((unsigned char)**at); (*at)++, unit /= 10)
+	for (; is_digit(**at); (*at)++, unit /= 10)
 		nanos += unit * (**at - '0');
 	return nanos;
 }
@@ -101,23 +105,33 @@ static int take_offset(const char *at, int *ret)
 	return 0;
 }
 
-int timestamp_from_text(int64_t *seconds, int32_t *nanos, const char *text)
+/* "2026-11-23T16:00:00" as its six numbers, moving on; "t" and " " for "T" are not taken. */
+static int take_date(const char **at, int parts[static 6])
 {
 	static const char separators[] = "--T::";
 	static const int digits[] = { 4, 2, 2, 2, 2, 2 };
+	static const int least[] = { 1, 1, 1, 0, 0, 0 };
 	static const int most[] = { 9999, 12, 31, 23, 59, 59 };
-	int parts[6];
+
+	for (size_t i = 0; i < array_size(digits); i++) {
+		if (i > 0 && *(*at)++ != separators[i - 1])
+			return -EINVAL;
+		parts[i] = take_digits(at, digits[i]);
+		if (parts[i] < least[i] || parts[i] > most[i])
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int timestamp_from_text(int64_t *seconds, int32_t *nanos, const char *text)
+{
+	int parts[6] = { 0 };
 	int32_t fraction;
 	struct tm tm;
 	int offset;
 
-	for (size_t i = 0; i < array_size(parts); i++) {
-		if (i > 0 && toupper((unsigned char)*text++) != separators[i - 1])
-			return -EINVAL;
-		parts[i] = take_digits(&text, digits[i]);
-		if (parts[i] < (i < 3 ? 1 : 0) || parts[i] > most[i])
-			return -EINVAL;
-	}
+	if (take_date(&text, parts) < 0)
+		return -EINVAL;
 	fraction = take_fraction(&text);
 	if (fraction < 0 || take_offset(text, &offset) < 0)
 		return -EINVAL;
@@ -134,7 +148,7 @@ int timestamp_from_text(int64_t *seconds, int32_t *nanos, const char *text)
 	return 0;
 }
 
-static int read_timestamp(Reader *reader, ProtobufCMessage *message, const json_t *json)
+static int read_timestamp(Reader *reader, ProtobufCMessage *message, json_t *json)
 {
 	Google__Protobuf__Timestamp *time = (void *)message;
 	const char *text = json_string_value(json);
@@ -144,7 +158,7 @@ static int read_timestamp(Reader *reader, ProtobufCMessage *message, const json_
 	return 0;
 }
 
-static int read_duration(Reader *reader, ProtobufCMessage *message, const json_t *json)
+static int read_duration(Reader *reader, ProtobufCMessage *message, json_t *json)
 {
 	static const char expected[] = "is not a duration in seconds such as \"1.5s\"";
 	Google__Protobuf__Duration *duration = (void *)message;
@@ -153,7 +167,7 @@ static int read_duration(Reader *reader, ProtobufCMessage *message, const json_t
 	int32_t nanos;
 	char *end;
 
-	if (!text || !isdigit((unsigned char)text[negative]) || strlen(text) > 24)
+	if (!text || !is_digit(text[negative]) || strlen(text) > 24)
 		return refuse(reader, expected);
 	errno = 0;
 	duration->seconds = strtoll(text, &end, 10);
@@ -167,20 +181,19 @@ static int read_duration(Reader *reader, ProtobufCMessage *message, const json_t
 
 static const struct {
 	const ProtobufCMessageDescriptor *type;
-	int (*read)(Reader *reader, ProtobufCMessage *message, const json_t *json);
+	int (*read)(Reader *reader, ProtobufCMessage *message, json_t *json);
 } special[] = {
 	{ &google__protobuf__timestamp__descriptor, read_timestamp },
 	{ &google__protobuf__duration__descriptor, read_duration },
 };
 
 /* A whole number, as a number or as text, between the bounds of @bits; -1 refused. */
-static int read_integer(Reader *reader, const json_t *json, bool is_signed, unsigned bits,
-			uint64_t *ret)
+static int read_integer(Reader *reader, json_t *json, bool is_signed, unsigned bits, uint64_t *ret)
 {
 	const char *text = json_string_value(json);
 	uint64_t most = is_signed ? UINT64_MAX >> (65 - bits) : UINT64_MAX >> (64 - bits);
 	bool negative;
-	char number[24];
+	char number[24] = "";
 	uint64_t size;
 
 	if (json_is_integer(json)) {
@@ -201,8 +214,7 @@ static int read_integer(Reader *reader, const json_t *json, bool is_signed, unsi
 	return 0;
 }
 
-static int read_enum(Reader *reader, const ProtobufCEnumDescriptor *names, const json_t *json,
-		     int *ret)
+static int read_enum(Reader *reader, const ProtobufCEnumDescriptor *names, json_t *json, int *ret)
 {
 	const char *text = json_string_value(json);
 	const ProtobufCEnumValue *known =
@@ -227,7 +239,10 @@ static int read_enum(Reader *reader, const ProtobufCEnumDescriptor *names, const
 	return refuse(reader, what);
 }
 
-static int read_members(Reader *reader, ProtobufCMessage *message, const json_t *json);
+/* Recursion is as deep as messages lie in each other; no type of the contract contains itself. */
+/* NOLINTBEGIN(misc-no-recursion) */
+
+static int read_members(Reader *reader, ProtobufCMessage *message, json_t *json);
 
 static ProtobufCMessage *make_message(const ProtobufCMessageDescriptor *type)
 {
@@ -238,7 +253,7 @@ static ProtobufCMessage *make_message(const ProtobufCMessageDescriptor *type)
 }
 
 /* An int of 32 or 64 bits, by @type. */
-static int read_number(Reader *reader, ProtobufCType type, void *at, const json_t *json)
+static int read_number(Reader *reader, ProtobufCType type, void *at, json_t *json)
 {
 	bool is_signed = type == PROTOBUF_C_TYPE_INT32 || type == PROTOBUF_C_TYPE_SINT32 ||
 			 type == PROTOBUF_C_TYPE_INT64 || type == PROTOBUF_C_TYPE_SINT64;
@@ -256,8 +271,7 @@ static int read_number(Reader *reader, ProtobufCType type, void *at, const json_
 }
 
 /* One value into @at. Types that no request of the contract has are refused. */
-static int read_value(Reader *reader, const ProtobufCFieldDescriptor *field, void *at,
-		      const json_t *json)
+static int read_value(Reader *reader, const ProtobufCFieldDescriptor *field, void *at, json_t *json)
 {
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_INT32:
@@ -289,18 +303,18 @@ static int read_value(Reader *reader, const ProtobufCFieldDescriptor *field, voi
 }
 
 static int read_map(Reader *reader, const ProtobufCFieldDescriptor *field, ProtobufCMessage ***ret,
-		    const json_t *json)
+		    json_t *json)
 {
 	const ProtobufCMessageDescriptor *type = field->descriptor;
 	const char *key;
-	const json_t *value;
+	json_t *value;
 	size_t n = 0;
 	int result = 0;
 
 	if (!json_is_object(json))
 		return refuse(reader, "is not an object");
 	*ret = new0_array(ProtobufCMessage *, json_object_size(json));
-	json_object_foreach((json_t *)(uintptr_t)json, key, value)
+	json_object_foreach(json, key, value)
 	{
 		ProtobufCMessage *entry = make_message(type);
 		size_t before = enter(reader, ".", key);
@@ -316,7 +330,7 @@ static int read_map(Reader *reader, const ProtobufCFieldDescriptor *field, Proto
 }
 
 static int read_array(Reader *reader, const ProtobufCFieldDescriptor *field, void ***ret,
-		      const json_t *json)
+		      json_t *json)
 {
 	int result = 0;
 
@@ -337,7 +351,7 @@ static int read_array(Reader *reader, const ProtobufCFieldDescriptor *field, voi
 }
 
 static int read_field(Reader *reader, const ProtobufCFieldDescriptor *field,
-		      ProtobufCMessage *message, const json_t *json)
+		      ProtobufCMessage *message, json_t *json)
 {
 	void *at = (char *)message + field->offset;
 	size_t *count = (size_t *)(void *)((char *)message + field->quantifier_offset);
@@ -376,10 +390,10 @@ static bool is_message_set(const ProtobufCFieldDescriptor *field, const Protobuf
 	       *at;
 }
 
-static int read_members(Reader *reader, ProtobufCMessage *message, const json_t *json)
+static int read_members(Reader *reader, ProtobufCMessage *message, json_t *json)
 {
 	const char *name;
-	const json_t *value;
+	json_t *value;
 	int result = 0;
 
 	for (size_t i = 0; i < array_size(special); i++)
@@ -387,7 +401,7 @@ static int read_members(Reader *reader, ProtobufCMessage *message, const json_t 
 			return special[i].read(reader, message, json);
 	if (!json_is_object(json))
 		return refuse(reader, "is not an object");
-	json_object_foreach((json_t *)(uintptr_t)json, name, value)
+	json_object_foreach(json, name, value)
 	{
 		const ProtobufCFieldDescriptor *field = find_field(message->descriptor, name);
 		size_t before = enter(reader, ".", name);
@@ -403,8 +417,10 @@ static int read_members(Reader *reader, ProtobufCMessage *message, const json_t 
 	return result;
 }
 
-int json_to_message(ProtobufCMessage **ret, const ProtobufCMessageDescriptor *type,
-		    const json_t *json, Error *err)
+/* NOLINTEND(misc-no-recursion) */
+
+int json_to_message(ProtobufCMessage **ret, const ProtobufCMessageDescriptor *type, json_t *json,
+		    Error *err)
 {
 	Reader reader = { .err = err };
 	ProtobufCMessage *message = make_message(type);

@@ -47,7 +47,8 @@ int duration_parse(int64_t *ret, const char *text)
 		if (!isdigit((unsigned char)*text) || strspn(text, "0123456789.") > 15)
 			return -EINVAL;
 		n = strtod(text, &end);
-		while (i < array_size(units) && strncmp(end, units[i].name, strlen(units[i].name)))
+		while (i < array_size(units) &&
+		       strncmp(end, units[i].name, strlen(units[i].name)) != 0)
 			i++;
 		if (i == array_size(units) || end != text + strspn(text, "0123456789."))
 			return -EINVAL;
@@ -69,22 +70,35 @@ static size_t enum_prefix(const ProtobufCEnumDescriptor *names)
 	return length > unspecified ? length - unspecified : 0;
 }
 
+/* As enums of the contract are spelled, and as people write them. */
+static char to_enum_letter(char c)
+{
+	return (char)(c == '-' ? '_' : toupper((unsigned char)c));
+}
+
+static char from_enum_letter(char c)
+{
+	return (char)(c == '_' ? '-' : tolower((unsigned char)c));
+}
+
+static bool is_enum_name(const char *name, const char *text, size_t length)
+{
+	size_t i = 0;
+
+	while (i < length && name[i] && to_enum_letter(text[i]) == name[i])
+		i++;
+	return i == length && !name[i];
+}
+
 int enum_parse(int *ret, const ProtobufCEnumDescriptor *names, const char *text, size_t length)
 {
 	size_t prefix = enum_prefix(names);
 
 	for (unsigned i = 1; i < names->n_values; i++) {
-		const char *name = names->values[i].name + prefix;
-		size_t k = 0;
-
-		while (k < length && name[k] &&
-		       toupper((unsigned char)text[k]) ==
-			       (name[k] == '_' && text[k] == '-' ? '-' : name[k]))
-			k++;
-		if (k == length && !name[k]) {
-			*ret = names->values[i].value;
-			return 0;
-		}
+		if (!is_enum_name(names->values[i].name + prefix, text, length))
+			continue;
+		*ret = names->values[i].value;
+		return 0;
 	}
 	return -EINVAL;
 }
@@ -92,15 +106,14 @@ int enum_parse(int *ret, const ProtobufCEnumDescriptor *names, const char *text,
 const char *enum_text(const ProtobufCEnumDescriptor *names, int value, char buffer[static 40])
 {
 	const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(names, value);
-	char *at;
 
 	if (!known) {
 		(void)text_append(buffer, buffer + 40, "%d", value);
 		return buffer;
 	}
 	text_copy(buffer, 40, known->name + enum_prefix(names));
-	for (at = buffer; *at; at++)
-		*at = (char)(*at == '_' ? '-' : tolower((unsigned char)*at));
+	for (char *at = buffer; *at; at++)
+		*at = from_enum_letter(*at);
 	return buffer;
 }
 
@@ -209,7 +222,7 @@ static int parse_option(Options *options, const char *const *words, char *proble
 	bool is_long = word[1] == '-';
 	const char *name = word + (is_long ? 2 : 1);
 	size_t length = is_long ? strcspn(name, "=") : 1;
-	const Option *option = find(options, name, length, is_long ? '\0' : *name);
+	const Option *option = find(options, name, length, is_long ? (char)0 : *name);
 	const char *value = NULL;
 	int used = 1;
 

@@ -29,8 +29,8 @@ typedef enum OptionType {
 
 typedef struct Option {
 	const char *name; /* without dashes */
-	char letter;      /* 0: none */
 	OptionType type;
+	char letter;       /* 0: none */
 	bool many;         /* may be repeated; enums also "a,b" */
 	const char *value; /* what help calls its value */
 	const char *help;

@@ -2,6 +2,7 @@
 #include "agent/ctl/progress.h"
 
 #include "agent/ctl/format.h"
+#include "agent/ctl/request.h"
 #include "base/clock.h"
 
 enum {
@@ -31,17 +32,16 @@ static void tick(void *user)
 	Progress *progress = user;
 	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(vm_freep) Hearth__V1__Vm *vm = NULL;
-	ProtobufCMessage *answer = NULL;
+	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	int64_t now = clock_mono_us();
 
 	if (now - progress->began < FIRST_AFTER || now - progress->asked < EVERY)
 		return;
 	progress->asked = now;
-	request.vm_id = (char *)(uintptr_t)progress->vm_id;
-	if (client_call(progress->ctl->client, vm_method("GetVm"), &request.base, ASK_TIMEOUT,
-			&answer, &failure) == 0)
-		vm = (Hearth__V1__Vm *)(void *)answer;
+	request.vm_id = text_field(progress->vm_id);
+	if (client_call(progress->ctl->client, vm_method("GetVm"), &request.base, ASK_TIMEOUT, &vm,
+			&failure) < 0)
+		vm = NULL; /* shown without its stage */
 	show(progress, vm && vm->status ? vm->status->operation : NULL);
 }
 

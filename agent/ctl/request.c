@@ -7,9 +7,25 @@
 
 #include <string.h>
 
+/* The union is how C takes const away without a cast that hides worse. */
 char *text_field(const char *text)
 {
-	return (char *)(uintptr_t)(text ? text : "");
+	const union {
+		const char *given;
+		char *field;
+	} both = { .given = text ? text : "" };
+
+	return both.field;
+}
+
+char **text_list_field(const char **texts)
+{
+	const union {
+		const char **given;
+		char **field;
+	} both = { .given = texts };
+
+	return both.field;
 }
 
 Google__Protobuf__Duration duration_field(int64_t usec)
@@ -59,7 +75,7 @@ static void add_label(Hearth__V1__VmSpec *spec, const char *key, size_t length, 
 	label->key = text_printf("%.*s", (int)length, key);
 	label->value = text_dup(value);
 	spec->labels = (Hearth__V1__VmSpec__LabelsEntry **)must_realloc(
-		(void *)spec->labels, spec->n_labels + 1, sizeof *spec->labels);
+		(void *)spec->labels, spec->n_labels + 1, sizeof(void *));
 	spec->labels[spec->n_labels++] = label;
 }
 
@@ -135,7 +151,8 @@ static int apply_expiry(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	return 0;
 }
 
-int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, const char *paths[static 4], size_t *n_paths)
+int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, char *paths[static UPDATE_PATHS],
+		   size_t *n_paths)
 {
 	const Options *given = &ctl->options;
 	size_t n = 0;
@@ -146,15 +163,15 @@ int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, const char *paths[static 
 	if (status)
 		return status;
 	if (apply_restart(ctl, spec))
-		paths[n++] = "restart_policy";
+		paths[n++] = text_field("restart_policy");
 	if (options_has(given, "label"))
-		paths[n++] = "labels";
+		paths[n++] = text_field("labels");
 	if (options_has(given, "expires-at") || options_has(given, "expires-in"))
-		paths[n++] = "expires_at";
+		paths[n++] = text_field("expires_at");
 	if (options_has(given, "expire-action")) {
 		spec->expire_action =
 			(Hearth__V1__ExpireAction)options_enum(given, "expire-action", 0);
-		paths[n++] = "expire_action";
+		paths[n++] = text_field("expire_action");
 	}
 	*n_paths = n;
 	return 0;
@@ -223,7 +240,7 @@ static int apply_drives(Ctl *ctl, Hearth__V1__VmSpec *spec)
 
 		hearth__v1__drive__init(drive);
 		spec->drives = (Hearth__V1__Drive **)must_realloc(
-			(void *)spec->drives, spec->n_drives + 1, sizeof *spec->drives);
+			(void *)spec->drives, spec->n_drives + 1, sizeof(void *));
 		spec->drives[spec->n_drives++] = drive;
 		if (!parse_drive(drive, text))
 			return failure_report_local(ctl_json(ctl), EXIT_USAGE,
@@ -239,7 +256,7 @@ static int apply_drives(Ctl *ctl, Hearth__V1__VmSpec *spec)
 int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
 	const Options *given = &ctl->options;
-	const char *paths[4];
+	char *paths[UPDATE_PATHS];
 	size_t n_paths;
 	int status;
 

@@ -8,6 +8,11 @@
 
 /* A borrowed text as a field: protobuf-c's have no const, but a request is only read. */
 char *text_field(const char *text);
+char **text_list_field(const char **texts);
+
+enum {
+	UPDATE_PATHS = 5
+};
 
 Google__Protobuf__Duration duration_field(int64_t usec);
 
@@ -21,9 +26,9 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec);
 
 /**
  * request_policy() - the part of it that may change later: labels, restart policy, expiry
- * @paths:	takes the names of the fields that were given, up to 4; @n_paths how many
+ * @paths:	takes the names of the fields that were given; @n_paths how many
  *
  * Return: as request_spec().
  */
-int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, const char *paths[static 4],
+int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, char *paths[static UPDATE_PATHS],
 		   size_t *n_paths);

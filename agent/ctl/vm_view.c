@@ -135,7 +135,7 @@ static void line(const char *name, const char *format, ...) printf_like(2, 3);
 /* "Name:      value", or nothing for an empty value. */
 static void line(const char *name, const char *format, ...)
 {
-	char text[4096];
+	char text[4096] = "";
 	va_list ap;
 
 	va_start(ap, format);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/json.h"
+#include "agent/ctl/message.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
@@ -7,12 +8,6 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
-
-static void free_message(ProtobufCMessage *message)
-{
-	protobuf_c_message_free_unpacked(message, NULL);
-}
-DEFINE_CLEANUP(ProtobufCMessage *, free_message);
 
 /* @text as a VmSpec, or NULL with *@err. */
 static ProtobufCMessage *read_spec(const char *text, Error *err)
@@ -30,7 +25,7 @@ static ProtobufCMessage *read_spec(const char *text, Error *err)
 static char *round_trip(const char *text)
 {
 	Error err = { 0 };
-	cleanup_(free_messagep) ProtobufCMessage *message = read_spec(text, &err);
+	cleanup_(message_freep) ProtobufCMessage *message = read_spec(text, &err);
 	cleanup_(json_freep) json_t *json = NULL;
 
 	cr_assert_not_null(message, "%s", err.what);
@@ -42,10 +37,11 @@ static char *round_trip(const char *text)
 static bool blames(const char *text, const char *field)
 {
 	Error err = { 0 };
-	cleanup_(free_messagep) ProtobufCMessage *message = read_spec(text, &err);
+	cleanup_(message_freep) ProtobufCMessage *message = read_spec(text, &err);
 	const char *found, *description;
 	uint32_t at = 0;
 
+	cr_assert_null(message, "%s", text);
 	while (error_next_violation(&err, &at, &found, &description))
 		if (strcmp(found, field) == 0)
 			return true;

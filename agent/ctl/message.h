@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Messages of whatever type, released alike. */
+
+#include "base/cleanup.h"
+
+#include <protobuf-c/protobuf-c.h>
+#include <string.h>
+
+/* @message: as protobuf-c unpacks it; not NULL. */
+static inline void message_free(void *message)
+{
+	protobuf_c_message_free_unpacked(message, NULL);
+}
+
+/* For cleanup_(): @p is the address of a pointer to a message, which may be NULL. */
+static inline void message_freep(void *p)
+{
+	void *message;
+
+	memcpy(&message, p, sizeof message);
+	if (message)
+		message_free(message);
+}
