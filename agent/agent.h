@@ -62,6 +62,17 @@ Runtime *agent_runtime(Call *call);
 /* Calls call_wake(@call) after @delay usec, once; to be given to loop_remove(). NULL: it cannot. */
 LoopSource *agent_wake_after(Call *call, int64_t delay);
 
+/* Messages that are only packed borrow their texts; protobuf-c has no const. */
+static inline char *message_text(const char *text)
+{
+	union {
+		const char *from;
+		char *to;
+	} same = { text };
+
+	return same.to;
+}
+
 /* The services, with every handler. */
 extern Hearth__V1__VmService_Service vm_service;
 extern Hearth__V1__NodeService_Service node_service;

@@ -162,7 +162,7 @@ static bool is_blank(const char *text)
 
 int config_read_text(Config *config, const char *text, size_t length, const char *name, Error *err)
 {
-	cleanup_free FileSchema *schema = new0(FileSchema);
+	cleanup_free FileSchema *schema = NULL;
 	Complaint complaint = { .at = complaint.text };
 	const cyaml_config_t options = {
 		.log_fn = complain,
@@ -180,6 +180,7 @@ int config_read_text(Config *config, const char *text, size_t length, const char
 				       "%s: has a NUL byte", name);
 	if (is_blank(text))
 		return 0;
+	schema = new0(FileSchema);
 	schema_make(schema);
 	result = cyaml_load_data((const uint8_t *)text, length, &options, &schema->top,
 				 (cyaml_data_t **)&values, NULL);

@@ -12,6 +12,7 @@
 
 #include "agent/handlers.h"
 #include "agent/request.h"
+#include "base/clock.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -21,6 +22,7 @@ enum {
 	CHUNK = 16 * 1024,
 	CUT_MAX = 3, /* bytes of a sequence that may lack their end */
 	TAIL_MAX = 16777216,
+	PACE = 20 * USEC_PER_MSEC, /* between looks at what grows byte by byte */
 };
 
 typedef struct ConsoleCall {
@@ -40,6 +42,8 @@ typedef struct ConsoleCall {
 	ConsoleFollow *following;
 	char cut[CUT_MAX];
 	size_t cut_length;
+	int64_t looked; /* monotonic */
+	LoopSource *timer;
 } ConsoleCall;
 
 static void console_wake(Watcher *watcher)
@@ -63,6 +67,7 @@ static void console_end(void *user)
 		registry_unwatch(runtime_registry(console->runtime), &console->watcher);
 	if (console->following)
 		console_unfollow(runtime_console_watch(console->runtime), console->following);
+	loop_remove(agent_of(console->call)->loop, console->timer);
 	if (console->reader)
 		console_close(console->reader);
 	free(console->run_dir);
@@ -88,10 +93,11 @@ static size_t cut_at_end(const char *bytes, size_t length)
 
 static void console_write(ConsoleCall *console, const char *bytes, size_t length, bool gap)
 {
-	Hearth__V1__ReadConsoleResponse response = HEARTH__V1__READ_CONSOLE_RESPONSE__INIT;
+	Hearth__V1__ReadConsoleResponse response;
 	cleanup_free char *text = new0_array(char, 3 * length + 1);
 
 	(void)text_to_utf8(text, bytes, length);
+	hearth__v1__read_console_response__init(&response);
 	response.text = text;
 	response.gap = gap;
 	call_write(console->call, &response.base);
@@ -169,6 +175,19 @@ static void console_start(ConsoleCall *console)
 	console->watching = true;
 }
 
+/* So that a guest's every byte is no message of its own: too soon to look again? Then looks later.
+ */
+static bool is_early(ConsoleCall *console)
+{
+	int64_t wait = console->looked + PACE - clock_mono_us();
+
+	if (!console->looked || wait <= 0)
+		return false;
+	loop_remove(agent_of(console->call)->loop, console->timer);
+	console->timer = agent_wake_after(console->call, wait);
+	return console->timer;
+}
+
 static void console_pump(Call *call, void *user)
 {
 	ConsoleCall *console = user;
@@ -177,8 +196,10 @@ static void console_pump(Call *call, void *user)
 	if (!console->reader)
 		console_start(console);
 	gone = vm_is_gone(console);
-	if (!atomic_exchange(&console->grown, false) && !console->unread)
+	if (!console->unread && (!atomic_load(&console->grown) || (!gone && is_early(console))))
 		return;
+	atomic_store(&console->grown, false);
+	console->looked = clock_mono_us();
 	console->unread = true;
 	while (call_writable(call)) {
 		int r = console_step(console);

@@ -57,12 +57,6 @@ static void set_time(Google__Protobuf__Timestamp *ret, int64_t usec)
 	ret->nanos = (int32_t)(usec % USEC_PER_SEC * 1000);
 }
 
-/* Messages are only read; protobuf-c has no const. */
-static char *text_of(const char *text)
-{
-	return (char *)(uintptr_t)text;
-}
-
 static void fill_capabilities(BackendForm *form)
 {
 	static const struct {
@@ -79,7 +73,8 @@ static void fill_capabilities(BackendForm *form)
 	form->message.capabilities = form->capabilities;
 	for (size_t i = 0; i < array_size(rows); i++)
 		if (form->info.capabilities & rows[i].bit)
-			form->capabilities[form->message.n_capabilities++] = text_of(rows[i].name);
+			form->capabilities[form->message.n_capabilities++] =
+				message_text(rows[i].name);
 }
 
 /* Answers whether the default backend can start VMs. */
@@ -153,9 +148,9 @@ static void fill_condition(NodeForm *form, Agent *agent, NodeCondition condition
 	hearth__v1__condition__init(&at->message);
 	text_copy(at->text, sizeof at->text, holds ? "" : message);
 	set_time(&at->since, agent_condition_since(agent, condition, status));
-	at->message.type = text_of(words[condition].type);
+	at->message.type = message_text(words[condition].type);
 	at->message.status = (Hearth__V1__ConditionStatus)status;
-	at->message.reason = text_of(holds ? words[condition].good : words[condition].bad);
+	at->message.reason = message_text(holds ? words[condition].good : words[condition].bad);
 	at->message.message = at->text;
 	at->message.transition_time = &at->since;
 	form->condition_refs[condition] = &at->message;
@@ -195,7 +190,8 @@ static void fill_cordons(NodeForm *form, Store *store)
 		hearth__v1__cordon_info__init(&at->message);
 		set_time(&at->time, form->stored[i].time);
 		at->message.owner = form->stored[i].owner;
-		at->message.reason = text_of(form->stored[i].reason ? form->stored[i].reason : "");
+		at->message.reason =
+			message_text(form->stored[i].reason ? form->stored[i].reason : "");
 		at->message.time = &at->time;
 		form->cordon_refs[i] = &at->message;
 	}
@@ -211,11 +207,11 @@ static void fill_host(NodeForm *form, Agent *agent, Runtime *runtime)
 	form->capacity.vms = agent->config->max_vms;
 	form->status.capacity = &form->capacity;
 	form->status.allocated = &form->allocated;
-	form->status.boot_id = text_of(runtime_boot_id(runtime));
-	form->status.store_id = text_of(store_id(runtime_store(runtime)));
-	form->status.agent_version = text_of(HEARTH_VERSION);
+	form->status.boot_id = message_text(runtime_boot_id(runtime));
+	form->status.store_id = message_text(store_id(runtime_store(runtime)));
+	form->status.agent_version = message_text(HEARTH_VERSION);
 	form->status.agent_start_time = &form->start_time;
-	form->status.launcher = text_of("child");
+	form->status.launcher = message_text("child");
 	form->status.cpu_model = agent->cpu_model;
 	form->status.kernel = agent->kernel;
 }

@@ -258,7 +258,7 @@ static void work_doctor(void *user)
 {
 	NodeJob *job = user;
 	cleanup_free DoctorCheck *checks = new0_array(DoctorCheck, CHECKS_MAX);
-	cleanup_free Hearth__V1__Check *messages = new0_array(Hearth__V1__Check, CHECKS_MAX);
+	Hearth__V1__Check messages[CHECKS_MAX];
 	Hearth__V1__Check *refs[CHECKS_MAX];
 	Hearth__V1__DoctorResponse response = HEARTH__V1__DOCTOR_RESPONSE__INIT;
 

@@ -83,7 +83,7 @@ static void list_pump(Call *call, void *user)
 	const char *id = store_id(runtime_store(list_call->runtime));
 	cleanup_(vm_list_unrefp) VmList *list = registry_list(runtime_registry(list_call->runtime));
 	cleanup_free Hearth__V1__Vm **vms = new0_array(Hearth__V1__Vm *, list_call->page_size);
-	Hearth__V1__ListVmsResponse response = HEARTH__V1__LIST_VMS_RESPONSE__INIT;
+	Hearth__V1__ListVmsResponse response;
 	char token[PAGE_TOKEN_MAX] = "";
 	cleanup_(arena_clear) Arena arena;
 	size_t at = list_call->goes_on ? list_behind(list, list_call->token.last) : 0;
@@ -91,18 +91,19 @@ static void list_pump(Call *call, void *user)
 	arena_init(&arena, SIZE_MAX);
 	if (!list_call->goes_on)
 		list_call->token.revision = list->revision;
+	hearth__v1__list_vms_response__init(&response);
 	response.vms = vms;
 	at = fill_page(&response, &arena, list_call, list, at);
 	while (at < list->count && !filter_match(&list_call->filter, list->records[at]))
 		at++;
 	if (at < list->count) {
 		text_copy(list_call->token.last, sizeof list_call->token.last,
-			  vms[response.n_vms - 1]->vm_id);
+			  list->records[at - 1]->vm_id);
 		page_token_write(token, &list_call->token, id, list_call->filters);
 	}
 	response.next_page_token = token;
 	response.revision = list_call->token.revision;
-	response.store_id = (char *)(uintptr_t)id;
+	response.store_id = message_text(id);
 	call_reply(call, &response.base);
 }
 
@@ -132,15 +133,17 @@ void handle_list_vms(Hearth__V1__VmService_Service *service,
 		     const Hearth__V1__ListVmsRequest *request,
 		     Hearth__V1__ListVmsResponse_Closure closure, void *data)
 {
-	cleanup_(list_endp) ListCall *list_call = new0(ListCall);
+	cleanup_(list_endp) ListCall *list_call = NULL;
 	Call *call = data;
+	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 
 	(void)service;
 	(void)closure;
-	list_call->runtime = agent_runtime(call);
-	if (!list_call->runtime)
+	if (!runtime)
 		return;
+	list_call = new0(ListCall);
+	list_call->runtime = runtime;
 	filter_set_tenant(&list_call->filter, request->tenant, &err);
 	filter_set_selector(&list_call->filter, request->label_selector, &err);
 	list_call->filter.states = request_states(request->states, request->n_states, &err);
@@ -195,12 +198,13 @@ static int read_events(const EventsCall *events_call, StoreEvent *events, size_t
 static void reply_events(EventsCall *events_call, const StoreEvent *events, size_t n)
 {
 	cleanup_free Hearth__V1__VmEvent **refs = new0_array(Hearth__V1__VmEvent *, n);
-	Hearth__V1__ListVmEventsResponse response = HEARTH__V1__LIST_VM_EVENTS_RESPONSE__INIT;
+	Hearth__V1__ListVmEventsResponse response;
 	char token[PAGE_TOKEN_MAX] = "";
 	cleanup_(arena_clear) Arena arena;
 	size_t bytes = 0;
 
 	arena_init(&arena, SIZE_MAX);
+	hearth__v1__list_vm_events_response__init(&response);
 	response.events = refs;
 	while (response.n_events < n && response.n_events < events_call->page_size &&
 	       bytes < PAGE_BYTES) {
@@ -256,23 +260,26 @@ void handle_list_vm_events(Hearth__V1__VmService_Service *service,
 			   const Hearth__V1__ListVmEventsRequest *request,
 			   Hearth__V1__ListVmEventsResponse_Closure closure, void *data)
 {
-	cleanup_free EventsCall *events_call = new0(EventsCall);
+	EventsCall checked = { .vm_id = "" };
+	EventsCall *events_call;
 	Call *call = data;
+	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 
 	(void)service;
 	(void)closure;
-	events_call->runtime = agent_runtime(call);
-	if (!events_call->runtime)
+	if (!runtime)
 		return;
-	check_events(events_call, request, &err);
+	checked.runtime = runtime;
+	check_events(&checked, request, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
-	events_call->call = call_ref(call);
-	if (runtime_run_blocking(events_call->runtime, work_events, events_call)) {
-		(void)take_ptr(events_call);
+	checked.call = call_ref(call);
+	events_call = new0(EventsCall);
+	*events_call = checked;
+	if (runtime_run_blocking(runtime, work_events, events_call))
 		return;
-	}
+	free(events_call);
 	(void)error_set(&err, ERROR_QUEUE_FULL, "too many calls wait for a thread");
 	call_fail(call, &err);
 	call_unref(call);

@@ -27,10 +27,18 @@ static void reply_record(Call *call, const VmRecord *record)
 	call_reply(call, &wire_vm(&arena, record)->base);
 }
 
+/* DestroyVm's, of a VM that is not there and need not be. */
+static void reply_none(Call *call)
+{
+	Hearth__V1__Vm none;
+
+	hearth__v1__vm__init(&none);
+	call_reply(call, &none.base);
+}
+
 /* The runtime's answer to whoever still listens. */
 static void reply_vm(void *user, const VmRecord *record, const Error *err)
 {
-	static const Hearth__V1__Vm none = HEARTH__V1__VM__INIT;
 	Call *call = user;
 
 	if (record)
@@ -38,7 +46,7 @@ static void reply_vm(void *user, const VmRecord *record, const Error *err)
 	else if (err && error_is_set(err))
 		call_fail(call, err);
 	else
-		call_reply(call, &none.base);
+		reply_none(call);
 	call_unref(call);
 }
 

@@ -140,7 +140,7 @@ void handle_wait_vm(Hearth__V1__VmService_Service *service,
 		    void *data)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
-	cleanup_free VmWait *wait = new0(VmWait);
+	cleanup_free VmWait *wait = NULL;
 	Call *call = data;
 	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
@@ -149,6 +149,7 @@ void handle_wait_vm(Hearth__V1__VmService_Service *service,
 	(void)closure;
 	if (!runtime)
 		return;
+	wait = new0(VmWait);
 	check_wait(wait, request, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;

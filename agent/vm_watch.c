@@ -68,7 +68,7 @@ static void watch_end(void *user)
 
 static void watch_write(VmWatch *watch, Hearth__V1__WatchVmsResponse *response)
 {
-	response->store_id = (char *)(uintptr_t)store_id(runtime_store(watch->runtime));
+	response->store_id = message_text(store_id(runtime_store(watch->runtime)));
 	watch->sent = clock_mono_us();
 	call_write(watch->call, &response->base);
 }
@@ -98,13 +98,14 @@ static Hearth__V1__VmEvent *initial_event(Arena *arena, const VmRecord *record)
  */
 static void write_initial(VmWatch *watch)
 {
-	Hearth__V1__WatchVmsResponse response = HEARTH__V1__WATCH_VMS_RESPONSE__INIT;
+	Hearth__V1__WatchVmsResponse response;
 	Hearth__V1__VmEvent *events[BATCH];
 	cleanup_(arena_clear) Arena arena;
 	const VmList *list = watch->initial;
 	size_t bytes = 0;
 
 	arena_init(&arena, SIZE_MAX);
+	hearth__v1__watch_vms_response__init(&response);
 	response.events = events;
 	while (watch->initial_at < list->count && response.n_events < BATCH &&
 	       bytes < MESSAGE_BYTES) {
@@ -158,12 +159,13 @@ static Hearth__V1__EventType event_type(const VmFilter *filter, const Change *ch
 /* Says as many of @changes as one message takes, and moves the cursor behind them. */
 static void write_changes(VmWatch *watch, Change *const *changes, size_t count)
 {
-	Hearth__V1__WatchVmsResponse response = HEARTH__V1__WATCH_VMS_RESPONSE__INIT;
+	Hearth__V1__WatchVmsResponse response;
 	Hearth__V1__VmEvent *events[BATCH];
 	cleanup_(arena_clear) Arena arena;
 	size_t bytes = 0;
 
 	arena_init(&arena, SIZE_MAX);
+	hearth__v1__watch_vms_response__init(&response);
 	response.events = events;
 	for (size_t i = 0; i < count && bytes < MESSAGE_BYTES; i++) {
 		Hearth__V1__EventType type = event_type(&watch->filter, changes[i]);
@@ -208,12 +210,13 @@ static bool watch_step(VmWatch *watch)
 /* A bookmark if the watcher has heard nothing for so long; and the next time to look. */
 static void watch_bookmark(VmWatch *watch)
 {
-	Hearth__V1__WatchVmsResponse bookmark = HEARTH__V1__WATCH_VMS_RESPONSE__INIT;
+	Hearth__V1__WatchVmsResponse bookmark;
 	int64_t now = clock_mono_us();
 
 	if (watch->timer && now < watch->due)
 		return;
 	if (now >= watch->sent + watch->interval) {
+		hearth__v1__watch_vms_response__init(&bookmark);
 		bookmark.revision = watch->cursor;
 		watch_write(watch, &bookmark);
 	}
@@ -262,15 +265,17 @@ void handle_watch_vms(Hearth__V1__VmService_Service *service,
 		      const Hearth__V1__WatchVmsRequest *request,
 		      Hearth__V1__WatchVmsResponse_Closure closure, void *data)
 {
-	cleanup_(watch_freep) VmWatch *watch = new0(VmWatch);
+	cleanup_(watch_freep) VmWatch *watch = NULL;
 	Call *call = data;
+	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 
 	(void)service;
 	(void)closure;
-	watch->runtime = agent_runtime(call);
-	if (!watch->runtime)
+	if (!runtime)
 		return;
+	watch = new0(VmWatch);
+	watch->runtime = runtime;
 	check_start(request, &err);
 	filter_set_tenant(&watch->filter, request->tenant, &err);
 	filter_set_selector(&watch->filter, request->label_selector, &err);
