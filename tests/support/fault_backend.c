@@ -24,6 +24,7 @@ typedef struct Machine {
 
 struct FaultBackend {
 	Backend backend;
+	bool calm;
 	Lock lock;
 	Machine machines[MACHINES_MAX]; /* under lock */
 };
@@ -55,9 +56,9 @@ static Machine *machine_of(FaultBackend *fault, const char *vm_id)
 	return found;
 }
 
-static bool told_to(const Job *job, const char *what)
+static bool told_to(const FaultBackend *fault, const Job *job, const char *what)
 {
-	return text_equal(field_map_get(&job->spec->labels, "fault"), what);
+	return !fault->calm && text_equal(field_map_get(&job->spec->labels, "fault"), what);
 }
 
 static void wait_for_cancel(const Job *job)
@@ -101,12 +102,12 @@ static int start(Backend *backend, Job *job, Error *err)
 	machine->starts++;
 	lock_drop(&fault->lock);
 
-	if (told_to(job, "start-hangs")) {
+	if (told_to(fault, job, "start-hangs")) {
 		wait_for_cancel(job);
 		return error_set(err, ERROR_VMM_FAILED, "given up");
 	}
-	job->poisoned = told_to(job, "undo-fails");
-	if (told_to(job, "start-fails") || job->poisoned)
+	job->poisoned = told_to(fault, job, "undo-fails");
+	if (told_to(fault, job, "start-fails") || job->poisoned)
 		return error_set(err, ERROR_VMM_FAILED, "told to fail");
 
 	lock_take(&fault->lock);
@@ -126,7 +127,7 @@ static int pause_or_resume(Backend *backend, Job *job, bool pause, Error *err)
 	FaultBackend *fault = fault_of(backend);
 	Machine *machine = machine_of(fault, job->vm_id);
 
-	if (told_to(job, pause ? "pause-fails" : "resume-fails"))
+	if (told_to(fault, job, pause ? "pause-fails" : "resume-fails"))
 		return error_set(err, ERROR_VMM_FAILED, "told to fail");
 	lock_take(&fault->lock);
 	machine->paused = pause;
@@ -149,9 +150,9 @@ static int stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err
 	FaultBackend *fault = fault_of(backend);
 	Machine *machine = machine_of(fault, job->vm_id);
 
-	if (told_to(job, "stop-hangs") && ladder->power_button_timeout >= 0)
+	if (told_to(fault, job, "stop-hangs") && ladder->power_button_timeout >= 0)
 		wait_for_cancel(job);
-	if (told_to(job, "stop-fails"))
+	if (told_to(fault, job, "stop-fails"))
 		return error_set(err, ERROR_SHUTDOWN, "told to fail");
 	set_alive(fault, machine, false);
 	return 0;
@@ -216,10 +217,11 @@ static const BackendOps fault_ops = {
 	.free = release,
 };
 
-FaultBackend *fault_backend_new(void)
+FaultBackend *fault_backend_new(bool calm)
 {
 	FaultBackend *fault = new0(FaultBackend);
 
+	fault->calm = calm;
 	fault->backend.ops = &fault_ops;
 	lock_init(&fault->lock);
 	return fault;

@@ -15,7 +15,7 @@ typedef struct FaultBackend FaultBackend;
  * Label "fault": start-fails, start-hangs (until cancelled), undo-fails, stop-fails, stop-hangs
  * (until cancelled), pause-fails, resume-fails, check-fails.
  */
-FaultBackend *fault_backend_new(void);
+FaultBackend *fault_backend_new(bool calm); /* calm: labels are ignored */
 Backend *fault_backend(FaultBackend *fault);
 
 /* The VMM of @vm_id ends with @reason; noticed through its exit descriptor. */

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/text.h"
+#include "runtime/vm.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +37,7 @@ void test_node_open(TestNode *node)
 			abort();
 	}
 	config.state_dir = node->state_dir;
-	node->fault = fault_backend_new();
+	node->fault = fault_backend_new(node->calm);
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = fault_backend(node->fault);
 	if (runtime_open_with(&node->runtime, &config, backends, &err) < 0) {

@@ -11,6 +11,7 @@
 
 typedef struct TestNode {
 	char state_dir[64];
+	bool calm; /* the fault backend ignores its labels */
 	Runtime *runtime;
 	FaultBackend *fault;
 } TestNode;

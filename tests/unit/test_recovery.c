@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "tests/support/node.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <sys/wait.h>
+
+/*
+ * An agent dies, another takes over. The first lives in a child that leaves
+ * without a word; the fault backend's VMMs die with it, so the second finds
+ * what a host finds whose VMM was killed at the same moment.
+ */
+
+static TestNode node;
+
+static void make_dir(void)
+{
+	node = (TestNode){ .state_dir = "/tmp/hearth-test-XXXXXX" };
+	cr_assert_not_null(mkdtemp(node.state_dir));
+}
+
+static void remove_node(void)
+{
+	test_node_remove(&node);
+}
+
+TestSuite(recovery, .init = make_dir, .fini = remove_node);
+
+/* Runs @first on a node of its own, which then dies at once. */
+static void agent_that_dies(void (*first)(void))
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		test_node_open(&node);
+		first();
+		_exit(0);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the first agent: %d", status);
+}
+
+/* In the child: failing is leaving with another code. */
+static void must(bool holds)
+{
+	if (!holds)
+		_exit(1);
+}
+
+static void create_and_begin(VmDesired desired, const char *fault, VmOp op, VmState busy)
+{
+	static TestAnswer unanswered; /* written to for as long as the child lives */
+	VmCall call = { .vm_id = "web-1" };
+	TestAnswer created = test_create(&node, "web-1", test_spec(desired, fault));
+
+	must(created.record);
+	test_begin(&node, op, &call, &unanswered);
+	must(test_reaches(&node, "web-1", busy));
+}
+
+static void begin_start(void)
+{
+	create_and_begin(VM_DESIRED_UNSET, "start-hangs", VM_OP_START, VM_STARTING);
+}
+
+static void begin_stop(void)
+{
+	create_and_begin(VM_DESIRED_RUNNING, "stop-hangs", VM_OP_STOP, VM_STOPPING);
+}
+
+static void leave_running(void)
+{
+	must(test_create(&node, "web-1", test_spec(VM_DESIRED_RUNNING, NULL)).record);
+}
+
+static void leave_running_in_memory(void)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	spec->backend = VM_BACKEND_IN_MEMORY;
+	must(test_create(&node, "web-1", spec).record);
+}
+
+/* The same, and the store remembers another boot of the host. */
+static void leave_running_before_reboot(void)
+{
+	static const char earlier[] = "00000000-0000-4000-8000-000000000000";
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	char before[37];
+	Error err = { 0 };
+
+	spec->restart_policy = new0(VmRestartPolicy);
+	spec->restart_policy->mode = VM_RESTART_ON_FAILURE;
+	spec->restart_policy->initial_backoff = (int64_t)3600 * USEC_PER_SEC;
+	must(test_create(&node, "restarts", spec).record);
+	leave_running_in_memory();
+	must(store_exchange_boot_id(runtime_store(node.runtime), earlier, before, &err) == 0);
+}
+
+static void leave_expiring(void)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_UNSET, NULL);
+
+	spec->expires_at = clock_wall_us() + 200 * (int64_t)USEC_PER_MSEC;
+	spec->expire_action = VM_EXPIRE_DESTROY;
+	must(test_create(&node, "web-1", spec).record);
+}
+
+static VmRecord *look(void)
+{
+	return registry_get(runtime_registry(node.runtime), "web-1");
+}
+
+Test(recovery, an_interrupted_start_is_carried_on)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_start);
+	node.calm = true;
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+	record = look();
+	cr_assert_str_eq(record->status.last_operation->verb, "start");
+	cr_assert_eq(record->status.last_operation->outcome, OPERATION_SUCCEEDED);
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(recovery, an_interrupted_start_gives_way_to_a_destroy)
+{
+	VmCall call = { .vm_id = "web-1" };
+	TestAnswer answer;
+
+	agent_that_dies(begin_start);
+	test_node_open(&node);
+
+	answer = test_call(&node, VM_OP_DESTROY, &call);
+
+	cr_assert_eq(answer.record->status.state, VM_DESTROYED);
+	test_answer_clear(&answer);
+}
+
+Test(recovery, an_interrupted_stop_is_carried_on)
+{
+	agent_that_dies(begin_stop);
+	node.calm = true;
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPED));
+}
+
+Test(recovery, a_vmm_that_is_gone_is_a_failure_of_its_vm)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(leave_running);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look();
+	cr_assert_eq(record->status.last_exit->reason, EXIT_UNKNOWN);
+}
+
+Test(recovery, an_in_memory_vm_runs_on)
+{
+	agent_that_dies(leave_running_in_memory);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+	cr_assert(runtime_adopted(node.runtime));
+}
+
+Test(recovery, after_a_reboot_of_the_host_all_that_ran_says_so)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(leave_running_before_reboot);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look();
+	cr_assert_eq(record->status.last_exit->reason, EXIT_HOST_REBOOT);
+	cr_assert(test_reaches(&node, "restarts", VM_BACKOFF));
+}
+
+Test(recovery, an_expiry_is_carried_out_by_the_next_agent)
+{
+	agent_that_dies(leave_expiring);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_DESTROYED));
+}
