@@ -46,10 +46,10 @@ static void report(const Call *call)
 {
 	const ServerConfig *config = call->calls->config;
 	const Error *err = call->failure ? &call->failure->err : NULL;
+	const char *name = call->method ? call->method->path : call->unknown;
 
 	if (config->finished)
-		config->finished(config->user, call->method ? call->method->path : call->unknown,
-				 call->principal, err, (int)outcome(call),
+		config->finished(config->user, name, call->principal, err, (int)outcome(call),
 				 clock_mono_us() - call->start_time);
 }
 
@@ -60,6 +60,7 @@ static void settle(Call *call)
 	calls_untrack(call->calls, call);
 	outbox_items_free(outbox_take(&call->outbox));
 	call_failure_free(take_ptr(call->failure));
+	peers_call_ends(call->calls->peers, call->peer);
 	grpc_call_unref(take_ptr(call->core));
 	if (call->counted)
 		calls_leave(call->calls);
@@ -300,7 +301,7 @@ static char *path_of(const grpc_call_details *details)
 	return path;
 }
 
-static char *principal_of(Call *call)
+static void find_peer(Call *call)
 {
 	char name[PEER_NAME_MAX];
 	char *peer = grpc_call_get_peer(call->core);
@@ -308,11 +309,11 @@ static char *principal_of(Call *call)
 
 	/* What core calls a connection that was given to it as a descriptor. */
 	if (peer && strncmp(peer, "fd:", 3) == 0 && text_to_u64(&fd, peer + 3) == 0)
-		peers_name(call->calls->peers, (int)fd, name);
-	else
-		text_copy(name, sizeof name, "unknown");
+		call->peer = (int)fd;
 	gpr_free(peer);
-	return text_dup(name);
+	peers_call_begins(call->calls->peers, call->peer);
+	peers_name(call->calls->peers, call->peer, name);
+	call->principal = text_dup(name);
 }
 
 static void refuse(Call *call, ErrorKind kind, const char *what, const char *name)
@@ -357,7 +358,7 @@ static void on_arrived(Tag *tag, bool ok)
 			call->deadline = call->details->deadline;
 		}
 		call->start_time = clock_mono_us();
-		call->principal = principal_of(call);
+		find_peer(call);
 	}
 	grpc_metadata_array_destroy(&call->metadata);
 	if (call->details)
@@ -382,6 +383,7 @@ void calls_expect(Calls *calls, const Method *method)
 	atomic_init(&call->refs, 1);
 	call->calls = calls;
 	call->method = method;
+	call->peer = -1;
 	call->arrived.done = on_arrived;
 	call->received.done = on_received;
 	call->sent.done = on_sent;

@@ -13,6 +13,7 @@
 
 typedef struct Peer {
 	ino_t inode; /* of the socket; 0: no connection */
+	unsigned calls;
 	char name[PEER_NAME_MAX];
 } Peer;
 
@@ -22,14 +23,18 @@ struct Peers {
 	size_t size;
 	unsigned count; /* at least as many as there are */
 	unsigned max;
+	unsigned max_streams, max_calls;
+	unsigned calls;
 };
 
-Peers *peers_new(unsigned max_connections)
+Peers *peers_new(unsigned max_connections, unsigned max_streams, unsigned max_calls)
 {
 	Peers *peers = new0(Peers);
 
 	lock_init(&peers->lock);
 	peers->max = max_connections;
+	peers->max_streams = max_streams;
+	peers->max_calls = max_calls;
 	return peers;
 }
 
@@ -127,6 +132,33 @@ bool peers_add(Peers *peers, int fd)
 		return true;
 	sweep(peers);
 	return row_set(peers, fd, &peer);
+}
+
+void peers_call_begins(Peers *peers, int fd)
+{
+	ino_t inode = 0;
+
+	if (fd < 0)
+		return;
+	lock_take(&peers->lock);
+	peers->calls++;
+	peers->rows[fd].calls++;
+	if (peers->rows[fd].calls > 2 * peers->max_streams || peers->calls > 2 * peers->max_calls)
+		inode = peers->rows[fd].inode;
+	lock_drop(&peers->lock);
+
+	if (inode && inode_of(fd) == inode)
+		(void)shutdown(fd, SHUT_RDWR);
+}
+
+void peers_call_ends(Peers *peers, int fd)
+{
+	if (fd < 0)
+		return;
+	lock_take(&peers->lock);
+	peers->calls--;
+	peers->rows[fd].calls--;
+	lock_drop(&peers->lock);
 }
 
 void peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX])

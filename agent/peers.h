@@ -21,11 +21,22 @@ enum {
 
 typedef struct Peers Peers;
 
-Peers *peers_new(unsigned max_connections);
+/* @max_streams: of one connection; @max_calls: of all. */
+Peers *peers_new(unsigned max_connections, unsigned max_streams, unsigned max_calls);
 void peers_free(Peers *peers);
 DEFINE_CLEANUP(Peers *, peers_free);
 
 /* Any thread. Notes who is at the accepted socket @fd; false if there are too many. */
 bool peers_add(Peers *peers, int fd);
+/*
+ * Any thread: a call came over @fd, or one is over (while it still keeps @fd
+ * open). A connection with twice as many calls as it may have streams is cut
+ * off (and so is the caller, with twice as many on all connections as may be in
+ * flight): its client takes calls back as fast as it makes them. gRPC core goes on
+ * reading, and so beginning calls, for as long as there is anything to read,
+ * and ends them only afterwards.
+ */
+void peers_call_begins(Peers *peers, int fd);
+void peers_call_ends(Peers *peers, int fd);
 /* Any thread. "uid:0", "tcp:127.0.0.1"; "unknown" for a descriptor not in the table. */
 void peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX]);

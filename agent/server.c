@@ -138,7 +138,8 @@ int server_new(Server **ret, const ServerConfig *config, Error *err)
 	server->calls.config = &server->config;
 	server->calls.server = core_new(&server->config);
 	server->calls.queue = grpc_completion_queue_create_for_next(NULL);
-	server->calls.peers = peers_new(config->max_connections);
+	server->calls.peers = peers_new(config->max_connections, config->max_streams_per_connection,
+					config->max_calls);
 	grpc_server_register_completion_queue(server->calls.server, server->calls.queue, NULL);
 
 	server->listener = listener_new(on_accepted, server);
