@@ -82,7 +82,7 @@ char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz)
 	const char *args = spec->boot ? spec->boot->boot_args : NULL;
 	cleanup_free char *root = NULL, *tsc = NULL;
 
-	if (text_equal(args, ""))
+	if (!args || !*args)
 		args = default_boot_args;
 	root = root_words(spec, args);
 	if (tsc_khz && !has_word(args, "tsc_early_khz=", false))

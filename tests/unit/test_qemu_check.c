@@ -19,18 +19,6 @@ typedef struct Host {
 	BackendConfig config;
 } Host;
 
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
 static void write_file(const char *path, const char *text)
 {
 	cr_assert_eq(file_write_atomic(path, text, strlen(text)), 0);

@@ -14,6 +14,11 @@
 #define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n"
 #define ACCEPTED "{\"return\": {}, \"id\": 0}\r\n"
 
+enum {
+	LONG = 30 * USEC_PER_SEC, /* never reached where the code is right */
+	SHORT = 50 * USEC_PER_MSEC,
+};
+
 /* A QEMU that says the next of its lines each time it hears one, and hangs up after the last. */
 typedef struct FakeQemu {
 	const char *const *lines;
@@ -71,8 +76,8 @@ static QmpConfig config_of(const FakeQemu *qemu)
 		.path = qemu->path,
 		.vmm_pidfd = -1,
 		.cancel_fd = -1,
-		.connect_timeout = 30 * USEC_PER_SEC,
-		.command_timeout = 30 * USEC_PER_SEC,
+		.connect_timeout = LONG,
+		.command_timeout = LONG,
 	};
 }
 
@@ -165,7 +170,7 @@ Test(qmp, silence_is_a_timeout)
 	qemu.hangs = true;
 	fake_start(&qemu);
 	config = config_of(&qemu);
-	config.command_timeout = 50 * USEC_PER_MSEC;
+	config.command_timeout = SHORT;
 	cr_assert_eq(qmp_open(&qmp, &config, &err), 0, "%s", err.what);
 
 	cr_assert_eq(qmp_execute(qmp, "stop", NULL, &err), -1);
@@ -182,7 +187,7 @@ Test(qmp, a_missing_socket_is_a_timeout)
 	cleanup_(qmp_closep) Qmp *qmp = NULL;
 	Error err = { 0 };
 
-	config.connect_timeout = 50 * USEC_PER_MSEC;
+	config.connect_timeout = SHORT;
 
 	cr_assert_eq(qmp_open(&qmp, &config, &err), -1);
 
