@@ -23,7 +23,7 @@ void lock_drop(Lock *lock) tsa_(no_thread_safety_analysis)
 
 void lock_init(Lock *lock)
 {
-	*lock = LOCK_INIT;
+	*lock = (Lock)LOCK_INIT;
 }
 
 void cond_init(Cond *cond)

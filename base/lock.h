@@ -31,7 +31,10 @@ typedef struct lockable Lock {
 	pthread_mutex_t mutex;
 } Lock;
 
-#define LOCK_INIT ((Lock){ PTHREAD_MUTEX_INITIALIZER })
+#define LOCK_INIT                         \
+	{                                 \
+		PTHREAD_MUTEX_INITIALIZER \
+	}
 
 void lock_take(Lock *lock) tsa_(acquire_capability(lock));
 void lock_drop(Lock *lock) tsa_(release_capability(lock));
