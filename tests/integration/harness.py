@@ -110,7 +110,8 @@ class Failure:
             self.reason, self.domain = info.reason, info.domain
             self.metadata = dict(info.metadata)
         elif any_detail.Unpack(bad):
-            self.violations = {v.field: v.description for v in bad.field_violations}
+            for violation in bad.field_violations:
+                self.violations.setdefault(violation.field, []).append(violation.description)
         elif any_detail.Unpack(resource):
             self.resource = resource
         elif any_detail.Unpack(precondition):
@@ -167,14 +168,21 @@ class Hearthd:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, start_new_session=True)
+        # grpcio is slow to try again what once was refused.
+        wait_until(self._accepts, "hearthd listens")
         self.client = self.connect()
         self.vms, self.node = self.client.vms, self.client.node
         if wait:
             self.wait_adopted()
         return self
 
+    def _accepts(self):
+        assert self.process.poll() is None, "hearthd ended: " + self.log()
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0
+
     def wait_adopted(self):
-        wait_until(self._adopted, "hearthd answers and has adopted its VMs\n" + self.log(), 60)
+        wait_until(self._adopted, "hearthd has adopted its VMs", 60)
 
     def _adopted(self):
         assert self.process.poll() is None, "hearthd ended: " + self.log()
@@ -227,13 +235,14 @@ class Hearthd:
         if self.process and self.process.poll() is None:
             with contextlib.suppress(grpc.RpcError):
                 self.destroy_all()
+        for client in self.clients:
+            client.close()
+        if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.kill()
-        for client in self.clients:
-            client.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -154,7 +154,7 @@ class Ctl(DaemonTest):
     def test_it_exits_by_the_codes_of_grpc_and_explains(self):
         result = self.ctl("get", "nobody", check=False)
 
-        self.assertEqual(grpc.StatusCode.NOT_FOUND.value[0], result.returncode % 64, result)
+        self.assertEqual(16 + grpc.StatusCode.NOT_FOUND.value[0], result.returncode, result)
         self.assertIn("vm 'nobody' not found", result.stderr)
 
     def test_it_names_every_bad_field(self):
