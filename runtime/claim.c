@@ -210,6 +210,8 @@ void vm_run_errand(Vm *vm, Errand errand, bool adopts)
 
 	if (free_now) {
 		operation_free(operation);
+		if (adopts)
+			runtime_recovered_one(vm->runtime);
 		return;
 	}
 	operation->work.run = operation_run;
