@@ -13,11 +13,14 @@
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 
+/* The step at which the job is cancelled, or NULL. Every test is a process of its own. */
+static const char *cancel_at;
+
 /* Stand in for the core's: steps go by, and nothing but the descriptor cancels. */
 void job_step(Job *job, const char *name)
 {
-	(void)job;
-	(void)name;
+	if (cancel_at && strcmp(name, cancel_at) == 0)
+		cr_assert_eq(eventfd_write(job->cancel_fd, 1), 0);
 }
 
 bool job_cancelled(const Job *job)
@@ -201,6 +204,50 @@ Test(qemu, a_qemu_that_dies_at_once_is_quoted)
 	check_failed_start(bench, "out of luck");
 	cr_assert_str_eq(bench->resolved.vmm_version, "9.8.7");
 	cr_assert_str_eq(bench->resolved.accelerator, "kvm");
+}
+
+Test(qemu, a_qemu_that_never_listens_is_given_up_with_its_start)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = qemu_bench_new("exit=loop");
+	cleanup_free char *script = text_printf("%s/qemu", bench->dir);
+
+	qemu_bench_write_script(script, "#!/bin/sh\n"
+					"case \"$*\" in\n"
+					"--version) echo QEMU emulator version 9.8.7;;\n"
+					"*isa-debug-exit*) exit 85;;\n"
+					"*) exec sleep 600;;\n"
+					"esac\n");
+	bench->backend->ops->free(bench->backend);
+	bench->backend = qemu_bench_backend(bench, script, "auto");
+	cancel_at = "connect";
+
+	check_failed_start(bench, "given up");
+}
+
+Test(qemu, a_start_cancelled_before_the_guest_ran_leaves_nothing)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = qemu_bench_new("exit=loop");
+
+	cancel_at = "boot";
+
+	check_failed_start(bench, "given up");
+	cr_assert_not(qemu_bench_console_has(bench, "guest:"));
+}
+
+Test(qemu, a_cancelled_pause_leaves_the_guest_running)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = qemu_bench_new("exit=loop");
+	Error err = { 0 };
+
+	qemu_bench_start(bench);
+	cancel_at = "stop";
+
+	cr_assert_eq(bench->backend->ops->pause(bench->backend, &bench->job, &err), -1);
+
+	cr_assert_not(bench->job.poisoned);
+	bench->job.cancel_fd = -1;
+	cr_assert_eq(qemu_bench_look(bench), VM_RUNNING);
+	qemu_bench_wait_console_grows(bench);
 }
 
 Test(qemu, a_cancelled_start_leaves_nothing)
