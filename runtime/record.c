@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "runtime/fields_text.h"
 
 #include <assert.h>
 #include <string.h>
@@ -246,18 +245,20 @@ VmRecord *record_copy(const VmRecord *record)
 
 char *record_to_text(const VmRecord *record)
 {
-	FieldText text = { 0 };
+	json_t *json = json_object();
+	char *text;
 
-	field_text_add(&text, "{\"vm\":");
-	field_text_add_fields(&text, &vm_record_table, record);
-	if (record->spec) {
-		field_text_add(&text, ",\"spec\":");
-		field_text_add_fields(&text, &vm_spec_table, record->spec);
-	}
-	field_text_add(&text, ",\"status\":");
-	field_text_add_fields(&text, &vm_status_table, &record->status);
-	field_text_add(&text, "}");
-	return field_text_end(&text);
+	(void)json_object_set_new(json, "vm", fields_to_json(&vm_record_table, record));
+	if (record->spec)
+		(void)json_object_set_new(json, "spec",
+					  fields_to_json(&vm_spec_table, record->spec));
+	(void)json_object_set_new(json, "status",
+				  fields_to_json(&vm_status_table, &record->status));
+	text = json_dumps(json, JSON_COMPACT);
+	json_decref(json);
+	if (!text)
+		abort();
+	return text;
 }
 
 static int record_from_json(VmRecord *record, const json_t *json)

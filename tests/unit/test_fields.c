@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "runtime/fields_text.h"
+#include "runtime/fields.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -184,32 +184,6 @@ Test(fields, members_of_another_type_are_refused_and_leave_nothing)
 
 		cr_assert_eq(parse(&beast, bad[i]), -EINVAL, "%s", bad[i]);
 		cr_assert(fields_equal(&beast_table, &beast, &none), "%s", bad[i]);
-	}
-}
-
-Test(fields, text_is_what_jansson_prints)
-{
-	static const char *const texts[] = {
-		"{}",
-		full,
-		"{\"tail\":{},\"legs\":[{},{\"length\":2}]}",
-		"{\"mood\":-2147483648,\"weight\":-1,\"born\":-9223372036854775807}",
-		"{\"weight\":9223372036854775807,\"age\":4294967295}",
-		"{\"name\":\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\\u20ac\"}",
-		"{\"tags\":{\"a\\n\":\"\\\"\",\"b\":\"\"}}",
-	};
-
-	for (size_t i = 0; i < array_size(texts); i++) {
-		cleanup_(beast_clear) Beast beast = { 0 };
-		cleanup_free char *expected = NULL, *text = NULL;
-		FieldText to = { 0 };
-
-		cr_assert_eq(parse(&beast, texts[i]), 0, "%s", texts[i]);
-		expected = print(&beast);
-		field_text_add_fields(&to, &beast_table, &beast);
-		text = field_text_end(&to);
-
-		cr_assert_str_eq(text, expected);
 	}
 }
 
