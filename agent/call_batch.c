@@ -13,10 +13,11 @@
 /* Starts a batch that was claimed, and so counted, under the lock. */
 static void start(Call *call, const grpc_op *ops, size_t count, Tag *tag)
 {
+	grpc_call *core = call->core;
 	grpc_call_error r;
 
-	tsan_release(tag);
-	r = grpc_call_start_batch(call->core, ops, count, tag, NULL);
+	tsan_release(tag); /* from here on another poller may end the call */
+	r = grpc_call_start_batch(core, ops, count, tag, NULL);
 	assert(r == GRPC_CALL_OK); /* anything else is a mistake of ours */
 	(void)r;
 }

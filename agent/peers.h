@@ -31,10 +31,10 @@ bool peers_add(Peers *peers, int fd);
 /*
  * Any thread: a call came over @fd, or one is over (while it still keeps @fd
  * open). A connection with twice as many calls as it may have streams is cut
- * off (and so is the caller, with twice as many on all connections as may be in
- * flight): its client takes calls back as fast as it makes them. gRPC core goes on
- * reading, and so beginning calls, for as long as there is anything to read,
- * and ends them only afterwards.
+ * off, or with an eighth of them while all connections together have twice as
+ * many as may be in flight: its client takes calls back as fast as it makes
+ * them. gRPC core goes on reading, and so beginning calls, for as long as
+ * there is anything to read, and ends them only afterwards.
  */
 void peers_call_begins(Peers *peers, int fd);
 void peers_call_ends(Peers *peers, int fd);

@@ -20,6 +20,7 @@ enum {
 	KEEPALIVE_MS = 60 * 1000,         /* a client silent for this long is asked, */
 	KEEPALIVE_TIMEOUT_MS = 20 * 1000, /* and cut off if it does not answer in this */
 	PING_INTERVAL_MIN_MS = 10 * 1000, /* clients may ask as often as that */
+	READ_MAX = 8 * 1024,              /* at once, so that a flood is noticed while it is read */
 	NOTICE_USEC = 100 * 1000,         /* for watchers of health to be told of the end */
 };
 
@@ -108,6 +109,8 @@ static grpc_server *core_new(const ServerConfig *config)
 		setting(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
 		setting(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
 			PING_INTERVAL_MIN_MS),
+		setting(GRPC_ARG_TCP_READ_CHUNK_SIZE, READ_MAX),
+		setting(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, READ_MAX),
 		setting(GRPC_ARG_ENABLE_CHANNELZ, 0),
 	};
 	grpc_channel_args all = { .num_args = array_size(args), .args = args };

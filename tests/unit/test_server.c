@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/server.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <google/rpc/status.pb-c.h>
+#include <grpc/byte_buffer_reader.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/health/v1/health.pb-c.h>
+#include <hearth/v1/node.pb-c.h>
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum {
+	CHUNKS = 4000,
+	CHUNK_BYTES = 8192
+};
+
+/* A NodeService whose methods do what a test needs: see the handlers. */
+static atomic_uint ends;
+static atomic_uint pumps_at_once, pumps_at_once_max;
+static atomic_uint chunks_left;
+static _Atomic(Call *) kept;
+
+typedef struct Client {
+	Server *server;
+	grpc_channel *channel;
+	grpc_completion_queue *queue;
+} Client;
+
+/* What a client saw. */
+typedef struct Answer {
+	grpc_status_code code;
+	char *message;
+	size_t messages;
+	bool details;
+} Answer;
+
+static void answer_clear(Answer *answer)
+{
+	free(answer->message);
+}
+
+/* Answers with its own principal. */
+static void get_node(Hearth__V1__NodeService_Service *service,
+		     const Hearth__V1__GetNodeRequest *request, Hearth__V1__Node_Closure closure,
+		     void *data)
+{
+	Hearth__V1__Node node;
+
+	(void)service, (void)request, (void)closure;
+	hearth__v1__node__init(&node);
+	node.node_id = text_dup(call_principal(data));
+	call_reply(data, &node.base);
+	call_reply(data, &node.base); /* dropped */
+	free(node.node_id);
+}
+
+static void chunk_pump(Call *call, void *user)
+{
+	unsigned now = atomic_fetch_add(&pumps_at_once, 1) + 1;
+	Hearth__V1__Node node;
+
+	(void)user;
+	if (now > atomic_load(&pumps_at_once_max))
+		atomic_store(&pumps_at_once_max, now);
+	hearth__v1__node__init(&node);
+	node.node_id = must_calloc(1, CHUNK_BYTES + 1);
+	memset(node.node_id, 'x', CHUNK_BYTES);
+	while (call_writable(call) && atomic_load(&chunks_left)) {
+		atomic_fetch_sub(&chunks_left, 1);
+		call_write(call, &node.base);
+	}
+	free(node.node_id);
+	if (!atomic_load(&chunks_left))
+		call_finish(call);
+	atomic_fetch_sub(&pumps_at_once, 1);
+}
+
+static void count_end(void *user)
+{
+	(void)user;
+	atomic_fetch_add(&ends, 1);
+}
+
+/* CHUNKS messages of CHUNK_BYTES, far more than a queue holds. */
+static void watch_node(Hearth__V1__NodeService_Service *service,
+		       const Hearth__V1__WatchNodeRequest *request,
+		       Hearth__V1__Node_Closure closure, void *data)
+{
+	(void)service, (void)request, (void)closure;
+	call_stream(data, chunk_pump, count_end, NULL);
+}
+
+static void idle_pump(Call *call, void *user)
+{
+	(void)call, (void)user;
+}
+
+/* Never answers; waits as a stream. */
+static void cordon(Hearth__V1__NodeService_Service *service,
+		   const Hearth__V1__CordonRequest *request, Hearth__V1__Node_Closure closure,
+		   void *data)
+{
+	(void)service, (void)request, (void)closure;
+	call_stream(data, idle_pump, count_end, NULL);
+}
+
+/* Leaves the call to the test. */
+static void uncordon(Hearth__V1__NodeService_Service *service,
+		     const Hearth__V1__UncordonRequest *request, Hearth__V1__Node_Closure closure,
+		     void *data)
+{
+	(void)service, (void)request, (void)closure;
+	atomic_store(&kept, call_ref(data));
+}
+
+static void doctor(Hearth__V1__NodeService_Service *service,
+		   const Hearth__V1__DoctorRequest *request,
+		   Hearth__V1__DoctorResponse_Closure closure, void *data)
+{
+	Error err = { 0 };
+
+	(void)service, (void)request, (void)closure;
+	(void)error_set_transition(&err, "web-1", "running", "created");
+	call_fail(data, &err);
+}
+
+static Hearth__V1__NodeService_Service node_service = {
+	.get_node = get_node,
+	.watch_node = watch_node,
+	.cordon = cordon,
+	.uncordon = uncordon,
+	.doctor = doctor,
+};
+
+static const ServerConfig plain = {
+	.max_message = 1 << 20,
+	.max_connections = 16,
+	.max_calls = 100,
+	.max_streams_per_connection = 100,
+};
+
+static Client client_new(const ServerConfig *config)
+{
+	Client client = { 0 };
+	grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+	Error err = { 0 };
+	char target[32];
+
+	node_service.base.descriptor = &hearth__v1__node_service__descriptor;
+	node_service.base.invoke = protobuf_c_service_invoke_internal;
+	atomic_store(&chunks_left, CHUNKS);
+	cr_assert_eq(server_new(&client.server, config, &err), 0);
+	server_add_service(client.server, &node_service.base);
+	cr_assert_eq(server_listen(client.server, "127.0.0.1:0", &err), 0);
+	cr_assert_eq(server_start(client.server, &err), 0);
+	(void)text_append(target, target + sizeof target, "127.0.0.1:%u",
+			  server_port(client.server, 0));
+	client.channel = grpc_channel_create(target, credentials, NULL);
+	client.queue = grpc_completion_queue_create_for_next(NULL);
+	grpc_channel_credentials_release(credentials);
+	return client;
+}
+
+static void client_free(Client *client)
+{
+	server_stop(client->server, USEC_PER_SEC);
+	server_free(client->server);
+	grpc_channel_destroy(client->channel);
+	grpc_completion_queue_shutdown(client->queue);
+	(void)grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+	grpc_completion_queue_destroy(client->queue);
+}
+
+static void wait_batch(Client *client)
+{
+	(void)grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+}
+
+static grpc_call *call_open(Client *client, const char *path, int64_t usec)
+{
+	gpr_timespec deadline =
+		gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_micros(usec, GPR_TIMESPAN));
+
+	return grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+					client->queue, grpc_slice_from_static_string(path), NULL,
+					deadline, NULL);
+}
+
+static void call_send(Client *client, grpc_call *call, const void *bytes, size_t size)
+{
+	grpc_slice slice = grpc_slice_from_copied_buffer(bytes, size);
+	grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&slice, 1);
+	grpc_op ops[3] = {
+		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
+		{ .op = GRPC_OP_SEND_MESSAGE },
+		{ .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
+	};
+
+	ops[1].data.send_message.send_message = request;
+	cr_assert_eq(grpc_call_start_batch(call, ops, 3, client, NULL), GRPC_CALL_OK);
+	wait_batch(client);
+	grpc_byte_buffer_destroy(request);
+	grpc_slice_unref(slice);
+}
+
+/* Reads messages to the end, and the status. */
+static Answer call_read(Client *client, grpc_call *call)
+{
+	Answer answer = { 0 };
+	grpc_metadata_array headers, trailers;
+	grpc_slice message = grpc_empty_slice();
+	grpc_byte_buffer *reply;
+	grpc_op ops[2] = { { .op = GRPC_OP_RECV_INITIAL_METADATA } };
+
+	grpc_metadata_array_init(&headers);
+	grpc_metadata_array_init(&trailers);
+	ops[0].data.recv_initial_metadata.recv_initial_metadata = &headers;
+	cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
+	wait_batch(client);
+	do {
+		ops[0] = (grpc_op){ .op = GRPC_OP_RECV_MESSAGE };
+		ops[0].data.recv_message.recv_message = &reply;
+		cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
+		wait_batch(client);
+		answer.messages += reply != NULL;
+		grpc_byte_buffer_destroy(reply);
+	} while (reply);
+	ops[0] = (grpc_op){ .op = GRPC_OP_RECV_STATUS_ON_CLIENT };
+	ops[0].data.recv_status_on_client.trailing_metadata = &trailers;
+	ops[0].data.recv_status_on_client.status = &answer.code;
+	ops[0].data.recv_status_on_client.status_details = &message;
+	cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
+	wait_batch(client);
+	for (size_t i = 0; i < trailers.count; i++)
+		if (grpc_slice_str_cmp(trailers.metadata[i].key, "grpc-status-details-bin") == 0)
+			answer.details = true;
+	answer.message = grpc_slice_to_c_string(message);
+	grpc_slice_unref(message);
+	grpc_metadata_array_destroy(&headers);
+	grpc_metadata_array_destroy(&trailers);
+	grpc_call_unref(call);
+	return answer;
+}
+
+static Answer call_whole(Client *client, const char *path, const void *bytes, size_t size)
+{
+	grpc_call *call = call_open(client, path, 30 * (int64_t)USEC_PER_SEC);
+
+	call_send(client, call, bytes, size);
+	return call_read(client, call);
+}
+
+static void wait_for(const atomic_uint *counter, unsigned value)
+{
+	for (int i = 0; i < 10000 && atomic_load(counter) != value; i++)
+		clock_sleep_us(1000);
+	cr_assert_eq(atomic_load(counter), value);
+}
+
+Test(server, a_unary_call_gets_one_answer)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/GetNode", "", 0);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_OK);
+	cr_assert_eq(answer.messages, 1);
+}
+
+Test(server, a_failure_has_code_message_and_details)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/Doctor", "", 0);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_FAILED_PRECONDITION);
+	cr_assert_str_eq(answer.message, "invalid vm transition for 'web-1': running -> created");
+	cr_assert(answer.details);
+}
+
+Test(server, an_unknown_method_is_refused_at_once)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/Explode", "", 0);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_UNIMPLEMENTED);
+}
+
+Test(server, bytes_that_are_no_request_never_reach_the_handler)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/GetNode", "\xff\xff", 2);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_INVALID_ARGUMENT);
+	cr_assert_str_eq(answer.message, "invalid request: request: cannot be decoded: truncated");
+}
+
+Test(server, only_mutations_refuse_unknown_fields)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer get =
+		call_whole(&client, "/hearth.v1.NodeService/GetNode", "\x98\x06\x01", 3);
+	cleanup_(answer_clear) Answer put =
+		call_whole(&client, "/hearth.v1.NodeService/Cordon", "\x98\x06\x01", 3);
+
+	cr_assert_eq(get.code, GRPC_STATUS_OK);
+	cr_assert_eq(put.code, GRPC_STATUS_INVALID_ARGUMENT);
+	cr_assert(strstr(put.message, "unknown field: 99"));
+}
+
+Test(server, a_message_beyond_the_limit_is_refused)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	cleanup_free char *large = must_calloc(1, (1 << 20) + 1);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/GetNode", large, (1 << 20) + 1);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_RESOURCE_EXHAUSTED);
+}
+
+Test(server, a_stream_larger_than_its_queue_arrives_whole)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer answer =
+		call_whole(&client, "/hearth.v1.NodeService/WatchNode", "", 0);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_OK);
+	cr_assert_eq(answer.messages, CHUNKS);
+	cr_assert_eq(atomic_load(&pumps_at_once_max), 1);
+	wait_for(&ends, 1);
+}
+
+Test(server, a_client_that_does_not_read_stops_the_pump_and_its_leaving_ends_it)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/WatchNode", 30 * (int64_t)USEC_PER_SEC);
+
+	call_send(&client, call, "", 0);
+	clock_sleep_us(300 * 1000);
+	cr_assert_gt(atomic_load(&chunks_left), CHUNKS / 2);
+	cr_assert_eq(atomic_load(&ends), 0);
+	grpc_call_cancel(call, NULL);
+	grpc_call_unref(call);
+
+	wait_for(&ends, 1);
+}
+
+Test(server, a_deadline_ends_a_call_that_waits)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	grpc_call *call = call_open(&client, "/hearth.v1.NodeService/Cordon", 200 * 1000);
+
+	call_send(&client, call, "", 0);
+	cleanup_(answer_clear) Answer answer = call_read(&client, call);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_DEADLINE_EXCEEDED);
+	wait_for(&ends, 1);
+}
+
+Test(server, an_answer_after_the_client_has_gone_is_dropped)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/Uncordon", 30 * (int64_t)USEC_PER_SEC);
+	Hearth__V1__Node node;
+	Call *late;
+
+	call_send(&client, call, "", 0);
+	while (!(late = atomic_load(&kept)))
+		clock_sleep_us(1000);
+	cr_assert_str_eq(call_principal(late), "tcp:127.0.0.1");
+	cr_assert_not(call_ended(late));
+	grpc_call_cancel(call, NULL);
+	grpc_call_unref(call);
+	while (!call_ended(late))
+		clock_sleep_us(1000);
+	hearth__v1__node__init(&node);
+	call_reply(late, &node.base);
+	call_unref(late);
+}
+
+Test(server, too_many_calls_in_flight_are_refused)
+{
+	ServerConfig config = plain;
+	config.max_calls = 1;
+	cleanup_(client_free) Client client = client_new(&config);
+	grpc_call *first =
+		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
+	call_send(&client, first, "", 0);
+	clock_sleep_us(100 * 1000);
+
+	cleanup_(answer_clear) Answer second =
+		call_whole(&client, "/hearth.v1.NodeService/GetNode", "", 0);
+	cleanup_(answer_clear) Answer health =
+		call_whole(&client, "/grpc.health.v1.Health/Check", "", 0);
+
+	cr_assert_eq(second.code, GRPC_STATUS_RESOURCE_EXHAUSTED);
+	cr_assert_str_eq(second.message, "queue full: too many calls in flight");
+	cr_assert_eq(health.code, GRPC_STATUS_OK);
+	grpc_call_cancel(first, NULL);
+	grpc_call_unref(first);
+}
+
+Test(server, stopping_ends_streams_as_draining)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
+	call_send(&client, call, "", 0);
+	clock_sleep_us(100 * 1000);
+
+	server_stop(client.server, 10 * (int64_t)USEC_PER_SEC);
+	cleanup_(answer_clear) Answer answer = call_read(&client, call);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_UNAVAILABLE);
+	cr_assert_str_eq(answer.message, "node draining: hearthd is stopping");
+	cr_assert_eq(atomic_load(&ends), 1);
+}
+
+Test(server, health_knows_its_services_and_whether_they_serve)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	cleanup_(answer_clear) Answer known = call_whole(&client, "/grpc.health.v1.Health/Check",
+							 "\x0a\x15hearth.v1.NodeService", 23);
+	cleanup_(answer_clear) Answer unknown =
+		call_whole(&client, "/grpc.health.v1.Health/Check", "\x0a\x04nope", 6);
+
+	cr_assert_eq(known.code, GRPC_STATUS_OK);
+	cr_assert_eq(unknown.code, GRPC_STATUS_NOT_FOUND);
+}
+
+/* Listening */
+
+static Server *bare(void)
+{
+	Server *server = NULL;
+	Error err = { 0 };
+
+	cr_assert_eq(server_new(&server, &plain, &err), 0);
+	return server;
+}
+
+Test(server, addresses_that_are_none_are_refused)
+{
+	static const char *const bad[] = { "",    "localhost",   "::1:80",       "127.0.0.1:",
+					   ":80", "unix:s.sock", "127.0.0.1:1x", "unix:" };
+	Server *server = bare();
+
+	for (size_t i = 0; i < array_size(bad); i++) {
+		Error err = { 0 };
+
+		cr_assert_eq(server_listen(server, bad[i], &err), -1, "%s", bad[i]);
+		cr_assert_eq(err.kind, ERROR_INVALID_REQUEST);
+	}
+	server_free(server);
+}
+
+Test(server, a_unix_socket_is_private_and_removed_at_the_end)
+{
+	char directory[] = "/tmp/test-server-XXXXXX";
+	cr_assert_not_null(mkdtemp(directory));
+	cleanup_free char *path = text_printf("%s/s", directory);
+	cleanup_free char *address = text_printf("unix:%s", path);
+	Server *server = bare();
+	struct stat info;
+	Error err = { 0 };
+
+	cr_assert_eq(server_listen(server, address, &err), 0);
+	cr_assert_eq(stat(path, &info), 0);
+	cr_assert_eq(info.st_mode & 07777, 0600);
+	server_free(server);
+
+	cr_assert_eq(stat(path, &info), -1);
+	(void)rmdir(directory);
+}
+
+Test(server, a_live_socket_is_not_taken_over_and_a_stale_one_is)
+{
+	char directory[] = "/tmp/test-server-XXXXXX";
+	cr_assert_not_null(mkdtemp(directory));
+	cleanup_free char *path = text_printf("%s/s", directory);
+	cleanup_free char *address = text_printf("unix:%s", path);
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	Server *server = bare();
+	Error err = { 0 };
+	text_copy(name.sun_path, sizeof name.sun_path, path);
+	cr_assert_eq(bind(other, (struct sockaddr *)&name, sizeof name), 0);
+	cr_assert_eq(listen(other, 1), 0);
+
+	cr_assert_eq(server_listen(server, address, &err), -1);
+	cr_assert(strstr(err.what, "another process listens"));
+	(void)close(other);
+	error_clear(&err);
+	cr_assert_eq(server_listen(server, address, &err), 0);
+
+	server_free(server);
+	(void)rmdir(directory);
+}
+
+Test(server, a_file_that_is_no_socket_is_left_alone)
+{
+	char path[] = "/tmp/test-server-XXXXXX";
+	cleanup_close int fd = mkstemp(path);
+	cleanup_free char *address = text_printf("unix:%s", path);
+	Server *server = bare();
+	struct stat info;
+	Error err = { 0 };
+
+	cr_assert_geq(fd, 0);
+
+	cr_assert_eq(server_listen(server, address, &err), -1);
+
+	cr_assert(strstr(err.what, "is not a socket"));
+	cr_assert_eq(stat(path, &info), 0);
+	server_free(server);
+	(void)unlink(path);
+}
