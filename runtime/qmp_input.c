@@ -96,10 +96,9 @@ static int read_line(QmpMessage *ret, const char *line, size_t length)
 
 int qmp_input_next(QmpInput *input, QmpMessage *ret)
 {
-	for (;;) {
-		size_t rest = input->count - input->searched;
-		const char *from = input->bytes + input->searched;
-		const char *end = rest ? memchr(from, '\n', rest) : NULL;
+	while (input->count > input->searched) {
+		const char *end = memchr(input->bytes + input->searched, '\n',
+					 input->count - input->searched);
 		size_t length = end ? (size_t)(end - input->bytes) : input->count;
 		int r;
 
@@ -107,7 +106,7 @@ int qmp_input_next(QmpInput *input, QmpMessage *ret)
 			return -EMSGSIZE;
 		if (!end) {
 			input->searched = input->count;
-			return 0;
+			break;
 		}
 		if (is_blank(input->bytes, length)) {
 			input_drop(input, length + 1);
@@ -117,4 +116,5 @@ int qmp_input_next(QmpInput *input, QmpMessage *ret)
 		input_drop(input, length + 1);
 		return r;
 	}
+	return 0;
 }
