@@ -317,7 +317,7 @@ int client_stream_next(ClientStream *stream, void *ret, Failure *failure)
 	grpc_byte_buffer_destroy(take_ptr(stream->message));
 	if (!message)
 		return fail_undecodable(stream, failure);
-	memcpy(ret, &message, sizeof message);
+	memcpy(ret, &message, sizeof(void *));
 	return 1;
 }
 
@@ -335,7 +335,7 @@ int client_call(Client *client, Method method, const ProtobufCMessage *request, 
 		return fail_undecodable(stream, failure);
 	if (finish(stream, failure) < 0)
 		return -1;
-	memcpy(ret, &message, sizeof message);
+	memcpy(ret, &message, sizeof(void *));
 	message = NULL;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 /* list and watch. */
 
@@ -113,6 +114,17 @@ static int follow(Ctl *ctl, const Hearth__V1__WatchVmsRequest *request, const Vi
 	return got;
 }
 
+/* Room for what is likely to come. */
+static void widen(Table *table)
+{
+	table_widen(table, "TIME", strlen("2026-11-23 16:00:00.000"));
+	table_widen(table, "VM", 12);
+	table_widen(table, "EVENT", strlen("modified"));
+	table_widen(table, "STATE", strlen("destroying"));
+	table_widen(table, "REVISION", 8);
+	table_widen(table, "REASON", strlen("DestroyAccepted"));
+}
+
 static void fill_watch(const Ctl *ctl, Hearth__V1__WatchVmsRequest *request)
 {
 	request->label_selector = text_field(options_text(&ctl->options, "selector"));
@@ -146,6 +158,7 @@ int run_watch(Ctl *ctl)
 	cleanup_(position_release) Position position = { 0 };
 	const Viewer viewer = { ctl, table, false };
 
+	widen(table);
 	fill_watch(ctl, &request);
 	request.send_initial = options_has(given, "initial");
 	request.from_revision = options_number(given, "from-revision", 0);
@@ -234,6 +247,8 @@ int run_list(Ctl *ctl)
 			ctl_json(ctl), EXIT_USAGE,
 			"list: --watch follows VMs through every state; leave out "
 			"--state");
+	if (watches)
+		widen(table);
 	status = list_all(ctl, &viewer, vms, &position);
 	if (status)
 		return status;

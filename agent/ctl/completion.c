@@ -173,12 +173,11 @@ static void zsh_text(const char *text)
 
 static void zsh_option(const Option *option, const char *name)
 {
+	const char *separator = strncmp(name, "--", 2) == 0 ? "=" : "+";
 	char values[1024] = "";
 
 	(void)printf(" '%s%s%s[", option->many ? "*" : "", name,
-		     option->type == OPTION_FLAG ? ""
-		     : name[1] == '-'            ? "="
-						 : "+");
+		     option->type == OPTION_FLAG ? "" : separator);
 	zsh_text(option->help);
 	(void)printf("]");
 	if (option->type != OPTION_FLAG) {
@@ -196,7 +195,7 @@ static void zsh_option(const Option *option, const char *name)
 static void zsh_options(const Option *options)
 {
 	for (const Option *row = options; row && row->name; row++) {
-		char name[64];
+		char name[64] = "";
 
 		(void)text_append(name, name + sizeof name, "--%s", row->name);
 		zsh_option(row, name);

@@ -34,6 +34,9 @@ static const char *const code_names[] = {
 	[GRPC_STATUS_UNAUTHENTICATED] = "UNAUTHENTICATED",
 };
 
+/* How the agent's message begins that lists bad fields. */
+static const char invalid[] = "invalid request";
+
 /* What to do: by the agent's reason, then by its "retry", then by the code alone. */
 static const struct {
 	const char *when;
@@ -111,9 +114,12 @@ static void print_violations(const Failure *failure)
 	for (size_t i = 0; bad && i < bad->n_field_violations; i++)
 		print_clean(stderr, "  field %s: %s\n", bad->field_violations[i]->field,
 			    bad->field_violations[i]->description);
-	for (size_t i = 0; unmet && i < unmet->n_violations; i++)
+	for (size_t i = 0; unmet && i < unmet->n_violations; i++) {
+		if (strcmp(unmet->violations[i]->description, failure->message) == 0)
+			continue;
 		print_clean(stderr, "  unmet %s (%s): %s\n", unmet->violations[i]->type,
 			    unmet->violations[i]->subject, unmet->violations[i]->description);
+	}
 }
 
 static void print_resource(const Failure *failure)
@@ -185,6 +191,24 @@ static void print_unreachable(const Failure *failure)
 			failure->address);
 }
 
+static void print_headline(const Failure *failure, const Google__Rpc__ErrorInfo *info)
+{
+	cleanup_(message_freep) Google__Rpc__BadRequest *bad =
+		detail(failure, &google__rpc__bad_request__descriptor);
+	const char *message = failure->message;
+	size_t length = strlen(message);
+
+	if (!info && failure->code == GRPC_STATUS_DEADLINE_EXCEEDED) {
+		message = "no answer in time";
+		length = strlen(message);
+	}
+	/* The fields follow, a line each. */
+	if (bad && bad->n_field_violations && strncmp(message, invalid, strlen(invalid)) == 0)
+		length = strlen(invalid);
+	print_clean(stderr, "error: %.*s (%s)\n", (int)length, message,
+		    info ? info->reason : code_name(failure->code));
+}
+
 static void report_text(const Failure *failure)
 {
 	cleanup_(message_freep) Google__Rpc__ErrorInfo *info =
@@ -198,8 +222,7 @@ static void report_text(const Failure *failure)
 		print_clean(stderr, "interrupted: no longer waiting; what was asked for goes on\n");
 		return;
 	}
-	print_clean(stderr, "error: %s (%s)\n", failure->message,
-		    info ? info->reason : code_name(failure->code));
+	print_headline(failure, info);
 	print_violations(failure);
 	print_resource(failure);
 	print_hint(failure, info);
@@ -221,6 +244,7 @@ static void report_json(const Failure *failure)
 
 int failure_report(const Failure *failure, bool json)
 {
+	(void)fflush(stdout); /* what went well before comes first */
 	if (json)
 		report_json(failure);
 	else
@@ -233,6 +257,7 @@ int failure_report_local(bool json, int exit_status, const char *format, ...)
 	char message[1024];
 	va_list ap;
 
+	(void)fflush(stdout);
 	va_start(ap, format);
 	(void)text_vappend(message, message + sizeof message, format, ap);
 	va_end(ap);

@@ -22,8 +22,8 @@ void print_clean(FILE *to, const char *format, ...)
 	if (n < 0)
 		abort();
 	for (char *at = text; *at; at++)
-		if (iscntrl((unsigned char)*at) && *at != '\n' && *at != '\t')
-			*at = '?';
+		if (iscntrl((unsigned char)*at) && !strchr("\n\t", *at))
+			*at = (char)(*at == '\r' && at[1] == '\n' ? ' ' : '?');
 	(void)fputs(text, to);
 }
 

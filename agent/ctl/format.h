@@ -16,7 +16,7 @@ enum {
 	FORMAT_MAX = 48
 };
 
-/* printf whose result has control characters replaced by "?" (but for newlines and tabs). */
+/* printf whose control characters, but for newlines and tabs, become "?". */
 void print_clean(FILE *to, const char *format, ...) printf_like(2, 3);
 
 /* Two units at most: "850ms", "1.5s", "42s", "3m20s", "5h", "2d4h". Returns @buffer. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/json.h"
 
+#include "agent/ctl/message.h"
 #include "base/text.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/duration.pb-c.h"
@@ -8,22 +9,20 @@
 #include "google/protobuf/timestamp.pb-c.h"
 #include "google/rpc/error_details.pb-c.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
-static const ProtobufCMessageDescriptor *const detail_types[] = {
-	&google__rpc__error_info__descriptor,           &google__rpc__bad_request__descriptor,
-	&google__rpc__retry_info__descriptor,           &google__rpc__resource_info__descriptor,
-	&google__rpc__precondition_failure__descriptor,
+static const struct {
+	const ProtobufCMessageDescriptor *type;
+} details[] = {
+	{ &google__rpc__error_info__descriptor },
+	{ &google__rpc__bad_request__descriptor },
+	{ &google__rpc__retry_info__descriptor },
+	{ &google__rpc__resource_info__descriptor },
+	{ &google__rpc__precondition_failure__descriptor },
 };
-
-static char upper(char c)
-{
-	return (char)toupper((unsigned char)c);
-}
 
 void json_name(char ret[static 64], const ProtobufCFieldDescriptor *field)
 {
@@ -32,7 +31,10 @@ void json_name(char ret[static 64], const ProtobufCFieldDescriptor *field)
 
 	for (const char *at = field->name; *at && n < 63; at++) {
 		if (*at != '_')
-			ret[n++] = raise ? upper(*at) : *at;
+			ret[n++] = *at;
+		/* Names of fields are ASCII, whose upper case is 32 below. */
+		if (raise && *at >= 'a' && *at <= 'z')
+			ret[n - 1] = (char)(*at - 32);
 		raise = *at == '_';
 	}
 	ret[n] = '\0';
@@ -85,6 +87,7 @@ static json_t *base64_value(const ProtobufCBinaryData *bytes)
 		text[n++] = (char)(left > 1 ? digits[group >> 6 & 63] : '=');
 		text[n++] = (char)(left > 2 ? digits[group & 63] : '=');
 	}
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): text has cleanup_free */
 	return json_stringn(text, n);
 }
 
@@ -145,18 +148,17 @@ static json_t *any_value(const ProtobufCMessage *message)
 	json_t *object = json_object();
 
 	(void)json_object_set_new(object, "@type", text_value(any->type_url));
-	for (size_t i = 0; name && i < array_size(detail_types); i++) {
-		ProtobufCMessage *detail = NULL;
+	for (size_t i = 0; name && i < array_size(details); i++) {
+		cleanup_(message_freep) ProtobufCMessage *detail = NULL;
 		cleanup_(json_freep) json_t *members = NULL;
 
-		if (strcmp(name + 1, detail_types[i]->name) == 0)
-			detail = protobuf_c_message_unpack(detail_types[i], NULL, any->value.len,
+		if (strcmp(name + 1, details[i].type->name) == 0)
+			detail = protobuf_c_message_unpack(details[i].type, NULL, any->value.len,
 							   any->value.data);
 		if (!detail)
 			continue;
 		members = json_from_message(detail);
 		(void)json_object_update(object, members);
-		protobuf_c_message_free_unpacked(detail, NULL);
 		return object;
 	}
 	(void)json_object_set_new(object, "value", base64_value(&any->value));

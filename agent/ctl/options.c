@@ -70,15 +70,19 @@ static size_t enum_prefix(const ProtobufCEnumDescriptor *names)
 	return length > unspecified ? length - unspecified : 0;
 }
 
-/* As enums of the contract are spelled, and as people write them. */
+/* As enums of the contract are spelled, and as people write them; ASCII, 32 apart. */
 static char to_enum_letter(char c)
 {
-	return (char)(c == '-' ? '_' : toupper((unsigned char)c));
+	if (c == '-')
+		return '_';
+	return (char)(c >= 'a' && c <= 'z' ? c - 32 : c);
 }
 
 static char from_enum_letter(char c)
 {
-	return (char)(c == '_' ? '-' : tolower((unsigned char)c));
+	if (c == '_')
+		return '-';
+	return (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
 }
 
 static bool is_enum_name(const char *name, const char *text, size_t length)
@@ -222,7 +226,7 @@ static int parse_option(Options *options, const char *const *words, char *proble
 	bool is_long = word[1] == '-';
 	const char *name = word + (is_long ? 2 : 1);
 	size_t length = is_long ? strcspn(name, "=") : 1;
-	const Option *option = find(options, name, length, is_long ? (char)0 : *name);
+	const Option *option = find(options, name, length, (char)(is_long ? 0 : *name));
 	const char *value = NULL;
 	int used = 1;
 

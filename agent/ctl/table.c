@@ -61,6 +61,13 @@ void table_free(Table *table)
 	free(table);
 }
 
+void table_widen(Table *table, const char *heading, size_t width)
+{
+	for (size_t i = 0; i < table->n_columns; i++)
+		if (strcmp(table->columns[i].heading, heading) == 0 && table->widths[i] < width)
+			table->widths[i] = width;
+}
+
 void table_cell(Table *table, const char *format, ...)
 {
 	size_t column = table->n_cells % table->n_columns;

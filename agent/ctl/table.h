@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 typedef struct Column {
@@ -23,6 +24,9 @@ typedef struct Table Table;
 Table *table_new(const Column *columns, bool wide);
 void table_free(Table *table);
 DEFINE_CLEANUP(Table *, table_free);
+
+/* At least @width for the column with @heading: for streams, whose later rows are not known. */
+void table_widen(Table *table, const char *heading, size_t width);
 
 /* The next cell of the row; every column takes one, shown or not. Empty text shows as "-". */
 void table_cell(Table *table, const char *format, ...) printf_like(2, 3);

@@ -145,6 +145,19 @@ static void line(const char *name, const char *format, ...)
 		print_clean(stdout, "%-14s %s\n", name, text);
 }
 
+static void describe_restart(const Hearth__V1__RestartPolicy *policy)
+{
+	char limit[FORMAT_MAX] = "";
+	char name[40] = "never";
+
+	if (policy->mode)
+		(void)enum_text(&hearth__v1__restart_mode__descriptor, (int)policy->mode, name);
+	if (policy->max_restarts)
+		(void)text_append(limit, limit + sizeof limit, ", at most %u in a row",
+				  policy->max_restarts);
+	line("Restart:", "%s%s", name, limit);
+}
+
 static void describe_spec(const Hearth__V1__VmSpec *spec)
 {
 	char name[40];
@@ -166,11 +179,7 @@ static void describe_spec(const Hearth__V1__VmSpec *spec)
 		     spec->drives[i]->is_root ? "root, " : "",
 		     spec->drives[i]->read_only ? "read-only" : "read-write");
 	if (spec->restart_policy)
-		line("Restart:", "%s, at most %u in a row (0: no limit)",
-		     spec->restart_policy->mode ? enum_text(&hearth__v1__restart_mode__descriptor,
-							    (int)spec->restart_policy->mode, name)
-						: "never",
-		     spec->restart_policy->max_restarts);
+		describe_restart(spec->restart_policy);
 	if (spec->expires_at)
 		line("Expires:", "%s, then %s", format_time(spec->expires_at, time),
 		     spec->expire_action ? enum_text(&hearth__v1__expire_action__descriptor,
@@ -183,9 +192,10 @@ static void describe_resolved(const Hearth__V1__Resolved *resolved)
 	char text[FORMAT_MAX];
 	char name[40];
 
-	line("Backend:", "%s %s%s%s",
+	line("Backend:", "%s%s%s%s%s",
 	     enum_text(&hearth__v1__backend__descriptor, (int)resolved->backend, name),
-	     resolved->vmm_version, *resolved->accelerator ? " with " : "", resolved->accelerator);
+	     *resolved->vmm_version ? " " : "", resolved->vmm_version,
+	     *resolved->accelerator ? " with " : "", resolved->accelerator);
 	line("Machine:", "%u vCPU, %s", resolved->vcpus, format_mib(resolved->memory_mib, text));
 	line("Boot args:", "%s", resolved->boot_args);
 	line("Instance:", "%s", resolved->instance_id);
@@ -251,10 +261,13 @@ static void describe_exit(const Hearth__V1__Exit *last)
 
 	if (!last)
 		return;
-	print_clean(stdout, "\nLast exit: %s, %s, code %d, signal %d, %s\n",
+	print_clean(stdout, "\nLast exit: %s%s, code %d, signal %d, %s\n",
 		    enum_text(&hearth__v1__exit_reason__descriptor, (int)last->reason, name),
-		    last->requested ? "requested" : "not requested", last->exit_code, last->signal,
-		    format_time(last->time, text));
+		    last->requested ||
+				    last->reason == HEARTH__V1__EXIT_REASON__EXIT_REASON_REQUESTED
+			    ? ""
+			    : ", not requested",
+		    last->exit_code, last->signal, format_time(last->time, text));
 	for (size_t i = 0; i < last->n_rungs; i++) {
 		const Hearth__V1__StopRung *rung = last->rungs[i];
 
