@@ -437,6 +437,23 @@ Test(server, stopping_ends_streams_as_draining)
 	cr_assert_eq(atomic_load(&ends), 1);
 }
 
+Test(server, a_call_that_is_never_answered_is_cancelled_after_the_grace)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+	grpc_call *call = call_open(&client, "/hearth.v1.NodeService/Uncordon",
+				    30 * (int64_t)USEC_PER_SEC);
+	call_send(&client, call, "", 0);
+	while (!atomic_load(&kept))
+		clock_sleep_us(1000);
+
+	server_stop(client.server, 100 * 1000);
+	cleanup_(answer_clear) Answer answer = call_read(&client, call);
+
+	cr_assert_eq(answer.code, GRPC_STATUS_UNAVAILABLE);
+	cr_assert(call_ended(atomic_load(&kept)));
+	call_unref(atomic_load(&kept));
+}
+
 Test(server, health_knows_its_services_and_whether_they_serve)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
