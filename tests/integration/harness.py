@@ -281,7 +281,7 @@ class DaemonTest(unittest.TestCase):
         return self.daemon.node
 
     def new_id(self):
-        return "vm-%d" % next(_numbers)
+        return "vm-%d-%d" % (os.getpid(), next(_numbers))
 
     def spec(self, **fields):
         return V.VmSpec(**fields)
