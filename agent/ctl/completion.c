@@ -77,7 +77,8 @@ static void bash_free_values(const char *command, const Option *options)
 		(void)printf(") return ;;\n");
 }
 
-static void bash_command_names(void)
+/* Every first word, once. */
+static void command_names(void)
 {
 	const char *group = "";
 
@@ -94,7 +95,7 @@ static void bash_command_names(void)
 static void bash_word_cases(void)
 {
 	(void)printf("\t'') words='");
-	bash_command_names();
+	command_names();
 	bash_option_words(global_options);
 	(void)printf("' ;;\n\tnode) words='");
 	for (const Command *row = commands; row->name; row++)
@@ -106,7 +107,7 @@ static void bash_word_cases(void)
 		if (row->takes == TAKES_SHELL)
 			(void)printf("bash zsh");
 		if (row->takes == TAKES_COMMAND) {
-			bash_command_names();
+			command_names();
 			(void)printf(" exit-codes");
 		}
 		(void)printf("'; options='");
@@ -134,7 +135,7 @@ static int bash(void)
 		"\telif [[ $previous == '=' ]]; then previous=${COMP_WORDS[COMP_CWORD-2]}; fi\n"
 		"\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 		"\t\tcase \" ");
-	bash_command_names();
+	command_names();
 	(void)printf(" \" in\n"
 		     "\t\t*\" ${COMP_WORDS[i]} \"*) command=${COMP_WORDS[i]}; break ;;\n"
 		     "\t\tesac\n\tdone\n"
@@ -231,6 +232,11 @@ static void zsh_cases(void)
 			(void)printf(" '*:VM:_hearthctl_vms'");
 		if (row->takes == TAKES_SHELL)
 			(void)printf(" '1:shell:(bash zsh)'");
+		if (row->takes == TAKES_COMMAND) {
+			(void)printf(" '1:command:(");
+			command_names();
+			(void)printf(" exit-codes)'");
+		}
 		(void)printf(" ;;\n");
 	}
 }
