@@ -202,8 +202,8 @@ static void handle(Call *call, grpc_byte_buffer *bytes)
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
 	grpc_byte_buffer_reader_destroy(&reader);
-	if (decode(&request, &arena, method->input, GRPC_SLICE_START_PTR(slice),
-		   GRPC_SLICE_LENGTH(slice), method->mutates, &err) < 0)
+	if (decode(&request, &arena, method, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+		   &err) < 0)
 		call_fail(call, &err);
 	else
 		method_invoke(method, request, call);

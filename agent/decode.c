@@ -9,16 +9,16 @@ enum {
 	BUDGET_MAX = 8 * 1024 * 1024,
 };
 
-int decode(ProtobufCMessage **ret, Arena *arena, const ProtobufCMessageDescriptor *type,
-	   const uint8_t *bytes, size_t size, bool strict, Error *err)
+int decode(ProtobufCMessage **ret, Arena *arena, const Method *method, const uint8_t *bytes,
+	   size_t size, Error *err)
 {
 	size_t budget = BUDGET_BASE + size * BUDGET_FACTOR;
 	ProtobufCMessage *message;
 
 	arena_init(arena, budget < BUDGET_MAX ? budget : BUDGET_MAX);
-	if (scan_message(type, bytes, size, strict, err) < 0)
+	if (scan_message(method->input, bytes, size, method->mutates, err) < 0)
 		return -1;
-	message = protobuf_c_message_unpack(type, &arena->allocator, size, bytes);
+	message = protobuf_c_message_unpack(method->input, &arena->allocator, size, bytes);
 	if (!message)
 		return error_add_violation(err, "request", "cannot be decoded: %s",
 					   "it would take too much memory");

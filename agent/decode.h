@@ -13,6 +13,7 @@
  */
 
 #include "agent/arena.h"
+#include "agent/method.h"
 #include "base/error.h"
 
 #include <protobuf-c/protobuf-c.h>
@@ -20,10 +21,10 @@
 #include <stdint.h>
 
 /**
- * decode() - the message in @bytes, scanned first
+ * decode() - the request of @method in @bytes, scanned first
  * @ret:	lives in @arena
  * @arena:	initialised here; the caller clears it, also after a failure
- * @strict:	as scan_message()
+ * @err:	as scan_message(), strict for methods that mutate
  */
-int decode(ProtobufCMessage **ret, Arena *arena, const ProtobufCMessageDescriptor *type,
-	   const uint8_t *bytes, size_t size, bool strict, Error *err) must_check;
+int decode(ProtobufCMessage **ret, Arena *arena, const Method *method, const uint8_t *bytes,
+	   size_t size, Error *err) must_check;

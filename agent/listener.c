@@ -112,6 +112,19 @@ static bool accept_all(Listener *listener, int socket)
 	}
 }
 
+/* Accepts at every socket that is ready; false if it is better to pause. */
+static bool accept_ready(Listener *listener, const struct pollfd *fds)
+{
+	bool fine = true;
+
+	for (unsigned i = 0; i < listener->count; i++)
+		if (fds[i].revents && !accept_all(listener, fds[i].fd))
+			fine = false;
+	if (listener->spare < 0)
+		listener->spare = spare_open();
+	return fine;
+}
+
 static void *work(void *arg)
 {
 	Listener *listener = arg;
@@ -122,18 +135,11 @@ static void *work(void *arg)
 		fds[i + 1] = (struct pollfd){ .fd = listener->sockets[i].fd, .events = POLLIN };
 
 	for (;;) {
-		bool fine = true;
-
 		if (poll(fds, listener->count + 1, -1) < 0)
 			continue;
 		if (fds[0].revents)
 			return NULL;
-		for (unsigned i = 1; i <= listener->count; i++)
-			if (fds[i].revents)
-				fine = accept_all(listener, fds[i].fd) && fine;
-		if (listener->spare < 0)
-			listener->spare = spare_open();
-		if (!fine)
+		if (!accept_ready(listener, fds + 1))
 			(void)poll(fds, 1, PAUSE_MS);
 	}
 }

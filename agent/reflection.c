@@ -3,6 +3,7 @@
 
 #include "agent/call.h"
 #include "agent/descriptors.h"
+#include "agent/lend.h"
 
 #include <grpc/reflection/v1/reflection.pb-c.h>
 #include <grpc/status.h>
@@ -29,8 +30,10 @@ struct Reflection {
 
 static void send(Call *call, const Request *request, Response *response)
 {
-	response->valid_host = request->host;
-	response->original_request = (Request *)(uintptr_t)request; /* packed, never written */
+	Request echo = *request;
+
+	response->valid_host = echo.host;
+	response->original_request = &echo;
 	call_write(call, &response->base);
 }
 
@@ -61,7 +64,7 @@ static void send_services(Call *call, const Request *request, const MethodTable 
 		const char *name = methods->services[i]->descriptor->name;
 
 		grpc__reflection__v1__service_response__init(&names[i]);
-		names[i].name = (char *)(uintptr_t)name;
+		names[i].name = lend(name);
 		pointers[i] = &names[i];
 	}
 	list.n_service = methods->service_count;

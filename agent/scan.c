@@ -347,7 +347,7 @@ static void check_keys(Scan *scan)
 
 static void key_add(Scan *scan, const Frame *entry)
 {
-	if (scan->key_count == scan->key_room) {
+	if (!scan->keys || scan->key_count == scan->key_room) {
 		scan->key_room = scan->key_room ? scan->key_room * 2 : 64;
 		scan->keys = must_realloc(scan->keys, scan->key_room, sizeof *scan->keys);
 	}
@@ -376,7 +376,6 @@ static void pop(Scan *scan)
 int scan_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size,
 		 bool strict, Error *err)
 {
-	cleanup_free Key *keys = NULL;
 	Scan scan = {
 		.frames = { { .type = type, .start = bytes, .end = bytes + size, .at = bytes } },
 		.depth = 1,
@@ -390,6 +389,6 @@ int scan_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, s
 		else
 			step(&scan);
 	}
-	keys = scan.keys; /* to be freed */
+	free(scan.keys);
 	return error_is_set(err) ? -1 : 0;
 }

@@ -4,6 +4,7 @@
 #include "agent/calls.h"
 #include "agent/grpc_log.h"
 #include "agent/health.h"
+#include "agent/lend.h"
 #include "agent/listener.h"
 #include "agent/reflection.h"
 #include "agent/tag.h"
@@ -90,7 +91,7 @@ static grpc_arg setting(const char *name, int value)
 {
 	return (grpc_arg){
 		.type = GRPC_ARG_INTEGER,
-		.key = (char *)(uintptr_t)name, /* read only */
+		.key = lend(name),
 		.value.integer = value,
 	};
 }

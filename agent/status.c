@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/status.h"
 
+#include "agent/lend.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -69,12 +70,6 @@ grpc_status_code status_code_of(ErrorKind kind, ErrorCause cause)
 grpc_status_code status_code(const Error *err)
 {
 	return status_code_of(err->kind, err->cause);
-}
-
-/* protobuf-c's strings are not const, but packing only reads them. */
-static char *lend(const char *text)
-{
-	return (char *)(uintptr_t)text;
 }
 
 /* Text cut within a character, or from elsewhere, must not make the status unreadable. */

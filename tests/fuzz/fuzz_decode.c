@@ -54,16 +54,17 @@ static void pack_again(const ProtobufCMessageDescriptor *type, const ProtobufCMe
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const ProtobufCMessageDescriptor *type;
+	Method method = { 0 };
 	ProtobufCMessage *message = NULL;
 	Error err = { 0 };
 	Arena arena;
 
 	if (!size)
 		return 0;
-	type = choose(data[0] >> 1);
-	if (decode(&message, &arena, type, data + 1, size - 1, data[0] & 1, &err) == 0)
-		pack_again(type, message);
+	method.input = choose(data[0] >> 1);
+	method.mutates = data[0] & 1;
+	if (decode(&message, &arena, &method, data + 1, size - 1, &err) == 0)
+		pack_again(method.input, message);
 	else if (err.violation_count == 1 && strstr(err.what, "too much memory"))
 		assert(size > 1000);
 	arena_clear(&arena);
