@@ -35,6 +35,7 @@ static void send(Call *call, const Request *request, Response *response)
 	response->valid_host = echo.host;
 	response->original_request = &echo;
 	call_write(call, &response->base);
+	response->original_request = NULL;
 }
 
 static void send_error(Call *call, const Request *request, grpc_status_code code, char *message)

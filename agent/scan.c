@@ -351,6 +351,7 @@ static void key_add(Scan *scan, const Frame *entry)
 		scan->key_room = scan->key_room ? scan->key_room * 2 : 64;
 		scan->keys = must_realloc(scan->keys, scan->key_room, sizeof *scan->keys);
 	}
+	assert(scan->keys);
 	scan->keys[scan->key_count++] = (Key){
 		.map = entry->field,
 		.bytes = entry->key,

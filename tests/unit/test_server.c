@@ -356,7 +356,7 @@ Test(server, a_client_that_does_not_read_stops_the_pump_and_its_leaving_ends_it)
 		call_open(&client, "/hearth.v1.NodeService/WatchNode", 30 * (int64_t)USEC_PER_SEC);
 
 	call_send(&client, call, "", 0);
-	clock_sleep_us(300 * 1000);
+	clock_sleep_us(300 * (int64_t)USEC_PER_MSEC);
 	cr_assert_gt(atomic_load(&chunks_left), CHUNKS / 2);
 	cr_assert_eq(atomic_load(&ends), 0);
 	grpc_call_cancel(call, NULL);
@@ -368,7 +368,8 @@ Test(server, a_client_that_does_not_read_stops_the_pump_and_its_leaving_ends_it)
 Test(server, a_deadline_ends_a_call_that_waits)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call = call_open(&client, "/hearth.v1.NodeService/Cordon", 200 * 1000);
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/Cordon", 200 * (int64_t)USEC_PER_MSEC);
 
 	call_send(&client, call, "", 0);
 	cleanup_(answer_clear) Answer answer = call_read(&client, call);
@@ -407,7 +408,7 @@ Test(server, too_many_calls_in_flight_are_refused)
 	grpc_call *first =
 		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
 	call_send(&client, first, "", 0);
-	clock_sleep_us(100 * 1000);
+	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
 
 	cleanup_(answer_clear) Answer second =
 		call_whole(&client, "/hearth.v1.NodeService/GetNode", "", 0);
@@ -427,7 +428,7 @@ Test(server, stopping_ends_streams_as_draining)
 	grpc_call *call =
 		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
 	call_send(&client, call, "", 0);
-	clock_sleep_us(100 * 1000);
+	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
 
 	server_stop(client.server, 10 * (int64_t)USEC_PER_SEC);
 	cleanup_(answer_clear) Answer answer = call_read(&client, call);
@@ -440,13 +441,13 @@ Test(server, stopping_ends_streams_as_draining)
 Test(server, a_call_that_is_never_answered_is_cancelled_after_the_grace)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call = call_open(&client, "/hearth.v1.NodeService/Uncordon",
-				    30 * (int64_t)USEC_PER_SEC);
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/Uncordon", 30 * (int64_t)USEC_PER_SEC);
 	call_send(&client, call, "", 0);
 	while (!atomic_load(&kept))
 		clock_sleep_us(1000);
 
-	server_stop(client.server, 100 * 1000);
+	server_stop(client.server, 100 * (int64_t)USEC_PER_MSEC);
 	cleanup_(answer_clear) Answer answer = call_read(&client, call);
 
 	cr_assert_eq(answer.code, GRPC_STATUS_UNAVAILABLE);
