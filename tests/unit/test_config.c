@@ -9,7 +9,12 @@
 static int read_arguments(Config *config, ConfigAction *action, Error *err, int count,
 			  const char *const *arguments)
 {
-	return config_read(config, action, count, (char *const *)(uintptr_t)arguments, err);
+	union {
+		const char *const *from;
+		char *const *to;
+	} same = { arguments };
+
+	return config_read(config, action, count, same.to, err);
 }
 
 #define READ(config, action, err, ...)                                                \
