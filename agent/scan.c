@@ -362,15 +362,15 @@ static void key_add(Scan *scan, const Frame *entry)
 static void pop(Scan *scan)
 {
 	Frame *frame = top(scan);
-	const Field *value = frame->is_entry ? &frame->type->fields[1] : NULL;
+	const Field *entry = frame->is_entry ? frame->type->fields : NULL; /* key, value */
 
 	if (scan->key_count > frame->first_key)
 		check_keys(scan);
 	/* protobuf-c would leave NULL where handlers expect a message. */
-	if (value && value->type == PROTOBUF_C_TYPE_MESSAGE && !(frame->seen & 2))
+	if (entry && entry[1].type == PROTOBUF_C_TYPE_MESSAGE && !(frame->seen & 2))
 		malformed(scan, "an entry without a value");
 	scan->depth--;
-	if (frame->is_entry && frame->type->fields[0].type == PROTOBUF_C_TYPE_STRING)
+	if (entry && entry[0].type == PROTOBUF_C_TYPE_STRING)
 		key_add(scan, frame);
 }
 
