@@ -83,10 +83,11 @@ static int send_create(Ctl *ctl, const Hearth__V1__CreateVmRequest *request)
 int run_create(Ctl *ctl)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__CreateVmRequest request = HEARTH__V1__CREATE_VM_REQUEST__INIT;
+	Hearth__V1__CreateVmRequest request;
 	cleanup_(message_freep) Hearth__V1__VmSpec *spec = NULL;
 	int status = 0;
 
+	hearth__v1__create_vm_request__init(&request);
 	if (options_has(given, "file")) {
 		status = read_spec(ctl, options_text(given, "file"), &spec);
 	} else {
@@ -114,13 +115,16 @@ int run_create(Ctl *ctl)
 static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *failure)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__GetVmRequest get = HEARTH__V1__GET_VM_REQUEST__INIT;
-	Hearth__V1__UpdateVmRequest request = HEARTH__V1__UPDATE_VM_REQUEST__INIT;
-	Google__Protobuf__FieldMask mask = GOOGLE__PROTOBUF__FIELD_MASK__INIT;
+	Hearth__V1__GetVmRequest get;
+	Hearth__V1__UpdateVmRequest request;
+	Google__Protobuf__FieldMask mask;
 	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	char *paths[UPDATE_PATHS];
 	int64_t timeout = ctl_timeout(ctl, TIMEOUT_UNARY);
 
+	hearth__v1__get_vm_request__init(&get);
+	hearth__v1__update_vm_request__init(&request);
+	google__protobuf__field_mask__init(&mask);
 	get.vm_id = text_field(given->arguments[0]);
 	get.expected_uid = text_field(options_text(given, "expected-uid"));
 	if (client_call(ctl_client(ctl), vm_method("GetVm"), &get.base, timeout, &vm, failure) < 0)

@@ -12,8 +12,17 @@
 
 /* node, doctor, health, version. */
 
-static const Hearth__V1__NodeStatus no_status = HEARTH__V1__NODE_STATUS__INIT;
-static const Hearth__V1__Resources no_resources = HEARTH__V1__RESOURCES__INIT;
+/* What a node that leaves them out is shown with. */
+#define EMPTY ((char[]){ "" })
+static const Hearth__V1__NodeStatus no_status = {
+	.boot_id = EMPTY,
+	.store_id = EMPTY,
+	.agent_version = EMPTY,
+	.launcher = EMPTY,
+	.cpu_model = EMPTY,
+	.kernel = EMPTY,
+};
+static const Hearth__V1__Resources no_resources = { 0 };
 
 static void line(const char *name, const char *format, ...) printf_like(2, 3);
 
@@ -155,15 +164,17 @@ static int call_node(Ctl *ctl, const char *method, const ProtobufCMessage *reque
 
 int run_node_get(Ctl *ctl)
 {
-	const Hearth__V1__GetNodeRequest request = HEARTH__V1__GET_NODE_REQUEST__INIT;
+	Hearth__V1__GetNodeRequest request;
 
+	hearth__v1__get_node_request__init(&request);
 	return call_node(ctl, "GetNode", &request.base);
 }
 
 int run_node_cordon(Ctl *ctl)
 {
-	Hearth__V1__CordonRequest request = HEARTH__V1__CORDON_REQUEST__INIT;
+	Hearth__V1__CordonRequest request;
 
+	hearth__v1__cordon_request__init(&request);
 	request.owner = text_field(ctl->options.arguments[0]);
 	request.reason = text_field(options_text(&ctl->options, "reason"));
 	request.validate_only = options_has(&ctl->options, "validate-only");
@@ -172,8 +183,9 @@ int run_node_cordon(Ctl *ctl)
 
 int run_node_uncordon(Ctl *ctl)
 {
-	Hearth__V1__UncordonRequest request = HEARTH__V1__UNCORDON_REQUEST__INIT;
+	Hearth__V1__UncordonRequest request;
 
+	hearth__v1__uncordon_request__init(&request);
 	request.owner = text_field(ctl->options.arguments[0]);
 	request.validate_only = options_has(&ctl->options, "validate-only");
 	return call_node(ctl, "Uncordon", &request.base);
@@ -181,15 +193,16 @@ int run_node_uncordon(Ctl *ctl)
 
 int run_node_watch(Ctl *ctl)
 {
-	const Hearth__V1__WatchNodeRequest request = HEARTH__V1__WATCH_NODE_REQUEST__INIT;
+	Hearth__V1__WatchNodeRequest request;
 	cleanup_(failure_release) Failure failure = { 0 };
-	cleanup_(client_stream_freep) ClientStream *stream =
-		client_stream(ctl_client(ctl), node_method("WatchNode"), &request.base,
-			      ctl_timeout(ctl, CLIENT_FOREVER));
+	cleanup_(client_stream_freep) ClientStream *stream = NULL;
 	Hearth__V1__Node *node = NULL;
 	bool first = true;
 	int got;
 
+	hearth__v1__watch_node_request__init(&request);
+	stream = client_stream(ctl_client(ctl), node_method("WatchNode"), &request.base,
+			       ctl_timeout(ctl, CLIENT_FOREVER));
 	while ((got = client_stream_next(stream, &node, &failure)) > 0) {
 		if (!first && ctl->format != OUTPUT_JSON && ctl->format != OUTPUT_NAME)
 			(void)printf("\n---\n\n");
@@ -229,10 +242,12 @@ static void print_checks(const Hearth__V1__DoctorResponse *doctor)
 
 int run_doctor(Ctl *ctl)
 {
-	const Hearth__V1__DoctorRequest request = HEARTH__V1__DOCTOR_REQUEST__INIT;
+	Hearth__V1__DoctorRequest request;
 	cleanup_(message_freep) Hearth__V1__DoctorResponse *doctor = NULL;
-	int status = ctl_call(ctl, node_method("Doctor"), &request.base, &doctor);
+	int status;
 
+	hearth__v1__doctor_request__init(&request);
+	status = ctl_call(ctl, node_method("Doctor"), &request.base, &doctor);
 	if (status)
 		return status;
 	if (ctl_json(ctl)) {
@@ -251,11 +266,12 @@ int run_doctor(Ctl *ctl)
 /* One service's health: 0 with *@ret, or the exit status. */
 static int check_health(Ctl *ctl, const char *service, bool *ret)
 {
-	Grpc__Health__V1__HealthCheckRequest request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+	Grpc__Health__V1__HealthCheckRequest request;
 	const Method check = { &grpc__health__v1__health__descriptor, "Check" };
 	cleanup_(message_freep) Grpc__Health__V1__HealthCheckResponse *health = NULL;
 	int status;
 
+	grpc__health__v1__health_check_request__init(&request);
 	request.service = text_field(service);
 	status = ctl_call(ctl, check, &request.base, &health);
 	if (status)
@@ -288,11 +304,12 @@ int run_health(Ctl *ctl)
 
 int run_version(Ctl *ctl)
 {
-	const Hearth__V1__GetNodeRequest request = HEARTH__V1__GET_NODE_REQUEST__INIT;
+	Hearth__V1__GetNodeRequest request;
 	cleanup_(failure_release) Failure failure = { 0 };
 	cleanup_(message_freep) Hearth__V1__Node *node = NULL;
 	const char *agent;
 
+	hearth__v1__get_node_request__init(&request);
 	if (!options_has(&ctl->options, "client") &&
 	    client_call(ctl_client(ctl), node_method("GetNode"), &request.base,
 			ctl_timeout(ctl, 2LL * USEC_PER_SEC), &node, &failure) < 0)

@@ -18,8 +18,9 @@ enum {
 
 static int get_vm(Ctl *ctl, const char *id, Hearth__V1__Vm **ret)
 {
-	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
+	Hearth__V1__GetVmRequest request;
 
+	hearth__v1__get_vm_request__init(&request);
 	request.vm_id = text_field(id);
 	request.expected_uid = text_field(options_text(&ctl->options, "expected-uid"));
 	return ctl_call(ctl, vm_method("GetVm"), &request.base, ret);
@@ -54,12 +55,13 @@ int run_get(Ctl *ctl)
 int run_wait(Ctl *ctl)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__WaitVmRequest request = HEARTH__V1__WAIT_VM_REQUEST__INIT;
+	Hearth__V1__WaitVmRequest request;
 	cleanup_(failure_release) Failure failure = { 0 };
 	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	Hearth__V1__VmState states[STATES_MAX];
 	int values[STATES_MAX];
 
+	hearth__v1__wait_vm_request__init(&request);
 	request.n_states = options_enums(given, "state", values, STATES_MAX);
 	for (size_t i = 0; i < request.n_states; i++)
 		states[i] = (Hearth__V1__VmState)values[i];
@@ -112,9 +114,10 @@ static void take_event(EventSink *sink, Hearth__V1__VmEvent **event)
 /* All events of @id into @sink, page by page: 0, or the exit status. */
 static int read_events(Ctl *ctl, const char *id, const char *uid, EventSink *sink)
 {
-	Hearth__V1__ListVmEventsRequest request = HEARTH__V1__LIST_VM_EVENTS_REQUEST__INIT;
+	Hearth__V1__ListVmEventsRequest request;
 	cleanup_free char *token = NULL;
 
+	hearth__v1__list_vm_events_request__init(&request);
 	request.vm_id = text_field(id);
 	request.uid = text_field(uid);
 	request.page_size = EVENTS_PAGE;
@@ -189,12 +192,13 @@ static void print_console(const Ctl *ctl, const Hearth__V1__ReadConsoleResponse 
 int run_console(Ctl *ctl)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__ReadConsoleRequest request = HEARTH__V1__READ_CONSOLE_REQUEST__INIT;
+	Hearth__V1__ReadConsoleRequest request;
 	cleanup_(failure_release) Failure failure = { 0 };
 	cleanup_(client_stream_freep) ClientStream *stream = NULL;
 	Hearth__V1__ReadConsoleResponse *part = NULL;
 	int got;
 
+	hearth__v1__read_console_request__init(&request);
 	request.vm_id = text_field(given->arguments[0]);
 	request.expected_uid = text_field(options_text(given, "expected-uid"));
 	request.tail_bytes = options_number(given, "tail", 0);

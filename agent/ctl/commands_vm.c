@@ -74,32 +74,36 @@ static int for_each_vm(Ctl *ctl, int (*one)(Ctl *ctl, const char *id))
 
 static int start_one(Ctl *ctl, const char *id)
 {
-	Hearth__V1__StartVmRequest request = HEARTH__V1__START_VM_REQUEST__INIT;
+	Hearth__V1__StartVmRequest request;
 
+	hearth__v1__start_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	return call_verb(ctl, id, vm_method("StartVm"), &request.base, TIMEOUT_UNARY);
 }
 
 static int pause_one(Ctl *ctl, const char *id)
 {
-	Hearth__V1__PauseVmRequest request = HEARTH__V1__PAUSE_VM_REQUEST__INIT;
+	Hearth__V1__PauseVmRequest request;
 
+	hearth__v1__pause_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	return call_verb(ctl, id, vm_method("PauseVm"), &request.base, TIMEOUT_UNARY);
 }
 
 static int resume_one(Ctl *ctl, const char *id)
 {
-	Hearth__V1__ResumeVmRequest request = HEARTH__V1__RESUME_VM_REQUEST__INIT;
+	Hearth__V1__ResumeVmRequest request;
 
+	hearth__v1__resume_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	return call_verb(ctl, id, vm_method("ResumeVm"), &request.base, TIMEOUT_UNARY);
 }
 
 static int destroy_one(Ctl *ctl, const char *id)
 {
-	Hearth__V1__DestroyVmRequest request = HEARTH__V1__DESTROY_VM_REQUEST__INIT;
+	Hearth__V1__DestroyVmRequest request;
 
+	hearth__v1__destroy_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	request.allow_missing = options_has(&ctl->options, "allow-missing");
 	return call_verb(ctl, id, vm_method("DestroyVm"), &request.base, TIMEOUT_UNARY);
@@ -107,12 +111,13 @@ static int destroy_one(Ctl *ctl, const char *id)
 
 static int stop_one(Ctl *ctl, const char *id)
 {
-	Hearth__V1__StopVmRequest request = HEARTH__V1__STOP_VM_REQUEST__INIT;
+	Hearth__V1__StopVmRequest request;
 	int64_t grace = options_duration(&ctl->options, "grace", DEFAULT_GRACE);
 	int64_t terminate = options_duration(&ctl->options, "terminate-grace", DEFAULT_TERMINATE);
 	Google__Protobuf__Duration grace_field = duration_field(grace);
 	Google__Protobuf__Duration terminate_field = duration_field(terminate);
 
+	hearth__v1__stop_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	request.force = options_has(&ctl->options, "force");
 	if (options_has(&ctl->options, "grace"))

@@ -153,11 +153,12 @@ static int follow_on(Ctl *ctl, Hearth__V1__WatchVmsRequest *request, const Viewe
 int run_watch(Ctl *ctl)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__WatchVmsRequest request = HEARTH__V1__WATCH_VMS_REQUEST__INIT;
+	Hearth__V1__WatchVmsRequest request;
 	cleanup_(table_freep) Table *table = table_new(watch_columns, ctl->format == OUTPUT_WIDE);
 	cleanup_(position_release) Position position = { 0 };
 	const Viewer viewer = { ctl, table, false };
 
+	hearth__v1__watch_vms_request__init(&request);
 	widen(table);
 	fill_watch(ctl, &request);
 	request.send_initial = options_has(given, "initial");
@@ -175,8 +176,9 @@ int run_watch(Ctl *ctl)
 static void view_page(const Viewer *viewer, Hearth__V1__ListVmsResponse *page, json_t *vms)
 {
 	for (size_t i = 0; i < page->n_vms; i++) {
-		Hearth__V1__VmEvent event = HEARTH__V1__VM_EVENT__INIT;
+		Hearth__V1__VmEvent event;
 
+		hearth__v1__vm_event__init(&event);
 		event.type = HEARTH__V1__EVENT_TYPE__EVENT_TYPE_INITIAL;
 		event.revision = page->vms[i]->revision;
 		event.vm = page->vms[i];
@@ -191,11 +193,12 @@ static void view_page(const Viewer *viewer, Hearth__V1__ListVmsResponse *page, j
 static int list_all(Ctl *ctl, const Viewer *viewer, json_t *vms, Position *position)
 {
 	const Options *given = &ctl->options;
-	Hearth__V1__ListVmsRequest request = HEARTH__V1__LIST_VMS_REQUEST__INIT;
+	Hearth__V1__ListVmsRequest request;
 	Hearth__V1__VmState states[STATES_MAX];
 	int values[STATES_MAX];
 	cleanup_free char *token = NULL;
 
+	hearth__v1__list_vms_request__init(&request);
 	request.label_selector = text_field(options_text(given, "selector"));
 	request.tenant = text_field(options_text(given, "tenant"));
 	request.n_states = options_enums(given, "state", values, STATES_MAX);
@@ -239,9 +242,10 @@ int run_list(Ctl *ctl)
 	cleanup_(json_freep) json_t *vms = whole ? json_array() : NULL;
 	cleanup_(position_release) Position position = { 0 };
 	const Viewer viewer = { ctl, table, true };
-	Hearth__V1__WatchVmsRequest request = HEARTH__V1__WATCH_VMS_REQUEST__INIT;
+	Hearth__V1__WatchVmsRequest request;
 	int status;
 
+	hearth__v1__watch_vms_request__init(&request);
 	if (watches && options_has(&ctl->options, "state"))
 		return failure_report_local(
 			ctl_json(ctl), EXIT_USAGE,

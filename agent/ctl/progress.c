@@ -30,11 +30,12 @@ static void show(Progress *progress, const Hearth__V1__Operation *operation)
 static void tick(void *user)
 {
 	Progress *progress = user;
-	Hearth__V1__GetVmRequest request = HEARTH__V1__GET_VM_REQUEST__INIT;
+	Hearth__V1__GetVmRequest request;
 	cleanup_(failure_release) Failure failure = { 0 };
 	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
 	int64_t now = clock_mono_us();
 
+	hearth__v1__get_vm_request__init(&request);
 	if (now - progress->began < FIRST_AFTER || now - progress->asked < EVERY)
 		return;
 	progress->asked = now;

@@ -30,8 +30,9 @@ char **text_list_field(const char **texts)
 
 Google__Protobuf__Duration duration_field(int64_t usec)
 {
-	Google__Protobuf__Duration duration = GOOGLE__PROTOBUF__DURATION__INIT;
+	Google__Protobuf__Duration duration;
 
+	google__protobuf__duration__init(&duration);
 	duration.seconds = usec / USEC_PER_SEC;
 	duration.nanos = (int32_t)(usec % USEC_PER_SEC) * 1000;
 	return duration;

@@ -26,10 +26,12 @@ const Column event_columns[] = {
 };
 /* clang-format on */
 
-static const Hearth__V1__VmSpec no_spec = HEARTH__V1__VM_SPEC__INIT;
-static const Hearth__V1__VmStatus no_status = HEARTH__V1__VM_STATUS__INIT;
-static const Hearth__V1__Resolved no_resolved = HEARTH__V1__RESOLVED__INIT;
-static const Hearth__V1__Operation no_operation = HEARTH__V1__OPERATION__INIT;
+/* What a VM that leaves them out is shown with. */
+#define EMPTY ((char[]){ "" })
+static const Hearth__V1__VmSpec no_spec = { 0 };
+static const Hearth__V1__VmStatus no_status = { 0 };
+static const Hearth__V1__Resolved no_resolved = { .accelerator = EMPTY };
+static const Hearth__V1__Operation no_operation = { .verb = EMPTY, .stage = EMPTY };
 
 const char *vm_state_text(const Hearth__V1__Vm *vm, char buffer[static 40])
 {

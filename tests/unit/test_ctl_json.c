@@ -108,11 +108,13 @@ Test(ctl_json, every_fault_is_reported_at_once)
 
 Test(ctl_json, error_details_are_expanded)
 {
-	Google__Rpc__ErrorInfo info = GOOGLE__RPC__ERROR_INFO__INIT;
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	Google__Rpc__ErrorInfo info;
+	Google__Protobuf__Any any;
 	uint8_t packed[64];
 	cleanup_(json_freep) json_t *json = NULL;
 
+	google__rpc__error_info__init(&info);
+	google__protobuf__any__init(&any);
 	info.reason = (char[]){ "VM_NOT_FOUND" };
 	any.type_url = (char[]){ "type.googleapis.com/google.rpc.ErrorInfo" };
 	any.value.data = packed;
@@ -125,9 +127,10 @@ Test(ctl_json, error_details_are_expanded)
 
 Test(ctl_json, details_of_unknown_type_are_kept_in_base64)
 {
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	Google__Protobuf__Any any;
 	cleanup_(json_freep) json_t *json = NULL;
 
+	google__protobuf__any__init(&any);
 	any.type_url = (char[]){ "example.org/some.Thing" };
 	any.value.data = (uint8_t[]){ 0xff, 0x00, 0x10, 0x83 };
 	any.value.len = 4;
@@ -138,9 +141,10 @@ Test(ctl_json, details_of_unknown_type_are_kept_in_base64)
 
 Test(ctl_json, text_that_is_not_utf8_is_still_written)
 {
-	Hearth__V1__Vm vm = HEARTH__V1__VM__INIT;
+	Hearth__V1__Vm vm;
 	cleanup_(json_freep) json_t *json = NULL;
 
+	hearth__v1__vm__init(&vm);
 	vm.vm_id = (char[]){ "a\xff" };
 	json = json_from_message(&vm.base);
 
