@@ -216,6 +216,7 @@ static void on_sent(Tag *tag, bool ok)
 	Call *call = container_of(tag, Call, sent);
 	bool over, room;
 
+	(void)call_ref(call); /* the other poller may settle it meanwhile */
 	lock_take(&call->lock);
 	call->batches--;
 	call->sending = false;
@@ -227,15 +228,15 @@ static void on_sent(Tag *tag, bool ok)
 	over = claim_end(call);
 	lock_drop(&call->lock);
 
-	if (over) {
+	if (over)
 		settle(call);
-		return;
-	}
-	call_advance(call);
-	if (room) {
+	else
+		call_advance(call);
+	if (!over && room) {
 		call_wake(call);
 		read_next(call);
 	}
+	call_unref(call);
 }
 
 static void on_closed(Tag *tag, bool ok)
@@ -244,7 +245,8 @@ static void on_closed(Tag *tag, bool ok)
 	OutboxItem *unsent;
 	bool over;
 
-	(void)ok; /* always */
+	(void)ok;             /* always */
+	(void)call_ref(call); /* the other poller may settle it meanwhile */
 	lock_take(&call->lock);
 	call->batches--;
 	call->close_done = true;
@@ -259,6 +261,7 @@ static void on_closed(Tag *tag, bool ok)
 		settle(call);
 	else
 		call_wake(call);
+	call_unref(call);
 }
 
 static void on_received(Tag *tag, bool ok)
