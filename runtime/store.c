@@ -96,7 +96,7 @@ static int make_tables(Db *db, Error *err)
 	if (db_run(db, SQL_BEGIN, NULL, 0, err) < 0 || db_exec(db, schema, err) < 0 ||
 	    put_number(db, "major", STORE_MAJOR, err) < 0 ||
 	    put_number(db, "minor", STORE_MINOR, err) < 0 ||
-	    put_number(db, "revision", 0, err) < 0 || put_number(db, "compacted", 0, err) < 0 ||
+	    put_number(db, "revision", 1, err) < 0 || put_number(db, "compacted", 0, err) < 0 ||
 	    db_run(db, SQL_PUT_META, DB_VALUES(db_text("store_id"), db_text(id)), err) < 0)
 		return -1;
 	return db_run(db, SQL_COMMIT, NULL, 0, err);

@@ -21,12 +21,12 @@ Test(store, what_was_written_is_there_at_the_next_opening)
 
 	cr_assert_eq(strlen(id), 36);
 	cr_assert_str_eq(store_id(f.store), id);
-	cr_assert_eq(store_revision(f.store), 3);
+	cr_assert_eq(store_revision(f.store), 4);
 	cr_assert_eq(loaded.count, 2);
 	cr_assert_str_eq(loaded.records[0]->vm_id, "a");
-	cr_assert_eq(loaded.records[0]->revision, 2);
+	cr_assert_eq(loaded.records[0]->revision, 3);
 	cr_assert_str_eq(loaded.records[1]->vm_id, "b");
-	cr_assert_eq(loaded.records[1]->revision, 3);
+	cr_assert_eq(loaded.records[1]->revision, 4);
 	cr_assert_eq(loaded.records[1]->status.state, VM_RUNNING);
 	cr_assert_str_eq(loaded.records[1]->tenant, "acme");
 }
@@ -61,7 +61,7 @@ Test(store, changes_are_done_in_order_and_only_once_published)
 
 	cr_assert_not(f.done_early);
 	for (unsigned i = 0; i < 50; i++)
-		cr_assert_eq(f.order[i], i + 1);
+		cr_assert_eq(f.order[i], i + 2);
 }
 
 Test(store, what_gathers_during_a_commit_is_one_transaction)
@@ -72,7 +72,7 @@ Test(store, what_gathers_during_a_commit_is_one_transaction)
 	open_with(&f, 100);
 	set_gate(&f, true);
 	submit(&f, CHANGE_ADDED, "a", VM_CREATED);
-	while (store_revision(f.store) < 1)
+	while (store_revision(f.store) < 2)
 		clock_sleep_us(USEC_PER_MSEC);
 	for (unsigned i = 0; i < 40; i++)
 		submit(&f, CHANGE_MODIFIED, "a", VM_RUNNING);
@@ -80,7 +80,7 @@ Test(store, what_gathers_during_a_commit_is_one_transaction)
 	wait_for(&f, 41);
 
 	cr_assert_eq(f.batches, 2);
-	cr_assert_eq(f.published, 41);
+	cr_assert_eq(f.published, 42);
 }
 
 Test(store, events_come_in_pages_of_one_vm)
@@ -100,9 +100,9 @@ Test(store, events_come_in_pages_of_one_vm)
 
 	cr_assert_eq(store_list_events(f.store, "b", "", 0, page, 3, &n, &err), 0);
 	cr_assert_eq(n, 3);
-	cr_assert_eq(page[0].revision, 2);
+	cr_assert_eq(page[0].revision, 3);
 	cr_assert_eq(page[0].type, CHANGE_ADDED);
-	cr_assert_eq(page[2].revision, 6);
+	cr_assert_eq(page[2].revision, 7);
 	cr_assert_eq(page[2].state, VM_RUNNING);
 	cr_assert_str_eq(page[2].vm_id, "b");
 	cr_assert_str_eq(page[2].reason, "Tested");
@@ -111,7 +111,7 @@ Test(store, events_come_in_pages_of_one_vm)
 	cr_assert_str_eq(page[2].principal, "uid:0");
 	for (size_t i = 0; i < n; i++)
 		store_event_clear(&page[i]);
-	cr_assert_eq(store_list_events(f.store, "b", "uid-b", 6, page, 3, &n, &err), 0);
+	cr_assert_eq(store_list_events(f.store, "b", "uid-b", 7, page, 3, &n, &err), 0);
 	cr_assert_eq(n, 2);
 	for (size_t i = 0; i < n; i++)
 		store_event_clear(&page[i]);
@@ -138,16 +138,16 @@ Test(store, the_history_is_kept_and_what_is_older_goes)
 
 	cr_assert_eq(store_list_events(f.store, "a", "", 0, page, 64, &n, &err), 0);
 	cr_assert_eq(n, 10);
-	cr_assert_eq(page[0].revision, 31);
+	cr_assert_eq(page[0].revision, 32);
 	for (size_t i = 0; i < n; i++)
 		store_event_clear(&page[i]);
 	close_store(&f);
 	cr_assert_eq(try_open(&f, 10, &err), 0);
 	cr_assert_eq(store_load_changes(f.store, 4, keep_change, &loaded, &err), 0);
 	cr_assert_eq(loaded.count, 4);
-	cr_assert_eq(loaded.changes[0]->revision, 37);
-	cr_assert_eq(loaded.changes[3]->revision, 40);
-	cr_assert_eq(loaded.changes[3]->record->revision, 40);
+	cr_assert_eq(loaded.changes[0]->revision, 38);
+	cr_assert_eq(loaded.changes[3]->revision, 41);
+	cr_assert_eq(loaded.changes[3]->record->revision, 41);
 	cr_assert_eq(loaded.changes[3]->record->status.state, VM_RUNNING);
 	cr_assert_str_eq(loaded.changes[3]->reason, "Tested");
 	cr_assert_str_eq(loaded.changes[3]->principal, "uid:0");

@@ -27,11 +27,11 @@ Test(store_faults, an_unfinished_transaction_leaves_no_trace)
 	open_with(&f, 100);
 	submit(&f, CHANGE_ADDED, "a", VM_CREATED);
 	close_store(&f);
-	run_sql(&f, "BEGIN; DELETE FROM vms; UPDATE meta SET value = 9 WHERE key = 'revision'");
+	run_sql(&f, "BEGIN; DELETE FROM vms; UPDATE meta SET value = 10 WHERE key = 'revision'");
 	reload(&f, &loaded);
 
 	cr_assert_eq(loaded.count, 1);
-	cr_assert_eq(store_revision(f.store), 1);
+	cr_assert_eq(store_revision(f.store), 2);
 }
 
 Test(store_faults, a_second_agent_is_refused_and_told_who_holds_it)
@@ -188,7 +188,7 @@ Test(store_faults, on_a_full_disk_intents_fail_and_outcomes_wait)
 	wait_for(&f, 1);
 	set_gate(&f, true);
 	submit(&f, CHANGE_MODIFIED, "a", VM_STARTING);
-	while (store_revision(f.store) < 2)
+	while (store_revision(f.store) < 3)
 		clock_sleep_us(USEC_PER_MSEC);
 	fill_disk(true);
 	submit_outcome(&f, "a", VM_RUNNING);
@@ -202,17 +202,17 @@ Test(store_faults, on_a_full_disk_intents_fail_and_outcomes_wait)
 	cr_assert_eq(f.cause, CAUSE_EXHAUSTED);
 	cr_assert(store_failing(f.store, message, sizeof message));
 	cr_assert_neq(message[0], '\0');
-	cr_assert_eq(store_revision(f.store), 2);
+	cr_assert_eq(store_revision(f.store), 3);
 	fill_disk(false);
 	wait_for(&f, 5);
 	cr_assert_eq(f.done, 4);
-	cr_assert_eq(f.order[2], 3);
-	cr_assert_eq(f.order[3], 4);
+	cr_assert_eq(f.order[2], 4);
+	cr_assert_eq(f.order[3], 5);
 	cr_assert_not(store_failing(f.store, message, sizeof message));
 	reload(&f, &loaded);
 	cr_assert_eq(loaded.count, 1);
 	cr_assert_eq(loaded.records[0]->status.state, VM_STOPPED);
-	cr_assert_eq(loaded.records[0]->revision, 4);
+	cr_assert_eq(loaded.records[0]->revision, 5);
 }
 
 Test(store_faults, a_new_submission_does_not_overtake_a_waiting_outcome)
@@ -235,7 +235,7 @@ Test(store_faults, a_new_submission_does_not_overtake_a_waiting_outcome)
 
 	cr_assert_eq(f.failed, 1);
 	cr_assert_eq(loaded.records[0]->status.state, VM_PAUSING);
-	cr_assert_eq(loaded.records[0]->revision, 3);
+	cr_assert_eq(loaded.records[0]->revision, 4);
 }
 
 Test(store_faults, a_cordon_that_cannot_be_written_is_refused)
@@ -286,7 +286,7 @@ Test(store_faults, the_writer_outlives_a_flood_of_failures)
 
 	cr_assert_eq(f.failed, 500);
 	cr_assert_eq(f.done, 1);
-	cr_assert_eq(f.published, 1);
+	cr_assert_eq(f.published, 2);
 }
 
 Test(store_faults, outcomes_keep_their_order_however_many_wait)
@@ -298,7 +298,7 @@ Test(store_faults, outcomes_keep_their_order_however_many_wait)
 	open_with(&f, 100);
 	set_gate(&f, true);
 	submit(&f, CHANGE_ADDED, "a", VM_CREATED);
-	while (store_revision(f.store) < 1)
+	while (store_revision(f.store) < 2)
 		clock_sleep_us(USEC_PER_MSEC);
 	fill_disk(true);
 	for (unsigned i = 1; i <= 1200; i++) {
@@ -318,7 +318,7 @@ Test(store_faults, outcomes_keep_their_order_however_many_wait)
 	cr_assert_eq(f.failed, 1);
 	cr_assert_eq(loaded.count, 1);
 	cr_assert_eq(loaded.records[0]->generation, 1200);
-	cr_assert_eq(loaded.records[0]->revision, 1201);
+	cr_assert_eq(loaded.records[0]->revision, 1202);
 }
 
 Test(store_faults, a_failed_statement_leaves_no_transaction_open)
@@ -336,5 +336,5 @@ Test(store_faults, a_failed_statement_leaves_no_transaction_open)
 
 	cr_assert_eq(f.failed, 1);
 	cr_assert_eq(f.done, 1);
-	cr_assert_eq(f.published, 1);
+	cr_assert_eq(f.published, 2);
 }
