@@ -64,7 +64,7 @@ struct ConsoleWatch {
 	bool stopping;
 };
 
-/* NOLINTBEGIN(readability-function-*, clang-analyzer-unix.Malloc): the macros' insides */
+/* NOLINTBEGIN(readability-function-*): the macros' insides */
 static WatchDir *dirs_find(ConsoleWatch *watch, int wd) lock_requires(watch->lock)
 {
 	WatchDir *dir;
@@ -106,7 +106,7 @@ static void calls_remove(ConsoleWatch *watch, ConsoleFollow *follow) lock_requir
 		DL_DELETE2(watch->calls, follow, call_prev, call_next);
 	follow->called = false;
 }
-/* NOLINTEND(readability-function-*, clang-analyzer-unix.Malloc) */
+/* NOLINTEND(readability-function-*) */
 
 static WatchDir *next_dir(const WatchDir *dir)
 {

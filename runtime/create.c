@@ -166,7 +166,7 @@ static int enter(Create *create, Vm *vm)
 	int r;
 
 	lock_take(&vm->lock);
-	r = vm_enter(create->runtime, vm);
+	r = vm_enter(create->runtime, vm, create->runtime->config.max_vms);
 	if (r == 0)
 		submit(create, vm, operation);
 	lock_drop(&vm->lock);

@@ -160,7 +160,7 @@ int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
 	cleanup_(argv_freep) char **argv = keeper_argv(config);
 
 	if (clear_run_dir(config->run_dir, err) < 0)
-		return -1; /* NOLINT(clang-analyzer-unix.Malloc): cleanup_ releases it */
+		return -1;
 	if (run_keeper(config, argv, err) < 0)
 		return -1;
 	/* The VMM may have ended by now, and the keeper with it: that is for the caller to see. */

@@ -96,7 +96,6 @@ static int write_image(const char *path)
 
 	memcpy(image + PROGRAM_AT, program, sizeof program);
 	memcpy(image + RESET_AT, reset, sizeof reset);
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cleanup_ releases it */
 	return file_write_atomic(path, image, IMAGE_SIZE);
 }
 

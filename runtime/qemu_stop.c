@@ -116,6 +116,7 @@ static RungOutcome try_rung(Climb *climb, const Rung *rung, int64_t timeout)
 		text_copy(climb->why, sizeof climb->why, "the stop is in a hurry");
 		return RUNG_SKIPPED;
 	}
+	job_step(climb->job, rung->name);
 	outcome = rung->ask(climb, timeout);
 	/* It may have ended while it was asked. */
 	if (outcome != RUNG_UNSET)

@@ -226,7 +226,7 @@ int qmp_open(Qmp **ret, const QmpConfig *config, Error *err)
 	qmp->cancel_fd = config->cancel_fd;
 	qmp->command_timeout = config->command_timeout;
 	if (connect_until(qmp, config->path, deadline, err) < 0 || greet(qmp, deadline, err) < 0)
-		return -1; /* NOLINT(clang-analyzer-unix.Malloc): cleanup_ releases it */
+		return -1;
 	*ret = take_ptr(qmp);
 	return 0;
 }

@@ -58,7 +58,7 @@ static void carry_on(Vm *vm)
 		operation->op == VM_OP_START && spec_desired(record->spec) == VM_DESIRED_PAUSED;
 	operation->from = interrupted[state].from;
 	operation->rule = *vm_rule(operation->from, operation->op);
-	operation->ladder = (StopLadder){ -1, -1 };
+	operation->ladder = vm_default_ladder; /* the guest's time to end well begins anew */
 	operation->work.run = operation_run;
 
 	lock_take(&vm->lock);
@@ -78,17 +78,22 @@ static bool must_be_looked_for(const Vm *vm, VmState state)
 static bool recover_one(Vm *vm)
 {
 	VmState state = vm->latest->status.state;
+	int64_t restart_at = vm->latest->status.next_restart_time;
+	bool adopts = true;
 
-	vm_arm_expiry(vm);
-	if (state == VM_BACKOFF)
-		vm_arm_restart(vm, vm->latest->status.next_restart_time);
+	vm->rebooted = vm->runtime->host_rebooted;
 	if (vm_state_is_busy(state))
 		carry_on(vm);
 	else if (must_be_looked_for(vm, state))
 		vm_run_errand(vm, ERRAND_RECOVER, true);
 	else
-		return false;
-	return true;
+		adopts = false;
+
+	/* Only now: a timer that is due claims the VM at once. */
+	vm_arm_expiry(vm);
+	if (state == VM_BACKOFF)
+		vm_arm_restart(vm, restart_at);
+	return adopts;
 }
 
 void runtime_recover(Runtime *runtime)

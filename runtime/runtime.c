@@ -162,7 +162,8 @@ static void load_vm(void *user, VmRecord *record)
 	if (!backend) /* of a backend that this agent does not have: it is let alone */
 		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
 	vm = vm_new(runtime, record, backend);
-	(void)vm_enter(runtime, vm);
+	/* However many may be made: one that is not known would be swept. */
+	(void)vm_enter(runtime, vm, SIZE_MAX);
 	if (drives_claim(runtime, vm->id, record->spec, &ignored) < 0)
 		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
 

@@ -71,7 +71,7 @@ Vm *vm_find(Runtime *runtime, const char *id)
 	return vm;
 }
 
-int vm_enter(Runtime *runtime, Vm *vm)
+int vm_enter(Runtime *runtime, Vm *vm, size_t most)
 {
 	Vm *other;
 	int r = 0;
@@ -80,7 +80,7 @@ int vm_enter(Runtime *runtime, Vm *vm)
 	HASH_FIND_STR(runtime->table, vm->id, other);
 	if (other)
 		r = -EEXIST;
-	else if (runtime->vm_count >= runtime->config.max_vms)
+	else if (runtime->vm_count >= most)
 		r = -ENOSPC;
 	else {
 		(void)vm_ref(vm); /* not in the macro, which evaluates it more than once */

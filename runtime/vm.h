@@ -99,6 +99,7 @@ struct Vm {
 	Operation *next;    /* under lock: goes when running has ended */
 	bool gone;          /* under lock: destroyed, out of the table */
 	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
+	bool rebooted;      /* claimed: what ran ended with an earlier boot of the host */
 	LoopSource *exit_source, *restart_source, *expire_source; /* under lock */
 };
 
@@ -139,7 +140,8 @@ Vm *vm_ref(Vm *vm);
 void vm_unref(Vm *vm);
 DEFINE_CLEANUP(Vm *, vm_unref);
 Vm *vm_find(Runtime *runtime, const char *id); /* a reference, or NULL */
-int vm_enter(Runtime *runtime, Vm *vm);        /* into the table: 0, -EEXIST, -ENOSPC (max_vms) */
+/* Into the table, which may hold @most: 0, -EEXIST, -ENOSPC. */
+int vm_enter(Runtime *runtime, Vm *vm, size_t most);
 void vm_leave(Runtime *runtime, Vm *vm);
 char *vm_run_dir(const Vm *vm); /* to free */
 /* Every VM in the table, each with a reference; array to free. */
@@ -195,6 +197,7 @@ void operation_run(Work *work);
 Workers *operation_lane(const Operation *operation);
 
 /* watchdog.c: exits, restarts, expiry. */
+extern const StopLadder vm_default_ladder; /* StopVm's, for stops the agent itself carries out */
 void vm_watch_exit(Vm *vm, int fd); /* takes @fd over */
 void vm_unwatch_exit(Vm *vm);
 void vm_arm_restart(Vm *vm, int64_t when); /* wall usec */

@@ -8,6 +8,8 @@ enum {
 	DEFAULT_MAX_BACKOFF_SEC = 300,
 };
 
+const StopLadder vm_default_ladder = { 10 * USEC_PER_SEC, 5 * USEC_PER_SEC };
+
 static void release_vm(void *user)
 {
 	vm_unref(user);
@@ -89,7 +91,7 @@ static void on_expiry(void *user)
 		return;
 
 	operation = operation_new(vm, op, "expire", "hearthd");
-	operation->ladder = (StopLadder){ 10 * USEC_PER_SEC, 5 * USEC_PER_SEC };
+	operation->ladder = vm_default_ladder;
 	vm_request(operation, NULL);
 }
 
@@ -130,6 +132,8 @@ static int64_t backoff_of(const VmRestartPolicy *policy, uint32_t restarts)
 		wait = (int64_t)DEFAULT_INITIAL_BACKOFF_SEC * USEC_PER_SEC;
 	if (!most)
 		most = (int64_t)DEFAULT_MAX_BACKOFF_SEC * USEC_PER_SEC;
+	if (most < wait) /* by default the longest is not below the first */
+		most = wait;
 	for (uint32_t i = 0; i < restarts && wait < most; i++)
 		wait *= 2;
 	return wait < most ? wait : most;

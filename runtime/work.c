@@ -55,9 +55,12 @@ static int work_start(Operation *operation, Error *err)
 	Error ignored = { 0 };
 	int r;
 
+	vm->rebooted = false;
 	if (operation->resumed &&
-	    ops_of(operation)->stop(vm->backend, &operation->job, &kill_at_once, err) < 0)
+	    ops_of(operation)->stop(vm->backend, &operation->job, &kill_at_once, err) < 0) {
+		operation->job.poisoned = true; /* what the earlier agent started may be alive */
 		return -1;
+	}
 	if (ops_of(operation)->capabilities & BACKEND_PROCESS) {
 		r = file_make_dirs(operation->run_dir);
 		if (r < 0)
@@ -78,10 +81,14 @@ static int work_stop(Operation *operation, Error *err)
 	return end_vmm(operation, &operation->ladder, err);
 }
 
-/* An operation that an earlier agent began finds no exit watched. */
+/* An operation that an earlier agent began finds no exit watched, or the host booted since. */
 static int watch_if_resumed(Operation *operation, Error *err)
 {
-	if (!operation->resumed || watch_vmm(operation, err) == 0)
+	if (!operation->resumed)
+		return 0;
+	if (operation->vm->rebooted)
+		(void)error_set(err, ERROR_VMM_FAILED, "the host was rebooted");
+	else if (watch_vmm(operation, err) == 0)
 		return 0;
 	lock_take(&operation->vm->lock);
 	operation->vm->exit_pending = true;
@@ -136,25 +143,26 @@ static WorkFn *const works[VM_OP_COUNT_] = {
 /* The VMM ended by itself. */
 static void work_exit(Operation *operation)
 {
-	vm_unwatch_exit(operation->vm);
-	ops_of(operation)->read_exit(operation->vm->backend, &operation->job, &operation->exit);
+	Vm *vm = operation->vm;
+
+	vm_unwatch_exit(vm);
+	ops_of(operation)->read_exit(vm->backend, &operation->job, &operation->exit);
 	operation->has_exit = true;
+	if (vm->rebooted)
+		operation->exit.reason = EXIT_HOST_REBOOT;
 }
 
 /* What became of a VM that ran when an earlier agent died. */
 static void work_recover(Operation *operation)
 {
-	bool rebooted = operation->runtime->host_rebooted;
 	Vm *vm = operation->vm;
 	Error err = { 0 };
 
-	if (!rebooted &&
+	if (!vm->rebooted &&
 	    ops_of(operation)->look(vm->backend, &operation->job, &operation->seen, &err) == 0 &&
 	    operation->seen != VM_STOPPED && watch_vmm(operation, &err) == 0)
 		return;
 	work_exit(operation);
-	if (rebooted)
-		operation->exit.reason = EXIT_HOST_REBOOT;
 }
 
 static void prepare(Operation *operation)

@@ -87,7 +87,6 @@ static json_t *base64_value(const ProtobufCBinaryData *bytes)
 		text[n++] = (char)(left > 1 ? digits[group >> 6 & 63] : '=');
 		text[n++] = (char)(left > 2 ? digits[group & 63] : '=');
 	}
-	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): text has cleanup_free */
 	return json_stringn(text, n);
 }
 

@@ -179,7 +179,7 @@ int bounded_log_open(BoundedLog **ret, const BoundedLogConfig *config)
 	log->last = '\n';
 	r = log_file_open(log);
 	if (r < 0)
-		return r; /* NOLINT(clang-analyzer-unix.Malloc): cleanup_ releases it */
+		return r;
 	if (log->size || stat(log->old_path, &old) == 0)
 		log_mark_start(log);
 	*ret = take_ptr(log);

@@ -220,7 +220,6 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	keeper->vmm = (Vmm){ .pid = -1, .console = -1, .output = -1, .qmp = -1 };
 	keeper->children = watch_children();
 	if (keeper->children < 0)
-		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): cleanup_ releases it */
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "signalfd");
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "become a subreaper");
