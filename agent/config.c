@@ -38,6 +38,8 @@ const ConfigKey config_keys[] = {
 	  .value = "4096", .help = "calls in flight, streams included" },
 	{ "limits.max_streams", CONFIG_NUMBER, AT(max_streams), .min = 1, .max = 100000,
 	  .value = "1000", .help = "calls in flight on one connection; more wait at the client" },
+	{ "limits.pollers", CONFIG_NUMBER, AT(pollers), .min = 1, .max = 16, .value = "2",
+	  .help = "threads that serve connections" },
 	{ "limits.message_bytes", CONFIG_NUMBER, AT(message_bytes), .min = 4096, .max = 67108864,
 	  .value = "1048576", .help = "bytes of a request" },
 	{ "history", CONFIG_NUMBER, AT(history), .min = 16, .max = 1048576, .value = "16384",

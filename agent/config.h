@@ -41,6 +41,7 @@ typedef struct Config {
 	uint64_t max_connections;
 	uint64_t max_calls;
 	uint64_t max_streams;
+	uint64_t pollers;
 	uint64_t message_bytes;
 	uint64_t history;
 	uint64_t console_max_bytes;

@@ -24,7 +24,6 @@
 
 enum {
 	EXIT_USAGE = 2,
-	POLLERS = 2,
 	ARENAS = 2, /* of malloc: few, for a small resident size */
 };
 
@@ -191,7 +190,7 @@ static int start_server(Daemon *daemon, Error *err)
 	const Config *config = &daemon->config;
 	const ServerConfig server = {
 		.user = daemon->agent,
-		.pollers = POLLERS,
+		.pollers = (unsigned)config->pollers,
 		.max_message = (unsigned)config->message_bytes,
 		.max_connections = (unsigned)config->max_connections,
 		.max_calls = (unsigned)config->max_calls,

@@ -42,6 +42,7 @@ Test(config, without_file_and_flags_has_the_built_in_values)
 	cr_assert_str_eq(config.listen.items[0], "unix:/run/hearth/hearth.sock");
 	cr_assert_str_eq(config.backend, "qemu");
 	cr_assert_eq(config.max_vms, 10000);
+	cr_assert_eq(config.pollers, 2);
 	cr_assert_eq(config.message_bytes, 1048576);
 	cr_assert(*config.node_id);
 }
@@ -109,6 +110,28 @@ Test(config, prefers_a_flag_to_the_file_wherever_it_stands)
 	cr_assert_eq(config.listen.count, 2);
 	cr_assert_str_eq(config.listen.items[0], "unix:/one");
 	cr_assert_str_eq(config.listen.items[1], "h:2");
+}
+
+Test(config, takes_one_to_sixteen_pollers)
+{
+	static const struct {
+		const char *text;
+		int result;
+	} rows[] = {
+		{ "limits: {pollers: 0}", -1 },
+		{ "limits: {pollers: 1}", 0 },
+		{ "limits: {pollers: 16}", 0 },
+		{ "limits: {pollers: 17}", -1 },
+	};
+
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cleanup_(config_clear) Config config = { 0 };
+		Error err = { 0 };
+
+		int r = read_text(&config, rows[i].text, &err);
+
+		cr_assert_eq(r, rows[i].result, "%s: %s", rows[i].text, err.what);
+	}
 }
 
 Test(config, names_every_value_that_is_out_of_range_at_once)
