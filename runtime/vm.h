@@ -198,7 +198,7 @@ Workers *operation_lane(const Operation *operation);
 
 /* watchdog.c: exits, restarts, expiry. */
 extern const StopLadder vm_default_ladder; /* StopVm's, for stops the agent itself carries out */
-void vm_watch_exit(Vm *vm, int fd); /* takes @fd over */
+void vm_watch_exit(Vm *vm, int fd);        /* takes @fd over */
 void vm_unwatch_exit(Vm *vm);
 void vm_arm_restart(Vm *vm, int64_t when); /* wall usec */
 void vm_arm_expiry(Vm *vm);                /* from the latest spec; disarms too */

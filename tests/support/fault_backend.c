@@ -127,6 +127,10 @@ static int pause_or_resume(Backend *backend, Job *job, bool pause, Error *err)
 	FaultBackend *fault = fault_of(backend);
 	Machine *machine = machine_of(fault, job->vm_id);
 
+	if (pause && told_to(fault, job, "pause-hangs")) {
+		wait_for_cancel(job);
+		return error_set(err, ERROR_VMM_FAILED, "given up");
+	}
 	if (told_to(fault, job, pause ? "pause-fails" : "resume-fails"))
 		return error_set(err, ERROR_VMM_FAILED, "told to fail");
 	lock_take(&fault->lock);

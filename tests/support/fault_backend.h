@@ -13,7 +13,7 @@ typedef struct FaultBackend FaultBackend;
 
 /*
  * Label "fault": start-fails, start-hangs (until cancelled), undo-fails, stop-fails, stop-hangs
- * (until cancelled), pause-fails, resume-fails, check-fails.
+ * (until cancelled), pause-fails, pause-hangs (until cancelled), resume-fails, check-fails.
  */
 FaultBackend *fault_backend_new(bool calm); /* calm: labels are ignored */
 Backend *fault_backend(FaultBackend *fault);

@@ -23,7 +23,7 @@ void test_node_open(TestNode *node)
 		.node_id = "test",
 		.default_backend = VM_BACKEND_IN_MEMORY,
 		.backend = { .keeper_path = "/nonexistent/hearth-keeper" },
-		.max_vms = 100,
+		.max_vms = node->max_vms ? node->max_vms : 100,
 		.max_operations = 16,
 		.history = 1000,
 	};

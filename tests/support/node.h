@@ -11,7 +11,8 @@
 
 typedef struct TestNode {
 	char state_dir[64];
-	bool calm; /* the fault backend ignores its labels */
+	bool calm;        /* the fault backend ignores its labels */
+	uint32_t max_vms; /* 0: 100 */
 	Runtime *runtime;
 	FaultBackend *fault;
 } TestNode;

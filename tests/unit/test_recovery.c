@@ -108,6 +108,35 @@ static void leave_expiring(void)
 	must(test_create(&node, "web-1", spec).record);
 }
 
+static void begin_pause_before_reboot(void)
+{
+	static const char earlier[] = "00000000-0000-4000-8000-000000000000";
+	char before[37];
+	Error err = { 0 };
+
+	create_and_begin(VM_DESIRED_RUNNING, "pause-hangs", VM_OP_PAUSE, VM_PAUSING);
+	must(store_exchange_boot_id(runtime_store(node.runtime), earlier, before, &err) == 0);
+}
+
+static void begin_start_and_expire(void)
+{
+	static TestAnswer unanswered;
+	VmCall call = { .vm_id = "web-1" };
+	VmSpec *spec = test_spec(VM_DESIRED_UNSET, "start-hangs");
+
+	spec->expires_at = clock_wall_us() + 300 * (int64_t)USEC_PER_MSEC;
+	spec->expire_action = VM_EXPIRE_DESTROY;
+	must(test_create(&node, "web-1", spec).record);
+	test_begin(&node, VM_OP_START, &call, &unanswered);
+	must(test_reaches(&node, "web-1", VM_STARTING));
+}
+
+static void leave_two(void)
+{
+	must(test_create(&node, "web-1", test_spec(VM_DESIRED_UNSET, NULL)).record);
+	must(test_create(&node, "web-2", test_spec(VM_DESIRED_UNSET, NULL)).record);
+}
+
 static VmRecord *look(void)
 {
 	return registry_get(runtime_registry(node.runtime), "web-1");
@@ -191,4 +220,40 @@ Test(recovery, an_expiry_is_carried_out_by_the_next_agent)
 	test_node_open(&node);
 
 	cr_assert(test_reaches(&node, "web-1", VM_DESTROYED));
+}
+
+Test(recovery, a_pause_that_a_reboot_interrupted_ends_with_the_reboot)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_pause_before_reboot);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look();
+	cr_assert_eq(record->status.last_exit->reason, EXIT_HOST_REBOOT);
+}
+
+Test(recovery, an_expiry_that_is_due_cuts_the_interrupted_start_short)
+{
+	agent_that_dies(begin_start_and_expire);
+	clock_sleep_us(300 * (int64_t)USEC_PER_MSEC);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_DESTROYED));
+}
+
+Test(recovery, a_limit_lowered_below_what_there_is_keeps_every_vm)
+{
+	TestAnswer refused;
+
+	agent_that_dies(leave_two);
+	node.max_vms = 1;
+	test_node_open(&node);
+
+	refused = test_create(&node, "web-3", test_spec(VM_DESIRED_UNSET, NULL));
+
+	cr_assert_eq(refused.err.kind, ERROR_CAPACITY);
+	cr_assert_eq(test_run(&node, VM_OP_PAUSE, "web-1").err.kind, ERROR_INVALID_TRANSITION);
+	cr_assert_eq(test_run(&node, VM_OP_PAUSE, "web-2").err.kind, ERROR_INVALID_TRANSITION);
 }
