@@ -5,7 +5,6 @@
 #include "base/text.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -66,28 +65,20 @@ static Frame *top(Scan *scan)
 	return &scan->frames[scan->depth - 1];
 }
 
-/* protoc names the entries of map "some_labels" SomeLabelsEntry. */
+/* protoc makes a map a list of messages called ...Entry, of a key and a value. */
 static bool is_map(const Field *field)
 {
+	static const char suffix[] = "Entry";
 	const Type *entry = field->descriptor;
-	const char *at;
-	bool upper = true;
+	size_t length;
 
 	if (field->label != PROTOBUF_C_LABEL_REPEATED || field->type != PROTOBUF_C_TYPE_MESSAGE ||
 	    entry->n_fields != 2 || strcmp(entry->fields[0].name, "key") != 0 ||
 	    strcmp(entry->fields[1].name, "value") != 0)
 		return false;
-	at = entry->short_name;
-	for (const char *c = field->name; *c; c++) {
-		if (*c == '_') {
-			upper = true;
-			continue;
-		}
-		if (*at++ != (upper ? toupper((unsigned char)*c) : *c))
-			return false;
-		upper = false;
-	}
-	return strcmp(at, "Entry") == 0;
+	length = strlen(entry->short_name);
+	return length >= sizeof suffix - 1 &&
+	       strcmp(entry->short_name + length - (sizeof suffix - 1), suffix) == 0;
 }
 
 /* How many times @id occurs in @frame before @until: bytes that were read already. */

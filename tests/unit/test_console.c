@@ -35,7 +35,7 @@ static void append(const Bench *bench, const char *text)
 	cleanup_free char *path = text_printf("%s/console.log", bench->dir);
 	cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-	cr_assert_eq(write(fd, text, strlen(text)), strlen(text));
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
 static void rotate(const Bench *bench)
