@@ -183,7 +183,8 @@ void vm_request(Operation *operation, const VmCall *call)
 	operation_free(operation);
 }
 
-void vm_run_errand(Vm *vm, Errand errand, bool adopts)
+/* @run: what the errand is about; 0: whatever runs. */
+static void run_errand(Vm *vm, Errand errand, bool adopts, uint64_t run)
 {
 	Operation *operation = operation_new(vm, VM_OP_COUNT_, "recover", "hearthd");
 	bool free_now = false;
@@ -196,7 +197,8 @@ void vm_run_errand(Vm *vm, Errand errand, bool adopts)
 
 	lock_take(&vm->lock);
 	state = vm->latest->status.state;
-	if (vm->gone || (!vm->running && state != VM_RUNNING && state != VM_PAUSED)) {
+	if (vm->gone || (run && run != vm->run) ||
+	    (!vm->running && state != VM_RUNNING && state != VM_PAUSED)) {
 		free_now = true; /* somebody else has seen to it */
 	} else if (vm->running) {
 		vm->exit_pending = vm->exit_pending || errand == ERRAND_EXIT;
@@ -216,4 +218,14 @@ void vm_run_errand(Vm *vm, Errand errand, bool adopts)
 	}
 	operation->work.run = operation_run;
 	workers_submit(operation_lane(operation), &operation->work);
+}
+
+void vm_run_errand(Vm *vm, Errand errand, bool adopts)
+{
+	run_errand(vm, errand, adopts, 0);
+}
+
+void vm_look_into_exit(Vm *vm, uint64_t run)
+{
+	run_errand(vm, ERRAND_EXIT, false, run);
 }

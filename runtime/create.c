@@ -20,9 +20,12 @@ typedef struct Create {
 
 static void create_free(Create *create)
 {
+	Runtime *runtime = create->runtime;
+
 	record_unref(create->record);
 	free(create->principal);
 	free(create);
+	runtime->live_operations--;
 }
 
 /* Does the running operation of @vm bring about what @create asks for, with its answer to come? */
@@ -265,6 +268,7 @@ void runtime_create_vm(Runtime *runtime, const CreateCall *call, VmReply *reply,
 {
 	Create *create = new0(Create);
 
+	runtime->live_operations++;
 	create->runtime = runtime;
 	create->record = record_of(runtime, call);
 	create->own_uid = call->uid && call->uid[0];

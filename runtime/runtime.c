@@ -31,14 +31,18 @@ static void run_guest(Work *work)
 {
 	Guest *guest = container_of(work, Guest, work);
 
+	Runtime *runtime = guest->runtime;
+
 	guest->run(guest->user);
 	free(guest);
+	runtime->live_operations--;
 }
 
 static void submit_guest(Runtime *runtime, void (*run)(void *), void *user)
 {
 	Guest *guest = new0(Guest);
 
+	runtime->live_operations++;
 	*guest = (Guest){ .work.run = run_guest, .runtime = runtime, .run = run, .user = user };
 	workers_submit(runtime->desk, &guest->work);
 }
@@ -68,6 +72,7 @@ static void keep_house(void *user)
 		lock_drop(&all[i]->lock);
 		if (unwatched)
 			vm_run_errand(all[i], ERRAND_RECOVER, false);
+		vm_catch_up(all[i]);
 		vm_unref(all[i]);
 	}
 }

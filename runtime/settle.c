@@ -171,11 +171,13 @@ void operation_release(Operation *operation, const VmRecord *record)
 	Error next_err = { 0 };
 	Operation *stranded;
 	Waiter *waiters;
+	uint64_t run;
 	bool exited;
 
 	lock_take(&vm->lock);
 	waiters = take_ptr(operation->waiters);
 	vm->running = NULL;
+	run = vm->run;
 	exited = vm->exit_pending;
 	vm->exit_pending = false;
 	stranded = let_next_in(vm, &next_err);
@@ -184,7 +186,6 @@ void operation_release(Operation *operation, const VmRecord *record)
 	operation_answer(waiters, record, err);
 	if (operation->adopts)
 		runtime_recovered_one(vm->runtime);
-	operation_free(operation);
 	if (stranded) {
 		published = registry_get(vm->runtime->registry, vm->id);
 		operation_answer(take_ptr(stranded->waiters), published,
@@ -192,7 +193,8 @@ void operation_release(Operation *operation, const VmRecord *record)
 		operation_free(stranded);
 	}
 	if (exited)
-		vm_run_errand(vm, ERRAND_EXIT, false);
+		vm_look_into_exit(vm, run);
+	operation_free(operation); /* last: a runtime without operations may be gone */
 }
 
 static VmFailure *failure_of(const Error *err)
@@ -269,8 +271,11 @@ static void run_refused(Work *work)
 		take_back(vm, operation);
 	}
 	lock_drop(&vm->lock);
-	if (operation->creating && !published)
+	if (operation->creating && !published) {
+		vm_forget(vm);
 		drives_release(vm->runtime, vm->id, operation->claimed->spec);
+	}
+	vm_try_again(vm, operation);
 	operation_release(operation, NULL);
 }
 

@@ -21,10 +21,13 @@ typedef struct Update {
 
 static void update_free(Update *update)
 {
+	Runtime *runtime = update->vm->runtime;
+
 	record_unref(update->record);
 	record_unref(update->before);
 	vm_unref(update->vm);
 	free(update);
+	runtime->live_operations--;
 }
 
 static void answer(Work *work)
@@ -153,6 +156,7 @@ void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user)
 	Update *update = new0(Update);
 	Error err = { 0 };
 
+	vm->runtime->live_operations++;
 	update->vm = vm_ref(vm);
 	update->reply = reply;
 	update->user = user;

@@ -100,6 +100,8 @@ struct Vm {
 	bool gone;          /* under lock: destroyed, out of the table */
 	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
 	bool rebooted;      /* claimed: what ran ended with an earlier boot of the host */
+	uint64_t run; /* under lock: of the VMM whose end is watched; an earlier one's is news no
+			 more */
 	LoopSource *exit_source, *restart_source, *expire_source; /* under lock */
 };
 
@@ -125,9 +127,10 @@ struct Runtime {
 	Lock lock;
 	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
 	size_t to_adopt;                      /* under lock: recoveries still running */
-	char *cordon;             /* under lock: "owner: reason" of one cordon, or NULL */
-	LoopSource *sweep_source; /* under lock */
-	atomic_size_t live_operations;
+	char *cordon;                  /* under lock: "owner: reason" of one cordon, or NULL */
+	LoopSource *sweep_source;      /* under lock */
+	atomic_size_t live_operations; /* and creates, updates, work from outside: all that uses the
+					  rest */
 };
 
 /* runtime.c: runtime_open() with other backends, for tests that inject faults. Takes them over. */
@@ -173,6 +176,8 @@ void vm_request(Operation *operation, const VmCall *call);
  * lock.
  * @adopts: counts for runtime_recovered_one(). */
 void vm_run_errand(Vm *vm, Errand errand, bool adopts);
+/* The VMM of @run has ended by itself. */
+void vm_look_into_exit(Vm *vm, uint64_t run);
 /* Checks @call against @vm. Under lock. */
 int vm_check_call(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock) must_check;
 
@@ -203,7 +208,11 @@ void vm_unwatch_exit(Vm *vm);
 void vm_arm_restart(Vm *vm, int64_t when); /* wall usec */
 void vm_arm_expiry(Vm *vm);                /* from the latest spec; disarms too */
 void vm_disarm(Vm *vm);                    /* the restart */
-void vm_forget(Vm *vm);                    /* all of it: the VM is gone */
+/* @operation was refused: if it was the agent's own, its moment comes again soon. */
+void vm_try_again(Vm *vm, const Operation *operation);
+/* What a timer should have done long ago, had there been a descriptor or room for the intent. */
+void vm_catch_up(Vm *vm);
+void vm_forget(Vm *vm); /* all of it: the VM is gone */
 /* The restart policy's word on an exit or a failed restart: fills state, count and time of
  * @record (a copy of the latest). False: no restart. */
 bool vm_apply_restart_policy(VmRecord *record, bool failure, int64_t run_started);

@@ -2,44 +2,80 @@
 #include "base/clock.h"
 #include "runtime/vm.h"
 
+#include <string.h>
+
 enum {
 	CALM_SEC = 600, /* a run this long starts the count of restarts afresh */
+	RETRY_SEC = 1,
 	DEFAULT_INITIAL_BACKOFF_SEC = 1,
 	DEFAULT_MAX_BACKOFF_SEC = 300,
 };
 
 const StopLadder vm_default_ladder = { 10 * USEC_PER_SEC, 5 * USEC_PER_SEC };
 
+/* The VMM whose end is waited for; its notice may come late, when another runs. */
+typedef struct ExitWatch {
+	Vm *vm;
+	uint64_t run;
+} ExitWatch;
+
 static void release_vm(void *user)
 {
 	vm_unref(user);
 }
 
-/* Puts @source in the place of what *@slot holds. */
+/* Puts @source in the place of what *@slot holds. A VM that is gone gets none any more. */
 static void replace(Vm *vm, LoopSource **slot, LoopSource *source)
 {
 	LoopSource *old;
 
 	lock_take(&vm->lock);
 	old = *slot;
-	*slot = source;
+	if (vm->gone && source)
+		old = source;
+	else
+		*slot = source;
 	lock_drop(&vm->lock);
 	loop_remove(vm->runtime->loop, old);
 }
 
 static void on_exit_noticed(void *user)
 {
-	vm_run_errand(user, ERRAND_EXIT, false);
+	const ExitWatch *watch = user;
+
+	vm_look_into_exit(watch->vm, watch->run);
+}
+
+static void release_watch(void *user)
+{
+	ExitWatch *watch = user;
+
+	vm_unref(watch->vm);
+	free(watch);
+}
+
+/* Whatever is still to be said of an earlier VMM's end is void. */
+static uint64_t next_run(Vm *vm)
+{
+	uint64_t run;
+
+	lock_take(&vm->lock);
+	run = ++vm->run;
+	vm->exit_pending = false;
+	lock_drop(&vm->lock);
+	return run;
 }
 
 void vm_watch_exit(Vm *vm, int fd)
 {
-	LoopSource *source =
-		loop_add(vm->runtime->loop, fd, on_exit_noticed, release_vm, vm_ref(vm));
+	ExitWatch *watch = new0(ExitWatch);
+	LoopSource *source;
 
+	*watch = (ExitWatch){ vm_ref(vm), next_run(vm) };
+	source = loop_add(vm->runtime->loop, fd, on_exit_noticed, release_watch, watch);
 	if (!source) { /* out of descriptors: the sweep looks again */
 		closep(&fd);
-		vm_unref(vm);
+		release_watch(watch);
 		return;
 	}
 	replace(vm, &vm->exit_source, source);
@@ -47,6 +83,7 @@ void vm_watch_exit(Vm *vm, int fd)
 
 void vm_unwatch_exit(Vm *vm)
 {
+	(void)next_run(vm);
 	replace(vm, &vm->exit_source, NULL);
 }
 
@@ -87,15 +124,19 @@ static void on_expiry(void *user)
 	if (vm->latest->spec->expire_action == VM_EXPIRE_DESTROY)
 		op = VM_OP_DESTROY;
 	lock_drop(&vm->lock);
-	if (!expires_at || expires_at > clock_wall_us())
+	if (!expires_at)
 		return;
+	if (expires_at > clock_wall_us()) { /* changed meanwhile, or the clock was */
+		vm_arm_expiry(vm);
+		return;
+	}
 
 	operation = operation_new(vm, op, "expire", "hearthd");
 	operation->ladder = vm_default_ladder;
 	vm_request(operation, NULL);
 }
 
-void vm_arm_expiry(Vm *vm)
+static void arm_expiry(Vm *vm, int64_t not_before)
 {
 	LoopSource *source = NULL;
 	int64_t expires_at;
@@ -104,11 +145,45 @@ void vm_arm_expiry(Vm *vm)
 	expires_at = vm->latest->spec->expires_at;
 	lock_drop(&vm->lock);
 	if (expires_at) {
+		expires_at = expires_at > not_before ? expires_at : not_before;
 		source = loop_at(vm->runtime->loop, expires_at, on_expiry, release_vm, vm_ref(vm));
 		if (!source)
 			vm_unref(vm);
 	}
 	replace(vm, &vm->expire_source, source);
+}
+
+void vm_arm_expiry(Vm *vm)
+{
+	arm_expiry(vm, 0);
+}
+
+void vm_try_again(Vm *vm, const Operation *operation)
+{
+	int64_t soon = clock_wall_us() + (int64_t)RETRY_SEC * USEC_PER_SEC;
+
+	if (operation->by_policy)
+		vm_arm_restart(vm, soon);
+	else if (strcmp(operation->verb, "expire") == 0)
+		arm_expiry(vm, soon);
+}
+
+void vm_catch_up(Vm *vm)
+{
+	int64_t now = clock_wall_us(), restart_at, expires_at;
+	bool restart, expire;
+
+	lock_take(&vm->lock);
+	restart_at = vm->latest->status.next_restart_time;
+	expires_at = vm->latest->spec->expires_at;
+	restart = vm->latest->status.state == VM_BACKOFF && !vm->running &&
+		  restart_at + (int64_t)RETRY_SEC * USEC_PER_SEC < now;
+	expire = expires_at && (expires_at < now || !vm->expire_source);
+	lock_drop(&vm->lock);
+	if (restart)
+		vm_arm_restart(vm, now);
+	if (expire)
+		vm_arm_expiry(vm);
 }
 
 void vm_disarm(Vm *vm)

@@ -107,14 +107,21 @@ bool test_wait(TestAnswer *answer)
 	return answered;
 }
 
-TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec)
+void test_begin_create(TestNode *node, const char *vm_id, VmSpec *spec, TestAnswer *ret)
 {
 	CreateCall call = {
 		.vm_id = vm_id, .uid = "", .tenant = "", .spec = spec, .principal = "test"
 	};
-	TestAnswer answer = { 0 };
 
-	runtime_create_vm(node->runtime, &call, note_answer, &answer);
+	*ret = (TestAnswer){ 0 };
+	runtime_create_vm(node->runtime, &call, note_answer, ret);
+}
+
+TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec)
+{
+	TestAnswer answer;
+
+	test_begin_create(node, vm_id, spec, &answer);
 	if (!test_wait(&answer))
 		abort();
 	spec_unref(spec);

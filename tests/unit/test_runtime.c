@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/vm.h"
 #include "tests/support/node.h"
 
 #include <criterion/criterion.h>
@@ -246,6 +247,42 @@ Test(runtime, an_exit_is_noticed_and_told_with_its_reason)
 	cr_assert_eq(record->status.last_exit->reason, EXIT_VMM_SIGNAL);
 	cr_assert_not(record->status.last_exit->requested);
 	cr_assert_eq(record->status.resolved->vmm_pid, 0);
+}
+
+Test(runtime, a_late_word_of_an_earlier_run_ends_nothing)
+{
+	cleanup_(vm_unrefp) Vm *vm = NULL;
+	uint64_t earlier;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	vm = vm_find(node.runtime, "web-1");
+	lock_take(&vm->lock);
+	earlier = vm->run;
+	lock_drop(&vm->lock);
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+	run(VM_OP_START, "web-1", VM_RUNNING);
+
+	vm_look_into_exit(vm, earlier);
+
+	run(VM_OP_PAUSE, "web-1", VM_PAUSED);
+}
+
+Test(runtime, closing_waits_for_creates_under_way)
+{
+	TestAnswer answers[20];
+	cleanup_(spec_unrefp) VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	for (unsigned i = 0; i < array_size(answers); i++) {
+		cleanup_free char *vm_id = text_printf("vm-%u", i);
+
+		test_begin_create(&node, vm_id, spec, &answers[i]);
+	}
+	test_node_close(&node);
+
+	for (unsigned i = 0; i < array_size(answers); i++) {
+		cr_assert(answers[i].answered);
+		test_answer_clear(&answers[i]);
+	}
 }
 
 Test(runtime, a_guest_that_powers_off_is_stopped_not_failed)
