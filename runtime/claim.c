@@ -40,7 +40,7 @@ int vm_check_revision(Vm *vm, const VmCall *call, Error *err)
 
 	if (!call->expected_revision)
 		return 0;
-	published = registry_get(vm->runtime->registry, vm->id);
+	published = vm_published(vm);
 	lock_take(&vm->lock);
 	newest = published == vm->latest;
 	lock_drop(&vm->lock);
@@ -93,10 +93,18 @@ static void join(Operation *operation, Operation *other)
 	move_waiters(other, operation);
 }
 
+static bool is_forced(const Operation *operation)
+{
+	return operation->op == VM_OP_STOP && operation->ladder.power_button_timeout < 0 &&
+	       operation->ladder.terminate_timeout < 0;
+}
+
 /* Puts @operation behind the running one; a destroy takes the place of anything that waits. */
 static int queue_up(Vm *vm, Operation *operation, bool preempt, Verdict *verdict, Error *err)
 {
 	if (vm->next && vm->next->op == operation->op && !vm->next->errand) {
+		if (is_forced(operation))
+			vm->next->ladder = operation->ladder;
 		join(operation, vm->next);
 		return 0;
 	}
@@ -125,9 +133,15 @@ static int decide(Vm *vm, Operation *operation, bool dry, Verdict *verdict, Erro
 		return 0; /* the timer came too late */
 	if (rule->answer == VM_REFUSE)
 		return refuse(vm, operation, from, err);
-	if (dry || (rule->answer == VM_SATISFIED && !vm->running))
+	if (dry)
 		return 0;
+	if (rule->answer == VM_SATISFIED && !vm->running) {
+		verdict->claimed = !vm_is_satisfied(vm, operation);
+		return 0;
+	}
 	if (vm->running && vm->running->op == operation->op && !vm->running->errand) {
+		if (is_forced(operation))
+			cancel(vm->running); /* a stop so told goes to its last rung */
 		join(operation, vm->running);
 		return 0;
 	}
@@ -178,7 +192,7 @@ void vm_request(Operation *operation, const VmCall *call)
 	if (verdict.claimed)
 		return;
 	if (operation->waiters && r == 0)
-		published = registry_get(vm->runtime->registry, vm->id);
+		published = vm_published(vm);
 	operation_answer(take_ptr(operation->waiters), published, r < 0 ? &err : NULL);
 	operation_free(operation);
 }

@@ -40,30 +40,31 @@ static bool to_be_joined(const Vm *vm, const Create *create) lock_requires(vm->l
 	return create->when != RETURN_WHEN_ACCEPTED || !running->accepted;
 }
 
-/* The VM is there already: the same request once more, or another's. */
-static void answer_again(Create *create, Vm *vm)
+/* The VM is there already: the same request once more, or another's. 0; 1: it is just leaving. */
+static int answer_again(Create *create, Vm *vm)
 {
-	cleanup_(record_unrefp) VmRecord *published =
-		registry_get(create->runtime->registry, vm->id);
-	bool same, joined = false;
+	cleanup_(record_unrefp) VmRecord *published = vm_published(vm);
+	bool same, gone, joined = false;
 	Error err = { 0 };
 
 	lock_take(&vm->lock);
+	gone = vm->gone;
 	same = strcmp(vm->latest->digest, create->record->digest) == 0;
-	if (same && to_be_joined(vm, create)) {
+	if (same && !gone && to_be_joined(vm, create)) {
 		operation_add_waiter(vm->running, create->reply, create->user, create->when);
 		joined = true;
 	}
 	lock_drop(&vm->lock);
 
-	if (joined)
-		return;
-	if (!same || !published)
-		(void)error_set_vm(&err, ERROR_VM_ALREADY_EXISTS, vm->id);
-	if (error_is_set(&err))
-		create->reply(create->user, NULL, &err);
+	if (gone || joined)
+		return gone;
+	if (same) /* one asked to validate only may come before there is anything to show */
+		create->reply(create->user, published ? published : create->record, NULL);
 	else
-		create->reply(create->user, published, NULL);
+		(void)error_set_vm(&err, ERROR_VM_ALREADY_EXISTS, vm->id);
+	if (!same)
+		create->reply(create->user, NULL, &err);
+	return 0;
 }
 
 static int check_cordon(Runtime *runtime, Error *err)
@@ -98,18 +99,10 @@ static int check_host(Create *create, Backend *backend, Error *err)
 static void run_created(Work *work)
 {
 	Operation *operation = container_of(work, Operation, work);
-	Vm *vm = operation->vm;
 	bool failed = error_is_set(&operation->error);
 
-	if (failed) {
-		error_about_vm(&operation->error, vm->id);
-		lock_take(&vm->lock);
-		vm->gone = true;
-		vm_leave(vm->runtime, vm);
-		lock_drop(&vm->lock);
-		vm_forget(vm);
-		drives_release(vm->runtime, vm->id, operation->claimed->spec);
-	}
+	if (failed)
+		vm_forget(operation->vm);
 	operation_release(operation, failed ? NULL : operation->claimed);
 }
 
@@ -117,8 +110,11 @@ static void created(Change *change, const Error *err)
 {
 	Operation *operation = change->user;
 
-	if (err)
+	if (err) {
 		operation->error = *err;
+		error_about_vm(&operation->error, operation->vm->id);
+		vm_never_was(operation->vm);
+	}
 	operation->work.run = run_created;
 	workers_submit(operation->runtime->desk, &operation->work);
 }
@@ -169,7 +165,7 @@ static int enter(Create *create, Vm *vm)
 	int r;
 
 	lock_take(&vm->lock);
-	r = vm_enter(create->runtime, vm, create->runtime->config.max_vms);
+	r = vm_enter(create->runtime, vm);
 	if (r == 0)
 		submit(create, vm, operation);
 	lock_drop(&vm->lock);
@@ -183,14 +179,16 @@ static int enter(Create *create, Vm *vm)
 	return r;
 }
 
-static void answer_would_be(Create *create)
+/* What vm_enter() says against it. */
+static int explain(const VmRecord *record, int r, Error *err)
 {
-	drives_release(create->runtime, create->record->vm_id, create->record->spec);
-	create->reply(create->user, create->record, NULL);
+	if (r == -ENOSPC)
+		return error_set_capacity(err, "vms", 1, 0);
+	return error_set(err, ERROR_CONFLICT, "uid '%s' has been used", record->uid);
 }
 
 /* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
- * was taken meanwhile. */
+ * was taken, or given up, meanwhile. */
 static int make(Create *create, Error *err)
 {
 	Runtime *runtime = create->runtime;
@@ -198,27 +196,27 @@ static int make(Create *create, Error *err)
 	Backend *backend = runtime->backends[record->status.resolved->backend];
 	cleanup_(vm_unrefp) Vm *vm = NULL;
 	cleanup_(vm_unrefp) Vm *other = vm_find(runtime, record->vm_id);
+	DriveClaim *drives = NULL;
 	int r;
 
-	if (other) {
-		answer_again(create, other);
-		return 0;
-	}
+	if (other)
+		return answer_again(create, other);
 	if (check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ||
-	    drives_claim(runtime, record->vm_id, record->spec, err) < 0)
+	    drives_claim(runtime, record->vm_id, record->spec,
+			 create->validate_only ? NULL : &drives, err) < 0)
 		return -1;
-	if (create->validate_only) {
-		answer_would_be(create);
-		return 0;
-	}
 	vm = vm_new(runtime, record_ref(record), backend);
-	r = enter(create, vm);
-	if (r == 0)
-		return 0;
-	drives_release(runtime, record->vm_id, record->spec);
-	if (r == -ENOSPC)
-		return error_set_capacity(err, "vms", 1, 0);
-	return 1;
+	vm->drives = drives;
+	r = create->validate_only ? vm_may_enter(runtime, vm) : enter(create, vm);
+	if (r < 0)
+		drives_release(runtime, take_ptr(vm->drives));
+	if (r == -EEXIST)
+		return 1;
+	if (r < 0)
+		return explain(record, r, err);
+	if (create->validate_only)
+		create->reply(create->user, record, NULL);
+	return 0;
 }
 
 static void create_run(Work *work)

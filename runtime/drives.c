@@ -17,6 +17,13 @@ typedef struct DriveUse {
 	char path[];
 } DriveUse;
 
+/* By what was claimed, not by path: that may lead elsewhere by the time it is given back. */
+struct DriveClaim {
+	size_t count;
+	DriveUse *uses[SPEC_DRIVES_MAX];
+	bool reads[SPEC_DRIVES_MAX];
+};
+
 /* The path that @path leads to; itself where there is nothing (yet). To free. */
 static char *real_path(const char *path)
 {
@@ -45,7 +52,29 @@ static DriveUse *find_or_add(Runtime *runtime, const char *path)
 	return use;
 }
 
-static void drop_if_unused(Runtime *runtime, DriveUse *use)
+/* Under the table's lock: what stands against @drive, in words, or nothing. */
+static bool taken(const DriveUse *use, const VmDrive *drive, char *ret, size_t size)
+{
+	ret[0] = '\0';
+	if (use->writer[0])
+		(void)snprintf(ret, size, "vm '%s' writes to it", use->writer);
+	else if (use->readers && !drive->read_only)
+		(void)snprintf(ret, size, "%zu other drives read it", use->readers);
+	return ret[0];
+}
+
+static void note(DriveClaim *claim, DriveUse *use, const VmDrive *drive, const char *vm_id)
+{
+	if (drive->read_only)
+		use->readers++;
+	else
+		text_copy(use->writer, sizeof use->writer, vm_id);
+	claim->reads[claim->count] = drive->read_only;
+	claim->uses[claim->count++] = use;
+}
+
+/* Under the table's lock. */
+static void drop(Runtime *runtime, DriveUse *use)
 {
 	if (use->readers || use->writer[0])
 		return;
@@ -53,34 +82,26 @@ static void drop_if_unused(Runtime *runtime, DriveUse *use)
 	free(use);
 }
 
-/* Under the table's lock: what stands against @drive, in words, or nothing. */
-static bool taken(Runtime *runtime, const VmDrive *drive, const char *path, char *ret, size_t size)
+/* Under the table's lock. */
+static void give_back(Runtime *runtime, DriveClaim *claim)
 {
-	const DriveUse *use = find(runtime, path);
-
-	ret[0] = '\0';
-	if (use && use->writer[0])
-		(void)snprintf(ret, size, "vm '%s' writes to it", use->writer);
-	else if (use && use->readers && !drive->read_only)
-		(void)snprintf(ret, size, "%zu other drives read it", use->readers);
-	return ret[0];
+	for (size_t i = 0; i < claim->count; i++) {
+		if (claim->reads[i])
+			claim->uses[i]->readers--;
+		else
+			claim->uses[i]->writer[0] = '\0';
+		drop(runtime, claim->uses[i]);
+	}
+	claim->count = 0;
 }
 
-static void note(Runtime *runtime, const char *vm_id, const VmDrive *drive, const char *path)
+int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
+		 Error *err)
 {
-	DriveUse *use = find_or_add(runtime, path);
-
-	if (drive->read_only)
-		use->readers++;
-	else
-		text_copy(use->writer, sizeof use->writer, vm_id);
-}
-
-int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, Error *err)
-{
+	cleanup_free DriveClaim *claim = new0(DriveClaim);
 	char *paths[SPEC_DRIVES_MAX] = { 0 };
 	char against[SPEC_DRIVES_MAX][112];
-	char field[32];
+	char field[64];
 	bool refused = false;
 	size_t count = spec->drives.count;
 
@@ -89,13 +110,15 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, Error 
 
 	lock_take(&runtime->table_lock);
 	for (size_t i = 0; i < count; i++) {
-		bool bad = taken(runtime, spec_drive(spec, i), paths[i], against[i],
-				 sizeof against[i]);
+		DriveUse *use = find_or_add(runtime, paths[i]);
 
-		refused = refused || bad;
+		if (taken(use, spec_drive(spec, i), against[i], sizeof against[i]))
+			refused = true;
+		else
+			note(claim, use, spec_drive(spec, i), vm_id);
 	}
-	for (size_t i = 0; i < count && !refused; i++)
-		note(runtime, vm_id, spec_drive(spec, i), paths[i]);
+	if (refused || !ret)
+		give_back(runtime, claim);
 	lock_drop(&runtime->table_lock);
 
 	for (size_t i = 0; i < count; i++) {
@@ -104,26 +127,21 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, Error 
 			(void)error_add_violation(err, field, "%s", against[i]);
 		free(paths[i]);
 	}
-	return refused ? -1 : 0;
+	if (refused)
+		return -1;
+	if (ret)
+		*ret = take_ptr(claim);
+	return 0;
 }
 
-void drives_release(Runtime *runtime, const char *vm_id, const VmSpec *spec)
+void drives_release(Runtime *runtime, DriveClaim *claim)
 {
-	for (size_t i = 0; i < spec->drives.count; i++) {
-		const VmDrive *drive = spec_drive(spec, i);
-		cleanup_free char *path = real_path(drive->path);
-		DriveUse *use;
-
-		lock_take(&runtime->table_lock);
-		use = find(runtime, path);
-		if (use && drive->read_only && use->readers)
-			use->readers--;
-		else if (use && !drive->read_only && strcmp(use->writer, vm_id) == 0)
-			use->writer[0] = '\0';
-		if (use)
-			drop_if_unused(runtime, use);
-		lock_drop(&runtime->table_lock);
-	}
+	if (!claim)
+		return;
+	lock_take(&runtime->table_lock);
+	give_back(runtime, claim);
+	lock_drop(&runtime->table_lock);
+	free(claim);
 }
 
 void drives_free(Runtime *runtime)

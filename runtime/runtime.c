@@ -167,9 +167,8 @@ static void load_vm(void *user, VmRecord *record)
 	if (!backend) /* of a backend that this agent does not have: it is let alone */
 		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
 	vm = vm_new(runtime, record, backend);
-	/* However many may be made: one that is not known would be swept. */
-	(void)vm_enter(runtime, vm, SIZE_MAX);
-	if (drives_claim(runtime, vm->id, record->spec, &ignored) < 0)
+	vm_load(runtime, vm);
+	if (drives_claim(runtime, vm->id, record->spec, &vm->drives, &ignored) < 0)
 		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
 
 	if ((backend->ops->capabilities & BACKEND_PROCESS) &&
@@ -235,6 +234,7 @@ static void free_table(Runtime *runtime)
 {
 	Vm *vm, *following;
 
+	HASH_CLEAR(hh_uid, runtime->uids);
 	HASH_ITER(hh, runtime->table, vm, following)
 	{
 		HASH_DEL(runtime->table, vm);

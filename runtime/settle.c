@@ -94,18 +94,15 @@ static void run_accepted(Work *work)
 	operation_run(work);
 }
 
-static void run_refused(Work *work);
+static void refuse(Operation *operation, const Error *err);
 
 static void intent_done(Change *change, const Error *err)
 {
 	Operation *operation = change->user;
-	Runtime *runtime = operation->runtime;
 	Vm *vm = operation->vm;
 
 	if (err) {
-		operation->error = *err;
-		operation->work.run = run_refused;
-		workers_submit(runtime->desk, &operation->work);
+		refuse(operation, err);
 		return;
 	}
 	lock_take(&vm->lock);
@@ -126,9 +123,10 @@ void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule)
 	operation->start_time = clock_wall_us();
 	if (!operation->keep_desired)
 		set_desired(record, words[operation->op].desired);
-	if (operation->op == VM_OP_START && !operation->by_policy)
+	if (operation->op == VM_OP_START && !operation->by_policy && !operation->satisfied)
 		record->status.restart_count = 0;
-	record->status.operation = show(operation);
+	if (!operation->satisfied)
+		record->status.operation = show(operation);
 	operation->claimed = record_ref(record);
 
 	change = change_of(operation, CHANGE_MODIFIED, record, words[operation->op].accepted);
@@ -136,6 +134,19 @@ void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule)
 	change->user = operation;
 	vm->running = operation;
 	vm_submit(vm, change);
+}
+
+bool vm_is_satisfied(Vm *vm, Operation *operation)
+{
+	VmState state = vm->latest->status.state;
+	const VmStepRule stay = { VM_GO, state, state, state };
+	VmDesired desired = words[operation->op].desired;
+
+	if (operation->keep_desired || spec_desired(vm->latest->spec) == desired)
+		return true;
+	operation->satisfied = true;
+	vm_begin(vm, operation, &stay);
+	return false;
 }
 
 /* The next operation, claimed now that the running one is over; or what it could not be. */
@@ -151,8 +162,8 @@ static Operation *let_next_in(Vm *vm, Error *err) lock_requires(vm->lock)
 		vm_begin(vm, next, rule);
 		return NULL;
 	}
-	if (rule->answer == VM_SATISFIED)
-		return next;
+	if (rule->answer == VM_SATISFIED && !vm->gone)
+		return vm_is_satisfied(vm, next) ? next : NULL;
 	if (vm->gone)
 		(void)error_set_vm(err, ERROR_VM_NOT_FOUND, vm->id);
 	else if (vm->latest->status.state == VM_POISONED)
@@ -187,7 +198,7 @@ void operation_release(Operation *operation, const VmRecord *record)
 	if (operation->adopts)
 		runtime_recovered_one(vm->runtime);
 	if (stranded) {
-		published = registry_get(vm->runtime->registry, vm->id);
+		published = vm_published(vm);
 		operation_answer(take_ptr(stranded->waiters), published,
 				 error_is_set(&next_err) ? &next_err : NULL);
 		operation_free(stranded);
@@ -234,9 +245,10 @@ static void conclude(VmRecord *record, Operation *operation, bool preempted)
 	record->status.last_operation = shown;
 }
 
-/* Was nothing built on the refused intent? Then it never was. Under the VM's lock. */
+/* The VM as it was, whatever was built on the refused intent. */
 static void take_back(Vm *vm, Operation *operation) lock_requires(vm->lock)
 {
+	const VmRecord *before = operation->before;
 	VmRecord *record;
 	Change *change;
 
@@ -246,37 +258,52 @@ static void take_back(Vm *vm, Operation *operation) lock_requires(vm->lock)
 		return;
 	}
 	record = vm_next_record(vm, operation->from);
+	if (!operation->keep_desired)
+		set_desired(record, spec_desired(before->spec));
+	record->status.restart_count = before->status.restart_count;
+	record->status.next_restart_time = before->status.next_restart_time;
 	conclude(record, operation, false);
 	change = change_of(operation, CHANGE_MODIFIED, record, words[operation->op].failed);
 	change->is_outcome = true;
 	vm_submit(vm, change);
 }
 
-/* The intent could not be made durable: nothing was done, the VM is as it was, or is not. */
 static void run_refused(Work *work)
 {
 	Operation *operation = container_of(work, Operation, work);
 	Vm *vm = operation->vm;
-	cleanup_(record_unrefp) VmRecord *published = NULL;
-
-	error_about_vm(&operation->error, vm->id);
-	if (operation->creating)
-		published = registry_get(vm->runtime->registry, vm->id);
+	bool gone;
 
 	lock_take(&vm->lock);
-	if (operation->creating && !published) {
-		vm->gone = true;
-		vm_leave(vm->runtime, vm);
-	} else {
-		take_back(vm, operation);
-	}
+	gone = vm->gone;
 	lock_drop(&vm->lock);
-	if (operation->creating && !published) {
+
+	if (gone)
 		vm_forget(vm);
-		drives_release(vm->runtime, vm->id, operation->claimed->spec);
-	}
 	vm_try_again(vm, operation);
 	operation_release(operation, NULL);
+}
+
+/*
+ * The intent could not be made durable: nothing was done, the VM is as it was, or is not. On the
+ * store's thread, because what was built on the intent is refused next, in order.
+ */
+static void refuse(Operation *operation, const Error *err)
+{
+	Vm *vm = operation->vm;
+	cleanup_(record_unrefp) VmRecord *published = vm_published(vm);
+
+	operation->error = *err;
+	error_about_vm(&operation->error, vm->id);
+	if (!published) {
+		vm_never_was(vm);
+	} else {
+		lock_take(&vm->lock);
+		take_back(vm, operation);
+		lock_drop(&vm->lock);
+	}
+	operation->work.run = run_refused;
+	workers_submit(operation->runtime->desk, &operation->work);
 }
 
 static void run_settled(Work *work)
@@ -385,7 +412,8 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	take_resolved(record, operation);
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);
-	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING)
+	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING &&
+	    !operation->satisfied)
 		record->status.observed_generation = record->generation;
 	if (destroyed)
 		record->delete_time = clock_wall_us();

@@ -61,30 +61,49 @@ static bool remove_orphan(const char *path)
 	       file_remove_tree(path) == 0;
 }
 
+/* The directories in @vms that look like ours and are older than @grace. */
+static char **instances_in(const char *vms, int64_t grace, size_t *count)
+{
+	cleanup_closedir DIR *dir = opendir(vms);
+	const struct dirent *entry;
+	char **names = NULL;
+
+	*count = 0;
+	while (dir && (entry = readdir(dir))) {
+		cleanup_free char *path = text_printf("%s/%s", vms, entry->d_name);
+
+		if (!is_instance_id(entry->d_name) || !is_old(path, grace))
+			continue;
+		names = must_realloc(names, *count + 1, sizeof *names);
+		names[(*count)++] = text_dup(entry->d_name);
+	}
+	return names;
+}
+
+static void free_all(char **texts, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(texts[i]);
+	free(texts);
+}
+
 size_t runtime_sweep(Runtime *runtime, int64_t grace)
 {
 	cleanup_free char *vms = text_printf("%s/vms", runtime->state_dir);
-	cleanup_closedir DIR *dir = opendir(vms);
-	size_t count, removed = 0;
-	const struct dirent *entry;
-	char **known;
+	size_t found_count, known_count, removed = 0;
+	/* In this order: a directory is made after its VM has entered the table, and is removed
+	 * before the VM leaves it. */
+	char **found = instances_in(vms, grace, &found_count);
+	char **known = known_instances(runtime, &known_count);
 
-	if (!dir)
-		return 0;
-	/* A directory is made only after its VM has entered the table: so the table is read after
-	 * the directory was opened, and a name found in neither reading is nobody's. */
-	known = known_instances(runtime, &count);
-	while ((entry = readdir(dir))) {
-		cleanup_free char *path = text_printf("%s/%s", vms, entry->d_name);
-		const char *name = entry->d_name;
+	for (size_t i = 0; i < found_count; i++) {
+		cleanup_free char *path = text_printf("%s/%s", vms, found[i]);
 
-		if (!is_instance_id(name) || !is_old(path, grace))
-			continue;
-		if (!bsearch(&name, known, count, sizeof *known, compare) && remove_orphan(path))
+		if (!bsearch(&found[i], known, known_count, sizeof *known, compare) &&
+		    remove_orphan(path))
 			removed++;
 	}
-	for (size_t i = 0; i < count; i++)
-		free(known[i]);
-	free(known);
+	free_all(found, found_count);
+	free_all(known, known_count);
 	return removed;
 }

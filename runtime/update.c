@@ -4,6 +4,10 @@
 
 #include <string.h>
 
+enum {
+	EXPIRY = RUNTIME_UPDATE_EXPIRES_AT | RUNTIME_UPDATE_EXPIRE_ACTION
+};
+
 /*
  * UpdateVm: one assignment to the spec, made durable. It claims nothing, so it
  * goes on beside a long operation.
@@ -15,7 +19,7 @@ typedef struct Update {
 	void *user;
 	VmRecord *record;
 	VmRecord *before;
-	bool expiry;
+	unsigned mask;
 	Error error;
 } Update;
 
@@ -37,74 +41,79 @@ static void answer(Work *work)
 
 	if (failed)
 		error_about_vm(&update->error, update->vm->id);
-	if (!failed && update->expiry)
+	if (!failed && (update->mask & EXPIRY))
 		vm_arm_expiry(update->vm);
 	update->reply(update->user, failed ? NULL : update->record, failed ? &update->error : NULL);
 	update_free(update);
 }
 
-/* The update could not be made durable: the spec is as it was, whatever came after. */
+/* @spec with what @mask names taken from @from. */
+static VmSpec *updated(const VmSpec *spec, const VmSpec *from, unsigned mask)
+{
+	cleanup_(spec_unrefp) VmSpec *values = spec_copy(from);
+	VmSpec *next = spec_copy(spec);
+
+	if (mask & RUNTIME_UPDATE_LABELS) {
+		FieldMap old = next->labels;
+
+		next->labels = values->labels;
+		values->labels = old;
+	}
+	if (mask & RUNTIME_UPDATE_RESTART_POLICY) {
+		VmRestartPolicy *old = next->restart_policy;
+
+		next->restart_policy = values->restart_policy;
+		values->restart_policy = old;
+	}
+	if (mask & RUNTIME_UPDATE_EXPIRES_AT)
+		next->expires_at = values->expires_at;
+	if (mask & RUNTIME_UPDATE_EXPIRE_ACTION)
+		next->expire_action = values->expire_action;
+	return next;
+}
+
+/*
+ * The update could not be made durable. If the chain has gone on from it, what is durable is put
+ * into its last record again, unless a later update has seen to that. (On the store's thread: what
+ * is published is all that is durable.)
+ */
 static void take_back(Update *update)
 {
 	Vm *vm = update->vm;
+	cleanup_(record_unrefp) VmRecord *published = vm_published(vm);
+	cleanup_(spec_unrefp) VmSpec *mine = NULL;
+	VmRecord *record;
+	Change *change;
 
 	lock_take(&vm->lock);
 	if (vm->latest == update->record) {
 		vm->latest = record_ref(update->before);
 		record_unref(update->record); /* the chain's; the update has its own */
-	} else if (vm->latest->spec == update->record->spec) {
-		VmRecord *record = record_copy(vm->latest);
-		Change *change;
-
-		spec_unref(record->spec);
-		record->spec = spec_ref(update->before->spec);
-		record->generation++;
-		change = change_new(CHANGE_MODIFIED, record, "UpdateFailed");
-		change->is_outcome = true;
-		vm_submit(vm, change);
+	} else if (!vm->gone && published) {
+		mine = updated(vm->latest->spec, update->record->spec, update->mask);
+		if (fields_equal(&vm_spec_table, mine, vm->latest->spec)) {
+			record = record_copy(vm->latest);
+			spec_unref(record->spec);
+			record->spec = updated(mine, published->spec, update->mask);
+			record->generation++;
+			change = change_new(CHANGE_MODIFIED, record, "UpdateFailed");
+			change->is_outcome = true;
+			vm_submit(vm, change);
+		}
 	}
 	lock_drop(&vm->lock);
-}
-
-static void refused(Work *work)
-{
-	take_back(container_of(work, Update, work));
-	answer(work);
 }
 
 static void durable(Change *change, const Error *err)
 {
 	Update *update = change->user;
 
-	if (err)
+	if (err) {
 		update->error = *err;
-	update->work.run = err ? refused : answer;
+		take_back(update);
+	}
+	update->work.run = answer;
 	workers_submit(update->vm->runtime->desk, &update->work);
-}
-
-/* @spec with what @call's mask names taken from @call's values. */
-static VmSpec *updated(const VmSpec *spec, const VmCall *call)
-{
-	cleanup_(spec_unrefp) VmSpec *values = spec_copy(call->update);
-	VmSpec *next = spec_copy(spec);
-
-	if (call->update_mask & RUNTIME_UPDATE_LABELS) {
-		FieldMap old = next->labels;
-
-		next->labels = values->labels;
-		values->labels = old;
-	}
-	if (call->update_mask & RUNTIME_UPDATE_RESTART_POLICY) {
-		VmRestartPolicy *old = next->restart_policy;
-
-		next->restart_policy = values->restart_policy;
-		values->restart_policy = old;
-	}
-	if (call->update_mask & RUNTIME_UPDATE_EXPIRES_AT)
-		next->expires_at = values->expires_at;
-	if (call->update_mask & RUNTIME_UPDATE_EXPIRE_ACTION)
-		next->expire_action = values->expire_action;
-	return next;
 }
 
 static int allowed(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock)
@@ -135,7 +144,7 @@ static int submit(Update *update, const VmCall *call, Error *err)
 		update->before = record_ref(vm->latest);
 		update->record = record_copy(vm->latest);
 		spec_unref(update->record->spec);
-		update->record->spec = updated(vm->latest->spec, call);
+		update->record->spec = updated(vm->latest->spec, call->update, call->update_mask);
 		update->record->generation++;
 	}
 	if (r == 0 && spec_check(update->record->spec, err) < 0)
@@ -160,12 +169,11 @@ void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user)
 	update->vm = vm_ref(vm);
 	update->reply = reply;
 	update->user = user;
-	update->expiry =
-		call->update_mask & (RUNTIME_UPDATE_EXPIRES_AT | RUNTIME_UPDATE_EXPIRE_ACTION);
+	update->mask = call->update_mask;
 	if (vm_check_revision(vm, call, &err) == 0 && submit(update, call, &err) == 0 &&
 	    !call->validate_only)
 		return;
 	update->error = err;
-	update->expiry = false;
+	update->mask = 0; /* nothing has changed */
 	answer(&update->work);
 }

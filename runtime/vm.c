@@ -39,6 +39,7 @@ Vm *vm_new(Runtime *runtime, VmRecord *record, Backend *backend)
 	vm->runtime = runtime;
 	lock_init(&vm->lock);
 	text_copy(vm->id, sizeof vm->id, record->vm_id);
+	text_copy(vm->uid, sizeof vm->uid, record->uid);
 	text_copy(vm->instance_id, sizeof vm->instance_id, record->status.resolved->instance_id);
 	vm->backend = backend;
 	vm->latest = record;
@@ -56,6 +57,7 @@ void vm_unref(Vm *vm)
 	if (!vm || atomic_fetch_sub_explicit(&vm->refs, 1, memory_order_acq_rel) > 1)
 		return;
 	record_unref(vm->latest);
+	free(vm->drives);
 	free(vm);
 }
 
@@ -71,38 +73,90 @@ Vm *vm_find(Runtime *runtime, const char *id)
 	return vm;
 }
 
-int vm_enter(Runtime *runtime, Vm *vm, size_t most)
+/* Under the table's lock. */
+static int may_enter(const Runtime *runtime, const Vm *vm)
 {
-	Vm *other;
-	int r = 0;
+	const Vm *other;
 
-	lock_take(&runtime->table_lock);
 	HASH_FIND_STR(runtime->table, vm->id, other);
 	if (other)
-		r = -EEXIST;
-	else if (runtime->vm_count >= most)
-		r = -ENOSPC;
-	else {
-		(void)vm_ref(vm); /* not in the macro, which evaluates it more than once */
-		HASH_ADD_STR(runtime->table, id, vm);
-		runtime->vm_count++;
-	}
+		return -EEXIST;
+	HASH_FIND(hh_uid, runtime->uids, vm->uid, strlen(vm->uid), other);
+	if (other)
+		return -EADDRINUSE;
+	return runtime->vm_count >= runtime->config.max_vms ? -ENOSPC : 0;
+}
+
+/* Under the table's lock. */
+static void add(Runtime *runtime, Vm *vm)
+{
+	(void)vm_ref(vm); /* not in the macro, which evaluates it more than once */
+	HASH_ADD_STR(runtime->table, id, vm);
+	HASH_ADD_KEYPTR(hh_uid, runtime->uids, vm->uid, strlen(vm->uid), vm);
+	runtime->vm_count++;
+}
+
+int vm_enter(Runtime *runtime, Vm *vm)
+{
+	int r;
+
+	lock_take(&runtime->table_lock);
+	r = may_enter(runtime, vm);
+	if (r == 0)
+		add(runtime, vm);
 	lock_drop(&runtime->table_lock);
 	return r;
+}
+
+int vm_may_enter(Runtime *runtime, const Vm *vm)
+{
+	int r;
+
+	lock_take(&runtime->table_lock);
+	r = may_enter(runtime, vm);
+	lock_drop(&runtime->table_lock);
+	return r;
+}
+
+void vm_load(Runtime *runtime, Vm *vm)
+{
+	lock_take(&runtime->table_lock);
+	add(runtime, vm);
+	lock_drop(&runtime->table_lock);
 }
 
 void vm_leave(Runtime *runtime, Vm *vm)
 {
 	lock_take(&runtime->table_lock);
 	HASH_DEL(runtime->table, vm);
+	HASH_DELETE(hh_uid, runtime->uids, vm);
 	runtime->vm_count--;
 	lock_drop(&runtime->table_lock);
 	vm_unref(vm);
 }
 
+void vm_never_was(Vm *vm)
+{
+	drives_release(vm->runtime, take_ptr(vm->drives)); /* before anybody may take its name */
+	lock_take(&vm->lock);
+	vm->gone = true;
+	vm_leave(vm->runtime, vm);
+	lock_drop(&vm->lock);
+}
+
 char *vm_run_dir(const Vm *vm)
 {
 	return text_printf("%s/vms/%s", vm->runtime->state_dir, vm->instance_id);
+}
+
+VmRecord *vm_published(const Vm *vm)
+{
+	VmRecord *record = registry_get(vm->runtime->registry, vm->id);
+
+	if (!record || strcmp(record->uid, vm->uid) == 0)
+		return record;
+	record_unref(record); /* its predecessor's, whose end is not durable yet */
+	return NULL;
 }
 
 Vm **vm_all(Runtime *runtime, size_t *count)

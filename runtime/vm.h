@@ -26,6 +26,7 @@
 typedef struct Vm Vm;
 typedef struct Operation Operation;
 typedef struct Waiter Waiter;
+typedef struct DriveClaim DriveClaim;
 
 /* Somebody who wants to hear how an operation ends. */
 struct Waiter {
@@ -59,6 +60,7 @@ struct Operation {
 	bool creating;     /* the VM is not durable before this intent is */
 	bool resumed;      /* an earlier agent began it */
 	bool adopts;       /* the agent is not ready before this has ended */
+	bool satisfied;    /* the VM is what is asked for, only the spec does not say so */
 	int64_t start_time;
 
 	VmState from; /* claimed from */
@@ -89,9 +91,11 @@ struct Vm {
 	atomic_uint refs;
 	Runtime *runtime;
 	char id[64];
+	char uid[64];
 	char instance_id[17];
 	Backend *backend;
-	UT_hash_handle hh; /* under the table's lock */
+	UT_hash_handle hh, hh_uid; /* under the table's lock */
+	DriveClaim *drives;        /* whose claim, of its creation or destruction, it is */
 
 	Lock lock;
 	VmRecord *latest;   /* under lock: the newest submitted */
@@ -121,6 +125,7 @@ struct Runtime {
 
 	Lock table_lock;
 	Vm *table; /* uthash by id, under table_lock, as all below */
+	Vm *uids;  /* the same by uid */
 	size_t vm_count;
 	struct DriveUse *drive_uses; /* uthash by path */
 
@@ -143,10 +148,16 @@ Vm *vm_ref(Vm *vm);
 void vm_unref(Vm *vm);
 DEFINE_CLEANUP(Vm *, vm_unref);
 Vm *vm_find(Runtime *runtime, const char *id); /* a reference, or NULL */
-/* Into the table, which may hold @most: 0, -EEXIST, -ENOSPC. */
-int vm_enter(Runtime *runtime, Vm *vm, size_t most);
+/* Into the table: 0, -EEXIST (the id), -EADDRINUSE (the uid), -ENOSPC (max_vms). */
+int vm_enter(Runtime *runtime, Vm *vm) must_check;
+int vm_may_enter(Runtime *runtime, const Vm *vm) must_check; /* the same, without doing it */
+void vm_load(Runtime *runtime, Vm *vm); /* however many may be made: unknown ones are swept */
 void vm_leave(Runtime *runtime, Vm *vm);
-char *vm_run_dir(const Vm *vm); /* to free */
+/* Its creation could not be made durable. On the store's thread, so that what was built on it, and
+ * is refused next, knows. */
+void vm_never_was(Vm *vm);
+char *vm_run_dir(const Vm *vm);       /* to free */
+VmRecord *vm_published(const Vm *vm); /* its newest durable record, a reference; NULL for none */
 /* Every VM in the table, each with a reference; array to free. */
 Vm **vm_all(Runtime *runtime, size_t *count);
 
@@ -193,6 +204,9 @@ void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user);
 void operation_release(Operation *operation, const VmRecord *record);
 /* Ends the running @operation: error.kind says how. Submits the outcome, lets the next one in. */
 void vm_settle(Operation *operation);
+/* Is @vm what @operation asks for, and does its spec say so? If only the latter is missing,
+ * @operation becomes the running one, to write it down. Under lock. Nothing may be running. */
+bool vm_is_satisfied(Vm *vm, Operation *operation) lock_requires(vm->lock);
 /* Makes @operation the running one: intent submitted. Under lock. Nothing may be running. */
 void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule) lock_requires(vm->lock);
 
@@ -222,9 +236,11 @@ void runtime_recover(Runtime *runtime);
 void runtime_recovered_one(Runtime *runtime);
 
 /* drives.c: who uses which disk. */
-/* Notes @spec's drives as used by @vm_id; INVALID_REQUEST naming each that is taken. */
-int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, Error *err) must_check;
-void drives_release(Runtime *runtime, const char *vm_id, const VmSpec *spec);
+/* Claims @spec's drives for @vm_id (@ret NULL: only looks); INVALID_REQUEST naming each that is
+ * taken. */
+int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
+		 Error *err) must_check;
+void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */
 void drives_free(Runtime *runtime);
 
 /* doctor.c */

@@ -126,7 +126,7 @@ static int work_destroy(Operation *operation, Error *err)
 							      : 0;
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "remove %s", operation->run_dir);
-	drives_release(runtime, operation->vm->id, operation->spec);
+	drives_release(runtime, take_ptr(operation->vm->drives));
 	return 0;
 }
 
@@ -192,6 +192,8 @@ void operation_run(Work *work)
 		work_exit(operation);
 	else if (operation->errand == ERRAND_RECOVER)
 		work_recover(operation);
+	else if (operation->satisfied)
+		; /* it is in the intent */
 	else if (works[operation->op](operation, &operation->error) < 0 &&
 		 operation->op == VM_OP_START)
 		operation->resolved.vmm_pid = operation->resolved.keeper_pid = 0;

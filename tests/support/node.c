@@ -107,10 +107,11 @@ bool test_wait(TestAnswer *answer)
 	return answered;
 }
 
-void test_begin_create(TestNode *node, const char *vm_id, VmSpec *spec, TestAnswer *ret)
+void test_begin_create(TestNode *node, const char *vm_id, const char *uid, VmSpec *spec,
+		       TestAnswer *ret)
 {
 	CreateCall call = {
-		.vm_id = vm_id, .uid = "", .tenant = "", .spec = spec, .principal = "test"
+		.vm_id = vm_id, .uid = uid, .tenant = "", .spec = spec, .principal = "test"
 	};
 
 	*ret = (TestAnswer){ 0 };
@@ -121,7 +122,7 @@ TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec)
 {
 	TestAnswer answer;
 
-	test_begin_create(node, vm_id, spec, &answer);
+	test_begin_create(node, vm_id, "", spec, &answer);
 	if (!test_wait(&answer))
 		abort();
 	spec_unref(spec);

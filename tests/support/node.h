@@ -39,7 +39,8 @@ TestAnswer test_call(TestNode *node, VmOp op, const VmCall *call);
 void test_answer_clear(TestAnswer *answer);
 
 /* Creation without waiting. */
-void test_begin_create(TestNode *node, const char *vm_id, VmSpec *spec, TestAnswer *ret);
+void test_begin_create(TestNode *node, const char *vm_id, const char *uid, VmSpec *spec,
+		       TestAnswer *ret);
 /* The same without waiting; *@ret is filled later. test_wait() waits for it, at most 10 s. */
 void test_begin(TestNode *node, VmOp op, const VmCall *call, TestAnswer *ret);
 bool test_wait(TestAnswer *answer);

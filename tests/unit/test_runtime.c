@@ -6,6 +6,7 @@
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <unistd.h>
 
 static TestNode node;
 
@@ -93,6 +94,41 @@ Test(runtime, a_verb_already_satisfied_changes_nothing)
 	after = look("web-1");
 	cr_assert_eq(before, after);
 	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(runtime, a_verb_already_satisfied_still_says_what_is_desired)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	fault_exit(node.fault, "web-1", EXIT_GUEST_SHUTDOWN);
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPED));
+
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+
+	record = look("web-1");
+	cr_assert_eq(spec_desired(record->spec), VM_DESIRED_STOPPED);
+	cr_assert_eq(record->generation, 2);
+	cr_assert_null(record->status.operation);
+}
+
+Test(runtime, a_forced_stop_hastens_the_one_that_runs)
+{
+	VmCall call = { .vm_id = "web-1" };
+	VmCall force = { .vm_id = "web-1", .ladder = { -1, -1 } };
+	TestAnswer patient, forced;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-hangs"), VM_RUNNING);
+	test_begin(&node, VM_OP_STOP, &call, &patient);
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPING));
+
+	forced = test_call(&node, VM_OP_STOP, &force);
+
+	cr_assert_eq(state_of(&forced), VM_STOPPED);
+	cr_assert(test_wait(&patient));
+	cr_assert_eq(state_of(&patient), VM_STOPPED);
+	test_answer_clear(&patient);
+	test_answer_clear(&forced);
 }
 
 Test(runtime, creating_again_with_the_same_request_answers_the_vm_as_it_is)
@@ -275,7 +311,7 @@ Test(runtime, closing_waits_for_creates_under_way)
 	for (unsigned i = 0; i < array_size(answers); i++) {
 		cleanup_free char *vm_id = text_printf("vm-%u", i);
 
-		test_begin_create(&node, vm_id, spec, &answers[i]);
+		test_begin_create(&node, vm_id, "", spec, &answers[i]);
 	}
 	test_node_close(&node);
 
@@ -427,6 +463,68 @@ Test(runtime, a_writable_disk_belongs_to_one_vm)
 	run(VM_OP_DESTROY, "a", VM_DESTROYED);
 	create("b", with_drive("/dev/null", true), VM_CREATED);
 	create("c", with_drive("/dev/null", true), VM_CREATED);
+}
+
+Test(runtime, a_disk_is_given_back_even_if_its_link_leads_elsewhere_by_then)
+{
+	cleanup_free char *link = text_printf("%s/link", node.state_dir);
+
+	cr_assert_eq(symlink("/dev/null", link), 0);
+	create("a", with_drive(link, false), VM_CREATED);
+	cr_assert_eq(unlink(link), 0);
+	cr_assert_eq(symlink("/dev/zero", link), 0);
+
+	run(VM_OP_DESTROY, "a", VM_DESTROYED);
+
+	create("b", with_drive("/dev/null", false), VM_CREATED);
+}
+
+Test(runtime, a_vm_does_not_write_one_disk_through_two_drives)
+{
+	VmSpec *spec = with_drive("/dev/null", false);
+	VmDrive *second = field_list_add(&spec->drives, &vm_drive_table);
+	TestAnswer answer;
+
+	second->drive_id = text_dup("second");
+	second->path = text_dup("/dev/../dev/null");
+
+	answer = test_create(&node, "a", spec);
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
+	create("b", with_drive("/dev/null", false), VM_CREATED);
+}
+
+Test(runtime, of_two_creates_in_flight_with_one_uid_one_is_refused)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	TestAnswer answers[2];
+	unsigned conflicts = 0;
+
+	test_begin_create(&node, "a", "the-uid", spec, &answers[0]);
+	test_begin_create(&node, "b", "the-uid", spec, &answers[1]);
+
+	for (size_t i = 0; i < array_size(answers); i++) {
+		cr_assert(test_wait(&answers[i]));
+		conflicts += answers[i].err.kind == ERROR_CONFLICT;
+		test_answer_clear(&answers[i]);
+	}
+	cr_assert_eq(conflicts, 1);
+}
+
+Test(runtime, equal_creates_in_flight_make_one_vm)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	TestAnswer answers[8];
+
+	for (size_t i = 0; i < array_size(answers); i++)
+		test_begin_create(&node, "a", "the-uid", spec, &answers[i]);
+
+	for (size_t i = 0; i < array_size(answers); i++) {
+		cr_assert(test_wait(&answers[i]));
+		cr_assert_eq(state_of(&answers[i]), VM_RUNNING);
+		test_answer_clear(&answers[i]);
+	}
+	cr_assert_eq(fault_starts(node.fault, "a"), 1);
 }
 
 Test(runtime, a_cordoned_node_takes_no_new_vm)

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "tests/support/node.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <sys/resource.h>
+
+/*
+ * What the core does when nothing can be written down: an intent that is
+ * refused leaves its VM as it was, an outcome waits for room.
+ */
+
+static TestNode node;
+
+/* From now on no file of this process grows, as on a full disk; or it may again. */
+static void fill_disk(bool full)
+{
+	struct rlimit limit;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = full ? 1 : limit.rlim_max;
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void open_node(void)
+{
+	node = (TestNode){ 0 };
+	test_node_open(&node);
+}
+
+static void remove_node(void)
+{
+	fill_disk(false);
+	test_node_remove(&node);
+}
+
+TestSuite(full_disk, .init = open_node, .fini = remove_node);
+
+static void create(const char *vm_id, VmSpec *spec, VmState state)
+{
+	TestAnswer answer = test_create(&node, vm_id, spec);
+
+	cr_assert_not_null(answer.record);
+	cr_assert_eq(answer.record->status.state, state);
+	test_answer_clear(&answer);
+}
+
+static void run(VmOp op, VmState state)
+{
+	TestAnswer answer = test_run(&node, op, "web-1");
+
+	cr_assert_not_null(answer.record);
+	cr_assert_eq(answer.record->status.state, state);
+	test_answer_clear(&answer);
+}
+
+static void is_refused(const TestAnswer *answer)
+{
+	cr_assert_null(answer->record);
+	cr_assert_eq(answer->err.kind, ERROR_STORE);
+	cr_assert_eq(answer->err.cause, CAUSE_EXHAUSTED);
+	cr_assert_str_eq(answer->err.vm_id, "web-1");
+}
+
+static VmRecord *look(void)
+{
+	return registry_get(runtime_registry(node.runtime), "web-1");
+}
+
+static VmSpec *with_drive(void)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	VmDrive *drive = field_list_add(&spec->drives, &vm_drive_table);
+
+	drive->drive_id = text_dup("root");
+	drive->path = text_dup("/dev/null");
+	return spec;
+}
+
+Test(full_disk, a_create_that_is_refused_leaves_nothing)
+{
+	TestAnswer answer;
+
+	fill_disk(true);
+	answer = test_create(&node, "web-1", with_drive());
+
+	is_refused(&answer);
+	cr_assert_null(look());
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 0);
+	fill_disk(false);
+	create("web-1", with_drive(), VM_RUNNING);
+}
+
+Test(full_disk, a_start_that_is_refused_leaves_the_vm_as_it_was)
+{
+	cleanup_(record_unrefp) VmRecord *before = NULL;
+	cleanup_(record_unrefp) VmRecord *after = NULL;
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+	before = look();
+
+	fill_disk(true);
+	answer = test_run(&node, VM_OP_START, "web-1");
+
+	is_refused(&answer);
+	after = look();
+	cr_assert_eq(before, after);
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 0);
+	fill_disk(false);
+	run(VM_OP_START, VM_RUNNING);
+}
+
+Test(full_disk, a_stop_that_is_refused_leaves_the_vm_running)
+{
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+
+	fill_disk(true);
+	answer = test_run(&node, VM_OP_STOP, "web-1");
+
+	is_refused(&answer);
+	cr_assert(fault_alive(node.fault, "web-1"));
+	fill_disk(false);
+	run(VM_OP_PAUSE, VM_PAUSED);
+}
+
+Test(full_disk, an_update_that_is_refused_does_not_come_true_later)
+{
+	cleanup_(spec_unrefp) VmSpec *values = test_spec(VM_DESIRED_UNSET, "start-fails");
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_LABELS };
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	fill_disk(true);
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+
+	is_refused(&answer);
+	fill_disk(false);
+	run(VM_OP_START, VM_RUNNING);
+}
+
+/* Each of the calls builds on the one before, and all are refused, together or apart. */
+Test(full_disk, of_a_chain_that_is_refused_nothing_is_left)
+{
+	cleanup_(spec_unrefp) VmSpec *values = test_spec(VM_DESIRED_UNSET, "pause-fails");
+	VmCall update = { .vm_id = "web-1",
+			  .update = values,
+			  .update_mask = RUNTIME_UPDATE_LABELS };
+	VmCall start = { .vm_id = "web-1" };
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+	TestAnswer answers[30];
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	fill_disk(true);
+	for (size_t i = 0; i < array_size(answers); i++)
+		test_begin(&node, i % 3 == 1 ? VM_OP_START : VM_OP_UPDATE,
+			   i % 3 == 1 ? &start : &update, &answers[i]);
+	for (size_t i = 0; i < array_size(answers); i++) {
+		cr_assert(test_wait(&answers[i]));
+		is_refused(&answers[i]);
+	}
+
+	fill_disk(false);
+	cr_assert(test_reaches(&node, "web-1", VM_CREATED));
+	run(VM_OP_START, VM_RUNNING);
+	run(VM_OP_PAUSE, VM_PAUSED);
+	record = look();
+	cr_assert_null(field_map_get(&record->spec->labels, "fault"));
+	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
+}
+
+Test(full_disk, an_outcome_waits_for_room)
+{
+	VmCall patient = { .vm_id = "web-1" };
+	VmCall force = { .vm_id = "web-1", .ladder = { -1, -1 } };
+	TestAnswer first, second;
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-hangs"), VM_RUNNING);
+	test_begin(&node, VM_OP_STOP, &patient, &first);
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPING));
+
+	fill_disk(true);
+	test_begin(&node, VM_OP_STOP, &force, &second);
+	while (fault_alive(node.fault, "web-1"))
+		clock_sleep_us(USEC_PER_MSEC);
+	cr_assert_not(first.answered);
+	fill_disk(false);
+
+	cr_assert(test_wait(&first) && test_wait(&second));
+	cr_assert_eq(first.record->status.state, VM_STOPPED);
+	test_answer_clear(&first);
+	test_answer_clear(&second);
+}
+
+Test(full_disk, a_restart_that_is_refused_is_tried_again)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	spec->restart_policy = new0(VmRestartPolicy);
+	spec->restart_policy->mode = VM_RESTART_ALWAYS;
+	spec->restart_policy->initial_backoff = 200 * (int64_t)USEC_PER_MSEC;
+	create("web-1", spec, VM_RUNNING);
+	fault_exit(node.fault, "web-1", EXIT_VMM_SIGNAL);
+	cr_assert(test_reaches(&node, "web-1", VM_BACKOFF));
+
+	fill_disk(true);
+	clock_sleep_us(400 * (int64_t)USEC_PER_MSEC);
+	fill_disk(false);
+
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+}
+
+Test(full_disk, an_expiry_that_is_refused_is_tried_again)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+
+	spec->expires_at = clock_wall_us() + 200 * (int64_t)USEC_PER_MSEC;
+	create("web-1", spec, VM_RUNNING);
+
+	fill_disk(true);
+	clock_sleep_us(400 * (int64_t)USEC_PER_MSEC);
+	fill_disk(false);
+
+	cr_assert(test_reaches(&node, "web-1", VM_STOPPED));
+}
