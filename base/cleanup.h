@@ -46,7 +46,7 @@
 		taken_;            \
 	})
 
-#define array_size(a) (sizeof(a) / sizeof *(a))
+#define array_size(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The structure of @type whose @member is at @ptr. */
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))

@@ -390,6 +390,7 @@ Test(decode, depth_is_limited)
 }
 
 /* Fails if @type, @depth messages down, is too large or deeper than the scan allows. */
+/* NOLINTNEXTLINE(misc-no-recursion): it ends at the first message that is too deep */
 static void check_type(const ProtobufCMessageDescriptor *type, unsigned depth)
 {
 	cr_assert_leq(depth, SCAN_DEPTH_MAX, "%s is recursive, or nested too deep", type->name);
