@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "runtime/vm.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* One CreateVm on its way. */
@@ -187,6 +188,17 @@ static int explain(const VmRecord *record, int r, Error *err)
 	return error_set(err, ERROR_CONFLICT, "uid '%s' has been used", record->uid);
 }
 
+/* What stands against this create may be its equal, a moment ahead: then that is answered for. */
+static bool is_equal_ahead(const Create *create, int r, Error *err)
+{
+	cleanup_(vm_unrefp) Vm *other = vm_find(create->runtime, create->record->vm_id);
+
+	if (!other && r != -EAGAIN)
+		return false;
+	error_clear(err);
+	return true;
+}
+
 /* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
  * was taken, or given up, meanwhile. */
 static int make(Create *create, Error *err)
@@ -201,10 +213,12 @@ static int make(Create *create, Error *err)
 
 	if (other)
 		return answer_again(create, other);
-	if (check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ||
-	    drives_claim(runtime, record->vm_id, record->spec,
-			 create->validate_only ? NULL : &drives, err) < 0)
-		return -1;
+	r = check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ? -1 : 0;
+	if (r == 0)
+		r = drives_claim(runtime, record->vm_id, record->spec,
+				 create->validate_only ? NULL : &drives, err);
+	if (r)
+		return is_equal_ahead(create, r, err) ? 1 : -1;
 	vm = vm_new(runtime, record_ref(record), backend);
 	vm->drives = drives;
 	r = create->validate_only ? vm_may_enter(runtime, vm) : enter(create, vm);

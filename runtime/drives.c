@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "runtime/vm.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -63,6 +64,14 @@ static bool taken(const DriveUse *use, const VmDrive *drive, char *ret, size_t s
 	return ret[0];
 }
 
+static bool has(const DriveClaim *claim, const DriveUse *use)
+{
+	for (size_t i = 0; i < claim->count; i++)
+		if (claim->uses[i] == use)
+			return true;
+	return false;
+}
+
 static void note(DriveClaim *claim, DriveUse *use, const VmDrive *drive, const char *vm_id)
 {
 	if (drive->read_only)
@@ -102,7 +111,7 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveC
 	char *paths[SPEC_DRIVES_MAX] = { 0 };
 	char against[SPEC_DRIVES_MAX][112];
 	char field[64];
-	bool refused = false;
+	bool refused = false, again = false;
 	size_t count = spec->drives.count;
 
 	for (size_t i = 0; i < count; i++)
@@ -112,10 +121,12 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveC
 	for (size_t i = 0; i < count; i++) {
 		DriveUse *use = find_or_add(runtime, paths[i]);
 
-		if (taken(use, spec_drive(spec, i), against[i], sizeof against[i]))
+		if (taken(use, spec_drive(spec, i), against[i], sizeof against[i])) {
 			refused = true;
-		else
+			again = again || (!has(claim, use) && strcmp(use->writer, vm_id) == 0);
+		} else {
 			note(claim, use, spec_drive(spec, i), vm_id);
+		}
 	}
 	if (refused || !ret)
 		give_back(runtime, claim);
@@ -128,7 +139,7 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveC
 		free(paths[i]);
 	}
 	if (refused)
-		return -1;
+		return again ? -EAGAIN : -1;
 	if (ret)
 		*ret = take_ptr(claim);
 	return 0;

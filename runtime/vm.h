@@ -237,7 +237,7 @@ void runtime_recovered_one(Runtime *runtime);
 
 /* drives.c: who uses which disk. */
 /* Claims @spec's drives for @vm_id (@ret NULL: only looks); INVALID_REQUEST naming each that is
- * taken. */
+ * taken; -EAGAIN: by a VM of that very name, which is just being created. */
 int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
 		 Error *err) must_check;
 void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */

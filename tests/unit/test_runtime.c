@@ -513,9 +513,10 @@ Test(runtime, of_two_creates_in_flight_with_one_uid_one_is_refused)
 
 Test(runtime, equal_creates_in_flight_make_one_vm)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	cleanup_(spec_unrefp) VmSpec *spec = with_drive("/dev/null", false);
 	TestAnswer answers[8];
 
+	spec->desired_state = VM_DESIRED_RUNNING;
 	for (size_t i = 0; i < array_size(answers); i++)
 		test_begin_create(&node, "a", "the-uid", spec, &answers[i]);
 
