@@ -17,7 +17,8 @@
 enum {
 	CALLERS = 8,
 	ROUNDS = 300,
-	MACHINES = 5
+	MACHINES = 5,
+	OPENINGS = 3, /* times the node is opened, with what the time before left */
 };
 
 static TestNode node;
@@ -31,15 +32,59 @@ static void count_answer(void *user, const VmRecord *record, const Error *err)
 	answered++;
 }
 
+static VmRestartPolicy *restarting(void)
+{
+	VmRestartPolicy *policy = new0(VmRestartPolicy);
+
+	policy->mode = VM_RESTART_ALWAYS;
+	policy->initial_backoff = 10 * USEC_PER_MSEC;
+	policy->max_backoff = 20 * USEC_PER_MSEC;
+	return policy;
+}
+
+/* Labels come and go, policies and expiries change. */
+static void update_one(const char *vm_id, unsigned dice)
+{
+	cleanup_(spec_unrefp) VmSpec *values =
+		test_spec(VM_DESIRED_UNSET, dice & 16 ? "start-fails" : NULL);
+	VmCall call = { .vm_id = vm_id,
+			.principal = "stress",
+			.validate_only = dice % 32 == 0,
+			.update = values,
+			.update_mask = dice % 15 + 1 };
+
+	if (dice & 32)
+		values->restart_policy = restarting();
+	if (dice & 64)
+		values->expires_at = clock_wall_us() + dice % 16 * USEC_PER_MSEC;
+	runtime_run_vm(node.runtime, VM_OP_UPDATE, &call, count_answer, NULL);
+}
+
 static void create_one(const char *vm_id, unsigned dice)
 {
 	static const char *const faults[] = { NULL,          NULL,          "start-hangs",
 					      "start-fails", "pause-fails", "undo-fails" };
 	VmSpec *spec = test_spec(dice & 1 ? VM_DESIRED_RUNNING : VM_DESIRED_PAUSED,
 				 faults[dice % array_size(faults)]);
-	CreateCall call = {
-		.vm_id = vm_id, .uid = "", .tenant = "", .spec = spec, .principal = "stress"
-	};
+	/* Some ask for a uid that others ask for, or had. */
+	CreateCall call = { .vm_id = vm_id,
+			    .uid = dice % 16 == 0 ? vm_id : "",
+			    .tenant = "",
+			    .spec = spec,
+			    .principal = "stress" };
+	VmDrive *drive = dice % 4 == 0 ? field_list_add(&spec->drives, &vm_drive_table) : NULL;
+
+	if (drive) {
+		drive->drive_id = text_dup("root");
+		drive->path = text_dup("/dev/null");
+		drive->read_only = dice & 32;
+	}
+	if (dice % 3 == 0)
+		spec->restart_policy = restarting();
+	if (dice % 7 == 0) {
+		spec->expires_at = clock_wall_us() + dice % 64 * USEC_PER_MSEC;
+		spec->expire_action = dice & 64 ? VM_EXPIRE_DESTROY : VM_EXPIRE_STOP;
+	}
 
 	/* One that hangs is not waited for. */
 	call.return_when = RETURN_WHEN_ACCEPTED;
@@ -49,16 +94,18 @@ static void create_one(const char *vm_id, unsigned dice)
 
 static void run_one(const char *vm_id, unsigned dice)
 {
-	VmSpec *values = test_spec(VM_DESIRED_UNSET, NULL);
 	VmCall call = { .vm_id = vm_id,
 			.principal = "stress",
-			.return_when = dice & 8 ? RETURN_WHEN_ACCEPTED : RETURN_WHEN_DONE,
-			.update = values,
-			.update_mask = RUNTIME_UPDATE_EXPIRES_AT };
+			.validate_only = dice % 64 == 0,
+			.return_when = dice & 8 ? RETURN_WHEN_ACCEPTED : RETURN_WHEN_DONE };
 	VmOp op = dice % VM_OP_COUNT_;
 
-	runtime_run_vm(node.runtime, op, &call, count_answer, NULL);
-	spec_unref(values);
+	if (dice & 32)
+		call.ladder = (StopLadder){ -1, -1 };
+	if (op == VM_OP_UPDATE)
+		update_one(vm_id, dice);
+	else
+		runtime_run_vm(node.runtime, op, &call, count_answer, NULL);
 }
 
 static void *caller(void *arg)
@@ -123,22 +170,24 @@ static size_t count_vms(void)
 	return count;
 }
 
+static void destroy_one(unsigned i)
+{
+	char vm_id[16];
+	VmCall call = { .vm_id = vm_id, .principal = "stress", .allow_missing = true };
+
+	(void)snprintf(vm_id, sizeof vm_id, "vm-%u", i);
+	asked++;
+	runtime_run_vm(node.runtime, VM_OP_DESTROY, &call, count_answer, NULL);
+}
+
 /* Destroys until nothing is left and nobody waits: creations may still be on their way at first. */
 static bool destroy_all(void)
 {
 	int64_t deadline = clock_mono_us() + (int64_t)60 * USEC_PER_SEC;
 
 	while (clock_mono_us() < deadline) {
-		for (unsigned i = 0; i < MACHINES; i++) {
-			char vm_id[16];
-			VmCall call = { .vm_id = vm_id,
-					.principal = "stress",
-					.allow_missing = true };
-
-			(void)snprintf(vm_id, sizeof vm_id, "vm-%u", i);
-			asked++;
-			runtime_run_vm(node.runtime, VM_OP_DESTROY, &call, count_answer, NULL);
-		}
+		for (unsigned i = 0; i < MACHINES; i++)
+			destroy_one(i);
 		clock_sleep_us(50 * USEC_PER_MSEC);
 		if (answered == asked && count_vms() == 0)
 			return true;
@@ -146,25 +195,68 @@ static bool destroy_all(void)
 	return false;
 }
 
-int main(void)
+/* Stops what may hang while starting; how many there were. */
+static size_t stop_starting(void)
+{
+	VmList *list = registry_list(runtime_registry(node.runtime));
+	size_t starting = 0;
+
+	for (size_t i = 0; i < list->count; i++) {
+		VmCall call = { .vm_id = list->records[i]->vm_id, .principal = "stress" };
+
+		if (list->records[i]->status.state != VM_STARTING)
+			continue;
+		starting++;
+		asked++;
+		runtime_run_vm(node.runtime, VM_OP_STOP, &call, count_answer, NULL);
+	}
+	vm_list_unref(list);
+	return starting;
+}
+
+/* Waits for every answer; the VMs stay as they are, for the next agent to take up. */
+static bool settle_all(void)
+{
+	int64_t deadline = clock_mono_us() + (int64_t)60 * USEC_PER_SEC;
+
+	while (clock_mono_us() < deadline) {
+		if (stop_starting() == 0 && answered == asked)
+			return true;
+		clock_sleep_us(20 * USEC_PER_MSEC);
+	}
+	return false;
+}
+
+/* One round of all callers on a node that is opened before and closed after. */
+static bool round_of_callers(unsigned round)
 {
 	pthread_t callers[CALLERS], reader;
-	static atomic_bool ending;
+	atomic_bool ending = false;
 	bool clean;
 
 	test_node_open(&node);
 	if (pthread_create(&reader, NULL, watcher, &ending) != 0)
-		return 1;
+		abort();
 	for (uintptr_t i = 0; i < CALLERS; i++)
-		if (pthread_create(&callers[i], NULL, caller, (void *)(i + 1)) != 0)
-			return 1;
+		if (pthread_create(&callers[i], NULL, caller, (void *)(round * CALLERS + i + 1)))
+			abort();
 	for (int i = 0; i < CALLERS; i++)
 		pthread_join(callers[i], NULL);
-	clean = destroy_all();
+	clean = round + 1 < OPENINGS ? settle_all() : destroy_all();
 	ending = true;
 	pthread_join(reader, NULL);
 	if (!clean)
 		fprintf(stderr, "%u calls, %u answers, %zu VMs\n", asked, answered, count_vms());
+	test_node_close(&node);
+	return clean;
+}
+
+int main(void)
+{
+	bool clean = true;
+
+	for (unsigned round = 0; round < OPENINGS && clean; round++)
+		clean = round_of_callers(round);
 	test_node_remove(&node);
 	return clean ? 0 : 1;
 }

@@ -57,7 +57,7 @@ void test_node_remove(TestNode *node)
 {
 	if (node->runtime)
 		test_node_close(node);
-	if (file_remove_tree(node->state_dir) < 0)
+	if (node->state_dir[0] && file_remove_tree(node->state_dir) < 0)
 		abort();
 }
 
