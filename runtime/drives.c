@@ -6,6 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+enum {
+	AGAINST_MAX = 112
+};
+
 /*
  * One disk and the VMs that use it: many that read it, or one that writes it,
  * since no VMM locks it. Disks are told apart by their real path, so that a
@@ -33,6 +37,7 @@ static char *real_path(const char *path)
 	return real ? real : text_dup(path);
 }
 
+/* NOLINTBEGIN(readability-function-*,clang-analyzer-core.NullDereference): uthash's macros */
 static DriveUse *find(Runtime *runtime, const char *path)
 {
 	DriveUse *use;
@@ -52,6 +57,16 @@ static DriveUse *find_or_add(Runtime *runtime, const char *path)
 	HASH_ADD_STR(runtime->drive_uses, path, use);
 	return use;
 }
+
+/* Under the table's lock. */
+static void drop(Runtime *runtime, DriveUse *use)
+{
+	if (use->readers || use->writer[0])
+		return;
+	HASH_DEL(runtime->drive_uses, use);
+	free(use);
+}
+/* NOLINTEND(readability-function-*,clang-analyzer-core.NullDereference) */
 
 /* Under the table's lock: what stands against @drive, in words, or nothing. */
 static bool taken(const DriveUse *use, const VmDrive *drive, char *ret, size_t size)
@@ -83,15 +98,6 @@ static void note(DriveClaim *claim, DriveUse *use, const VmDrive *drive, const c
 }
 
 /* Under the table's lock. */
-static void drop(Runtime *runtime, DriveUse *use)
-{
-	if (use->readers || use->writer[0])
-		return;
-	HASH_DEL(runtime->drive_uses, use);
-	free(use);
-}
-
-/* Under the table's lock. */
 static void give_back(Runtime *runtime, DriveClaim *claim)
 {
 	for (size_t i = 0; i < claim->count; i++) {
@@ -104,13 +110,23 @@ static void give_back(Runtime *runtime, DriveClaim *claim)
 	claim->count = 0;
 }
 
+static void blame(Error *err, char against[][AGAINST_MAX], size_t count)
+{
+	char field[64];
+
+	for (size_t i = 0; i < count; i++) {
+		(void)snprintf(field, sizeof field, "spec.drives[%zu].path", i);
+		if (against[i][0])
+			(void)error_add_violation(err, field, "%s", against[i]);
+	}
+}
+
 int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
 		 Error *err)
 {
 	cleanup_free DriveClaim *claim = new0(DriveClaim);
 	char *paths[SPEC_DRIVES_MAX] = { 0 };
-	char against[SPEC_DRIVES_MAX][112];
-	char field[64];
+	char against[SPEC_DRIVES_MAX][AGAINST_MAX];
 	bool refused = false, again = false;
 	size_t count = spec->drives.count;
 
@@ -132,12 +148,10 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveC
 		give_back(runtime, claim);
 	lock_drop(&runtime->table_lock);
 
-	for (size_t i = 0; i < count; i++) {
-		(void)snprintf(field, sizeof field, "spec.drives[%zu].path", i);
-		if (against[i][0])
-			(void)error_add_violation(err, field, "%s", against[i]);
+	for (size_t i = 0; i < count; i++)
 		free(paths[i]);
-	}
+	if (refused)
+		blame(err, against, count);
 	if (refused)
 		return again ? -EAGAIN : -1;
 	if (ret)
@@ -155,6 +169,7 @@ void drives_release(Runtime *runtime, DriveClaim *claim)
 	free(claim);
 }
 
+/* NOLINTBEGIN(readability-function-*,clang-analyzer-core.NullDereference): uthash's macros */
 void drives_free(Runtime *runtime)
 {
 	DriveUse *use, *following;
@@ -165,3 +180,4 @@ void drives_free(Runtime *runtime)
 		free(use);
 	}
 }
+/* NOLINTEND(readability-function-*,clang-analyzer-core.NullDereference) */

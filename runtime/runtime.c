@@ -230,6 +230,7 @@ static void free_backends(Runtime *runtime)
 			runtime->backends[id]->ops->free(runtime->backends[id]);
 }
 
+/* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
 static void free_table(Runtime *runtime)
 {
 	Vm *vm, *following;
@@ -241,6 +242,7 @@ static void free_table(Runtime *runtime)
 		vm_unref(vm);
 	}
 }
+/* NOLINTEND(readability-function-*) */
 
 /* Threads first, from those that make work to those that carry it out; then what they shared. */
 static void runtime_free(Runtime *runtime)
@@ -322,7 +324,7 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 	/* No more exits and timers; what runs may end. */
 	loop_stop(runtime->loop);
 	while (runtime->live_operations && clock_mono_us() < deadline)
-		clock_sleep_us(CLOSE_POLL_MS * USEC_PER_MSEC);
+		clock_sleep_us(CLOSE_POLL_MS * (int64_t)USEC_PER_MSEC);
 	if (runtime->live_operations)
 		return false;
 	runtime_free(runtime);

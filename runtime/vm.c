@@ -61,6 +61,7 @@ void vm_unref(Vm *vm)
 	free(vm);
 }
 
+/* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
 Vm *vm_find(Runtime *runtime, const char *id)
 {
 	Vm *vm;
@@ -96,6 +97,8 @@ static void add(Runtime *runtime, Vm *vm)
 	runtime->vm_count++;
 }
 
+/* NOLINTEND(readability-function-*) */
+
 int vm_enter(Runtime *runtime, Vm *vm)
 {
 	int r;
@@ -125,6 +128,7 @@ void vm_load(Runtime *runtime, Vm *vm)
 	lock_drop(&runtime->table_lock);
 }
 
+/* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
 void vm_leave(Runtime *runtime, Vm *vm)
 {
 	lock_take(&runtime->table_lock);
@@ -134,6 +138,8 @@ void vm_leave(Runtime *runtime, Vm *vm)
 	lock_drop(&runtime->table_lock);
 	vm_unref(vm);
 }
+
+/* NOLINTEND(readability-function-*) */
 
 void vm_never_was(Vm *vm)
 {
@@ -159,6 +165,7 @@ VmRecord *vm_published(const Vm *vm)
 	return NULL;
 }
 
+/* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
 Vm **vm_all(Runtime *runtime, size_t *count)
 {
 	Vm **all, *vm, *following;
@@ -172,6 +179,7 @@ Vm **vm_all(Runtime *runtime, size_t *count)
 	*count = n;
 	return all;
 }
+/* NOLINTEND(readability-function-*) */
 
 void vm_set_state(VmRecord *record, VmState state)
 {
