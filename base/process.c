@@ -18,8 +18,6 @@ enum {
 	STAT_MAX = 4096
 };
 
-extern char **environ;
-
 int process_identify(ProcessId *ret, pid_t pid)
 {
 	cleanup_free char *path = text_printf("/proc/%d/stat", (int)pid);
@@ -33,6 +31,7 @@ int process_identify(ProcessId *ret, pid_t pid)
 		return r == -ENOENT ? -ESRCH : r;
 	/* The name may hold spaces and parentheses; the last one ends it. */
 	after_name = strrchr(stat, ')');
+	/* NOLINTNEXTLINE(cert-err34-c): the kernel's number, which fits */
 	if (!after_name || sscanf(after_name + 1,
 				  " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d "
 				  "%*d %*d %*d %*d %llu",
@@ -113,8 +112,7 @@ static int spawn(pid_t *ret, char *const argv[], int out)
 	(void)posix_spawn_file_actions_addclosefrom_np(&actions, 3);
 	(void)posix_spawnattr_setsigmask(&attributes, &none);
 	(void)posix_spawnattr_setsigdefault(&attributes, &all);
-	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK |
-							    POSIX_SPAWN_SETSIGDEF |
+	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 							    POSIX_SPAWN_SETSID);
 	r = posix_spawnp(ret, argv[0], &actions, &attributes, argv, environ);
 	(void)posix_spawnattr_destroy(&attributes);
@@ -122,31 +120,35 @@ static int spawn(pid_t *ret, char *const argv[], int out)
 	return -r;
 }
 
+/* Reads what there is, to the limit; what is beyond it is drained. 0 at the end of the file. */
+static int read_some(int fd, char *text, size_t *used)
+{
+	char spill[4096];
+	bool full = *used == OUTPUT_MAX;
+	ssize_t n = read(fd, full ? spill : text + *used, full ? sizeof spill : OUTPUT_MAX - *used);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN ? 1 : -errno;
+	if (!full)
+		*used += (size_t)n;
+	return n > 0;
+}
+
 /* Reads until end of file, the limit (the rest is drained), or @deadline. */
 static int collect(int fd, char *text, int64_t deadline)
 {
 	size_t used = 0;
+	int r = 1;
 
-	for (;;) {
+	while (r > 0) {
 		struct pollfd poll_for = { .fd = fd, .events = POLLIN };
-		char spill[4096];
-		bool full = used == OUTPUT_MAX;
-		ssize_t n;
 
 		if (poll(&poll_for, 1, left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
 			return -ETIMEDOUT;
-		n = read(fd, full ? spill : text + used, full ? sizeof spill : OUTPUT_MAX - used);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN)
-			return -errno;
-		if (n == 0)
-			break;
-		if (n > 0 && !full)
-			used += (size_t)n;
+		r = read_some(fd, text, &used);
 	}
 	text[used] = '\0';
-	return 0;
+	return r;
 }
 
 int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)

@@ -71,7 +71,7 @@ static void check_state_dir(Runtime *runtime, DoctorCheck *ret)
 		text_copy(ret->remedy, sizeof ret->remedy, "restore the state directory");
 		return;
 	}
-	mib = (unsigned long long)fs.f_bavail * fs.f_frsize / (1024 * 1024);
+	mib = (unsigned long long)fs.f_bavail * fs.f_frsize / (1024ULL * 1024);
 	ret->status = mib >= DISK_LOW_MIB ? CHECK_OK : CHECK_DEGRADED;
 	(void)snprintf(ret->message, sizeof ret->message, "%s has %llu MiB free",
 		       runtime->state_dir, mib);

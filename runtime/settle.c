@@ -426,17 +426,17 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	return change;
 }
 
-/* A start that succeeded for a VM that is to be paused goes on as a pause. */
-static void chain_pause(Vm *vm, Operation *operation) lock_requires(vm->lock)
+/* A start that succeeded for a VM that is to be paused goes on as @pause; unless another verb
+ * waits: then @pause is handed back. */
+static Operation *chain_pause(Vm *vm, Operation *operation, Operation *pause)
+	lock_requires(vm->lock)
 {
-	Operation *pause;
-
-	if (!operation->then_pause || vm->next || error_is_set(&operation->error))
-		return;
-	pause = operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
+	if (!pause || vm->next)
+		return pause;
 	pause->waiters = take_ptr(operation->waiters);
 	pause->rule = *vm_rule(VM_RUNNING, VM_OP_PAUSE);
 	vm->next = pause;
+	return NULL;
 }
 
 /* An operation that failed because another takes its place says so to whoever waits. */
@@ -454,11 +454,14 @@ void vm_settle(Operation *operation)
 	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm); /* outlives the operation */
 	int64_t restart_at;
 	bool started = operation->op == VM_OP_START && !error_is_set(&operation->error);
+	Operation *pause = NULL;
 	Change *change;
 	bool gone;
 
 	if (error_is_set(&operation->error))
 		error_about_vm(&operation->error, vm->id);
+	else if (operation->then_pause)
+		pause = operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
 
 	lock_take(&vm->lock);
 	change = outcome_of(vm, operation);
@@ -467,13 +470,15 @@ void vm_settle(Operation *operation)
 	operation->outcome = record_ref(change->record);
 	restart_at = change->record->status.next_restart_time;
 	blame_winner(vm, operation);
-	chain_pause(vm, operation);
+	pause = chain_pause(vm, operation, pause);
 	gone = vm->gone = change->type == CHANGE_DELETED;
 	vm_submit(vm, change);
 	if (gone)
 		vm_leave(vm->runtime, vm); /* the id is free for what is submitted from now on */
 	lock_drop(&vm->lock);
 
+	if (pause)
+		operation_free(pause);
 	if (gone)
 		vm_forget(vm);
 	if (restart_at)
