@@ -10,6 +10,7 @@
 #include "agent/request.h"
 #include "agent/wire.h"
 #include "base/clock.h"
+#include "base/text.h"
 
 enum {
 	LADDER_MAX_SEC = 3600
@@ -75,6 +76,19 @@ static int check_create(VmSpec **spec, const Hearth__V1__CreateVmRequest *reques
 	return spec_check(*spec, err) < 0 || error_is_set(err) ? -1 : 0;
 }
 
+/* What is wrong with the files a spec names belongs in the same answer. */
+static void refuse_create(Call *call, const Hearth__V1__CreateVmRequest *request, VmSpec *spec,
+			  Error *err)
+{
+	if (!spec) {
+		(void)request_fail(call, request->vm_id, err);
+		return;
+	}
+	if (text_is_id(request->vm_id))
+		error_about_vm(err, request->vm_id);
+	runtime_inspect_spec(agent_runtime(call), spec, err, reply_vm, call_ref(call));
+}
+
 static void handle_create_vm(Hearth__V1__VmService_Service *service,
 			     const Hearth__V1__CreateVmRequest *request,
 			     Hearth__V1__Vm_Closure closure, void *data)
@@ -90,7 +104,7 @@ static void handle_create_vm(Hearth__V1__VmService_Service *service,
 	if (!runtime)
 		return;
 	if (check_create(&spec, request, &err) < 0) {
-		(void)request_fail(call, request->vm_id, &err);
+		refuse_create(call, request, spec, &err);
 		return;
 	}
 	create = (CreateCall){

@@ -95,6 +95,12 @@ const char *runtime_boot_id(const Runtime *runtime);
 bool runtime_adopted(Runtime *runtime);
 
 void runtime_create_vm(Runtime *runtime, const CreateCall *call, VmReply *reply, void *user);
+/*
+ * Refuses a CreateVm with @found, its violations, after adding those that only a look at the host
+ * can tell (a kernel that is missing): every bad field is named at once. @spec need not be sound.
+ */
+void runtime_inspect_spec(Runtime *runtime, VmSpec *spec, const Error *found, VmReply *reply,
+			  void *user);
 void runtime_run_vm(Runtime *runtime, VmOp op, const VmCall *call, VmReply *reply, void *user);
 
 /* The published record; VM_NOT_FOUND, CONFLICT (uid). */
