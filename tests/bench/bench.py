@@ -35,7 +35,8 @@ def cpu_seconds(pid):
 
 
 def memory_kib(pid):
-    """Resident, and the part that no other process shares."""
+    """Resident; the part that no other process has mapped; the part of that which is no file's, and
+    so does not depend on who else happens to have the same libraries mapped."""
     figures = {}
     with open("/proc/%d/smaps_rollup" % pid) as rollup:
         for line in rollup.readlines()[1:]:

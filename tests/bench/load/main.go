@@ -84,7 +84,7 @@ func main() {
 	if err := flag.CommandLine.Parse(os.Args[2:]); err != nil {
 		log.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := json.NewEncoder(os.Stdout).Encode(verbs[os.Args[1]](ctx)); err != nil {
 		log.Fatal(err)
