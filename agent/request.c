@@ -101,13 +101,11 @@ unsigned request_update_mask(const Google__Protobuf__FieldMask *mask, Error *err
 		for (size_t k = 0; k < array_size(rows); k++)
 			if (strcmp(rows[k].path, mask->paths[i]) == 0)
 				bit = rows[k].bit;
-		if (!bit) {
+		if (!bit)
 			(void)error_add_violation(err, "update_mask",
 						  "paths[%zu] is none of labels, restart_policy, "
 						  "expires_at, expire_action",
 						  i);
-			break;
-		}
 		bits |= bit;
 	}
 	return bits;

@@ -23,6 +23,7 @@ enum {
 	PING_INTERVAL_MIN_MS = 10 * 1000, /* clients may ask as often as that */
 	READ_MAX = 8 * 1024,              /* at once, so that a flood is noticed while it is read */
 	NOTICE_USEC = 100 * 1000,         /* for watchers of health to be told of the end */
+	DRAIN_POLL_USEC = 20 * 1000,
 };
 
 typedef enum ServerState {
@@ -230,6 +231,24 @@ static bool wait_stopped(Server *server, int64_t deadline)
 	return stopped;
 }
 
+/*
+ * Waits until no call is under way, or @deadline; true if core has stopped altogether. Core itself
+ * would go on waiting for every idle client to acknowledge the shutdown, 20 s for one that does
+ * not.
+ */
+static bool wait_calls(Server *server, int64_t deadline)
+{
+	bool stopped = false;
+	bool idle = false;
+
+	while (!stopped && !idle && clock_mono_us() < deadline) {
+		idle = atomic_load(&server->calls.in_flight) == 0;
+		/* Once more after the last call ended: its answer is on its way out. */
+		stopped = wait_stopped(server, clock_mono_us() + DRAIN_POLL_USEC);
+	}
+	return stopped;
+}
+
 void server_stop(Server *server, int64_t grace)
 {
 	int64_t deadline = clock_mono_us() + grace;
@@ -245,7 +264,7 @@ void server_stop(Server *server, int64_t grace)
 	tsan_release(&server->stopped);
 	grpc_server_shutdown_and_notify(server->calls.server, server->calls.queue,
 					&server->stopped);
-	if (server->poller_count && !wait_stopped(server, deadline)) {
+	if (server->poller_count && !wait_calls(server, deadline)) {
 		grpc_server_cancel_all_calls(server->calls.server);
 		(void)wait_stopped(server, INT64_MAX);
 	}

@@ -128,9 +128,9 @@ static char *append_particular(char *at, const char *end, const Error *err, cons
 		const char *name;
 		const char *value;
 	} texts[] = {
-		{ "vm", err->vm_id },	{ "snapshot", err->snapshot_id },
-		{ "from", err->from },	{ "to", err->to },
-		{ "what", err->what },	{ "resource", err->resource },
+		{ "vm", err->vm_id },  { "snapshot", err->snapshot_id },
+		{ "from", err->from }, { "to", err->to },
+		{ "what", err->what }, { "resource", err->resource },
 	};
 
 	for (size_t i = 0; i < array_size(texts); i++)

@@ -181,7 +181,8 @@ void loop_remove(Loop *loop, LoopSource *source)
 {
 	if (!source)
 		return;
-	/* Closing it would not do: epoll goes by the open file, which may have other descriptors. */
+	/* Closing it would not do: epoll goes by the open file, which may have other descriptors.
+	 */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	lock_take(&loop->lock);
 	if (source->next)

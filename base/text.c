@@ -69,7 +69,7 @@ bool text_equal(const char *a, const char *b)
 static size_t utf8_length(const unsigned char *at, size_t room)
 {
 	static const struct {
-		unsigned char first, last;	 /* of the first byte */
+		unsigned char first, last; /* of the first byte */
 		unsigned char length;
 		unsigned char second, second_end; /* allowed second byte */
 	} rows[] = {

@@ -12,16 +12,36 @@ enum {
 	FILES_WANTED = 65536
 };
 
+/* What can be said of a backend without looking at the host. */
+static BackendInfo known_of(const Runtime *runtime, VmBackend id)
+{
+	return (BackendInfo){
+		.backend = id,
+		.capabilities = runtime->backends[id]->ops->capabilities,
+		.is_default = id == runtime->config.default_backend,
+	};
+}
+
+void runtime_list_backends(Runtime *runtime)
+{
+	for (VmBackend id = VM_BACKEND_UNSET + 1; id < VM_BACKEND_COUNT_; id++) {
+		if (!runtime->backends[id])
+			continue;
+		runtime->infos[id] = known_of(runtime, id);
+		text_copy(runtime->infos[id].message, sizeof runtime->infos[id].message,
+			  "not yet looked at");
+	}
+}
+
 void runtime_probe(Runtime *runtime)
 {
 	for (VmBackend id = VM_BACKEND_UNSET + 1; id < VM_BACKEND_COUNT_; id++) {
 		Backend *backend = runtime->backends[id];
-		BackendInfo info = { .backend = id };
+		BackendInfo info;
 
 		if (!backend)
 			continue;
-		info.capabilities = backend->ops->capabilities;
-		info.is_default = id == runtime->config.default_backend;
+		info = known_of(runtime, id);
 		backend->ops->probe(backend, &info);
 
 		lock_take(&runtime->lock);

@@ -26,7 +26,7 @@
 
 enum {
 	WORDS_MAX = 400, /* of QEMU's standard error, in error messages */
-	TAIL_MAX = 2048, /* of the console, in exit records */
+	TAIL_MAX = 4096, /* of the console, in exit records: a panic's trace and what came before */
 };
 
 char *qemu_socket_path(const Job *job)

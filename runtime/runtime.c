@@ -293,6 +293,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	lock_init(&runtime->lock);
 	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
 		runtime->backends[id] = backends[id];
+	runtime_list_backends(runtime);
 	if (make_state_dir(runtime, err) < 0 || start_threads(runtime, err) < 0 ||
 	    open_store(runtime, err) < 0)
 		return -1;

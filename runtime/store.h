@@ -39,8 +39,8 @@ typedef struct StoreConfig {
  */
 int store_open(Store **ret, const StoreConfig *config, Error *err) must_check;
 
-/* The UUID made with the store, and the revision of its latest change; a new store's is 1, so that 0
- * is free to mean "from now on". */
+/* The UUID made with the store, and the revision of its latest change; a new store's is 1, so that
+ * 0 is free to mean "from now on". */
 const char *store_id(const Store *store);
 uint64_t store_revision(const Store *store);
 

@@ -244,7 +244,8 @@ void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is f
 void drives_free(Runtime *runtime);
 
 /* doctor.c */
-void runtime_probe(Runtime *runtime); /* fills runtime->infos; may take seconds */
+void runtime_list_backends(Runtime *runtime); /* before any thread: what needs no probe */
+void runtime_probe(Runtime *runtime);         /* fills runtime->infos; may take seconds */
 
 /* sweep.c */
 /* Removes run directories (and ends keepers) that belong to no VM and are older than @grace usec.

@@ -37,8 +37,8 @@ static VmRestartPolicy *restarting(void)
 	VmRestartPolicy *policy = new0(VmRestartPolicy);
 
 	policy->mode = VM_RESTART_ALWAYS;
-	policy->initial_backoff = 10 * USEC_PER_MSEC;
-	policy->max_backoff = 20 * USEC_PER_MSEC;
+	policy->initial_backoff = 10 * (int64_t)USEC_PER_MSEC;
+	policy->max_backoff = 20 * (int64_t)USEC_PER_MSEC;
 	return policy;
 }
 
@@ -56,7 +56,7 @@ static void update_one(const char *vm_id, unsigned dice)
 	if (dice & 32)
 		values->restart_policy = restarting();
 	if (dice & 64)
-		values->expires_at = clock_wall_us() + dice % 16 * USEC_PER_MSEC;
+		values->expires_at = clock_wall_us() + dice % 16 * (int64_t)USEC_PER_MSEC;
 	runtime_run_vm(node.runtime, VM_OP_UPDATE, &call, count_answer, NULL);
 }
 
@@ -82,7 +82,7 @@ static void create_one(const char *vm_id, unsigned dice)
 	if (dice % 3 == 0)
 		spec->restart_policy = restarting();
 	if (dice % 7 == 0) {
-		spec->expires_at = clock_wall_us() + dice % 64 * USEC_PER_MSEC;
+		spec->expires_at = clock_wall_us() + dice % 64 * (int64_t)USEC_PER_MSEC;
 		spec->expire_action = dice & 64 ? VM_EXPIRE_DESTROY : VM_EXPIRE_STOP;
 	}
 
@@ -110,7 +110,7 @@ static void run_one(const char *vm_id, unsigned dice)
 
 static void *caller(void *arg)
 {
-	unsigned seed = (unsigned)(uintptr_t)arg;
+	unsigned seed = *(const unsigned *)arg;
 
 	for (int i = 0; i < ROUNDS; i++) {
 		unsigned dice = (unsigned)rand_r(&seed);
@@ -188,7 +188,7 @@ static bool destroy_all(void)
 	while (clock_mono_us() < deadline) {
 		for (unsigned i = 0; i < MACHINES; i++)
 			destroy_one(i);
-		clock_sleep_us(50 * USEC_PER_MSEC);
+		clock_sleep_us(50 * (int64_t)USEC_PER_MSEC);
 		if (answered == asked && count_vms() == 0)
 			return true;
 	}
@@ -222,7 +222,7 @@ static bool settle_all(void)
 	while (clock_mono_us() < deadline) {
 		if (stop_starting() == 0 && answered == asked)
 			return true;
-		clock_sleep_us(20 * USEC_PER_MSEC);
+		clock_sleep_us(20 * (int64_t)USEC_PER_MSEC);
 	}
 	return false;
 }
@@ -231,22 +231,26 @@ static bool settle_all(void)
 static bool round_of_callers(unsigned round)
 {
 	pthread_t callers[CALLERS], reader;
+	unsigned seeds[CALLERS];
 	atomic_bool ending = false;
 	bool clean;
 
 	test_node_open(&node);
 	if (pthread_create(&reader, NULL, watcher, &ending) != 0)
 		abort();
-	for (uintptr_t i = 0; i < CALLERS; i++)
-		if (pthread_create(&callers[i], NULL, caller, (void *)(round * CALLERS + i + 1)))
+	for (unsigned i = 0; i < CALLERS; i++) {
+		seeds[i] = round * CALLERS + i + 1;
+		if (pthread_create(&callers[i], NULL, caller, &seeds[i]) != 0)
 			abort();
+	}
 	for (int i = 0; i < CALLERS; i++)
 		pthread_join(callers[i], NULL);
 	clean = round + 1 < OPENINGS ? settle_all() : destroy_all();
 	ending = true;
 	pthread_join(reader, NULL);
 	if (!clean)
-		fprintf(stderr, "%u calls, %u answers, %zu VMs\n", asked, answered, count_vms());
+		(void)fprintf(stderr, "%u calls, %u answers, %zu VMs\n", asked, answered,
+			      count_vms());
 	test_node_close(&node);
 	return clean;
 }

@@ -41,7 +41,7 @@ void test_node_open(TestNode *node)
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = fault_backend(node->fault);
 	if (runtime_open_with(&node->runtime, &config, backends, &err) < 0) {
-		fprintf(stderr, "%s\n", error_message(&err, message));
+		(void)fprintf(stderr, "%s\n", error_message(&err, message));
 		abort();
 	}
 }

@@ -18,6 +18,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED true
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED false
+#endif
+
 /* A run directory and what is started in it; shell scripts play the VMM. */
 typedef struct Bench {
 	char dir[64];
