@@ -138,6 +138,20 @@ static Operation *operation_of(Create *create, Vm *vm)
 	return operation;
 }
 
+/* A VM that is not to run is done with once it is recorded. */
+static void note_operation(VmRecord *record, const Operation *operation)
+{
+	VmOperation *shown = new0(VmOperation);
+
+	shown->operation_id = text_dup(operation->id);
+	shown->verb = text_dup(operation->verb);
+	shown->principal = text_dup(operation->principal);
+	shown->start_time = record->create_time;
+	shown->end_time = clock_wall_us();
+	shown->outcome = OPERATION_SUCCEEDED;
+	record->status.last_operation = shown;
+}
+
 /* Submits the new VM, and its start if it is to run. */
 static void submit(Create *create, Vm *vm, Operation *operation) lock_requires(vm->lock)
 {
@@ -150,6 +164,7 @@ static void submit(Create *create, Vm *vm, Operation *operation) lock_requires(v
 		vm_begin(vm, operation, vm_rule(VM_CREATED, VM_OP_START));
 		return;
 	}
+	note_operation(create->record, operation);
 	change->done = created;
 	change->user = operation;
 	vm->running = operation;

@@ -36,7 +36,6 @@ static const char *const outcome_names[] = {
 	[OPERATION_SUCCEEDED]   = "succeeded",
 	[OPERATION_FAILED]      = "failed",
 	[OPERATION_PREEMPTED]   = "preempted",
-	[OPERATION_INTERRUPTED] = "interrupted",
 };
 static_assert(array_size(outcome_names) == OPERATION_OUTCOME_COUNT_, "name every outcome");
 

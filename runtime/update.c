@@ -131,25 +131,44 @@ static int allowed(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->loc
 	return error_set_transition(err, vm->id, vm_state_name(from), vm_op_goal(VM_OP_UPDATE));
 }
 
-/* The next record, with the updated spec, submitted; *@update's to answer. */
+/* The next record, with the updated spec. Under the VM's lock. */
+static void make_next(Update *update, const VmCall *call) lock_requires(update->vm->lock)
+{
+	Vm *vm = update->vm;
+
+	update->before = record_ref(vm->latest);
+	update->record = record_copy(vm->latest);
+	spec_unref(update->record->spec);
+	update->record->spec = updated(vm->latest->spec, call->update, call->update_mask);
+	update->record->generation++;
+}
+
+/*
+ * Submits the next record, *@update's to answer: 0, or 1 if there is nothing to make durable: it is
+ * so already, or was only to be checked.
+ */
 static int submit(Update *update, const VmCall *call, Error *err)
 {
 	Vm *vm = update->vm;
+	cleanup_(record_unrefp) VmRecord *published = registry_get(vm->runtime->registry, vm->id);
 	Change *change;
 	int r;
 
 	lock_take(&vm->lock);
 	r = allowed(vm, call, err);
-	if (r == 0) {
-		update->before = record_ref(vm->latest);
-		update->record = record_copy(vm->latest);
-		spec_unref(update->record->spec);
-		update->record->spec = updated(vm->latest->spec, call->update, call->update_mask);
-		update->record->generation++;
-	}
+	if (r == 0)
+		make_next(update, call);
 	if (r == 0 && spec_check(update->record->spec, err) < 0)
 		r = -1;
-	if (r == 0 && !call->validate_only) {
+	if (r == 0 && vm->latest == published &&
+	    fields_equal(&vm_spec_table, published->spec, update->record->spec)) {
+		record_unref(update->record);
+		update->record = record_ref(published);
+		r = 1;
+	}
+	if (r == 0 && call->validate_only)
+		r = 1;
+	if (r == 0) {
 		change = change_new(CHANGE_MODIFIED, record_ref(update->record), "Updated");
 		change->principal = text_dup(call->principal);
 		change->done = durable;
@@ -170,8 +189,7 @@ void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user)
 	update->reply = reply;
 	update->user = user;
 	update->mask = call->update_mask;
-	if (vm_check_revision(vm, call, &err) == 0 && submit(update, call, &err) == 0 &&
-	    !call->validate_only)
+	if (vm_check_revision(vm, call, &err) == 0 && submit(update, call, &err) == 0)
 		return;
 	update->error = err;
 	update->mask = 0; /* nothing has changed */

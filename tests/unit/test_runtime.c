@@ -386,6 +386,22 @@ Test(runtime, validating_only_changes_nothing)
 	test_answer_clear(&answer);
 }
 
+Test(runtime, an_update_that_changes_nothing_is_no_change)
+{
+	cleanup_(spec_unrefp) VmSpec *values = test_spec(VM_DESIRED_UNSET, NULL);
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_LABELS };
+	cleanup_(record_unrefp) VmRecord *before = NULL;
+	TestAnswer answer;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
+	before = look("web-1");
+
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+
+	cr_assert_eq(answer.record, before);
+	test_answer_clear(&answer);
+}
+
 Test(runtime, an_update_is_a_new_generation)
 {
 	cleanup_(spec_unrefp) VmSpec *values = test_spec(VM_DESIRED_UNSET, "start-fails");
