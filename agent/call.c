@@ -174,5 +174,6 @@ void call_stream(Call *call, CallPump *pump, CallEnd *end, void *user)
 		(void)error_set(&err, ERROR_DRAINING, "hearthd is stopping");
 		call_fail(call, &err);
 	}
+	call_advance(call);
 	call_wake(call);
 }

@@ -83,8 +83,10 @@ static bool claim_send(Call *call, Send *ret)
 	bool claimed;
 
 	lock_take(&call->lock);
+	/* A stream greets with its headers, so that the client knows it stands. */
 	claimed = !call->sending && !call->broken && !call->final_sent &&
-		  (call->outbox.first || atomic_load(&call->ended));
+		  (call->outbox.first || atomic_load(&call->ended) ||
+		   (!call->began && atomic_load(&call->streaming) && call->method->replies_stream));
 	if (claimed) {
 		ret->item = outbox_pop(&call->outbox);
 		ret->first = !call->began;
