@@ -203,6 +203,13 @@ class Watching(DaemonTest):
 
         self.assertEqual(vm.vm_id, watcher.until(lambda event: True)[0].vm.vm_id)
 
+    def test_an_idle_watch_greets_with_its_headers(self):
+        call = self.watch().call
+
+        call.initial_metadata()  # or else comes only with the end, at the deadline
+
+        self.assertTrue(call.is_active())
+
     def test_bookmarks_keep_an_idle_watcher_current(self):
         start = self.now()
         watcher = self.watch(store_id=start.store_id, from_revision=start.revision,
