@@ -22,6 +22,17 @@ int64_t clock_mono_us(void)
 	return now(CLOCK_MONOTONIC);
 }
 
+int clock_left_ms(int64_t deadline)
+{
+	int64_t left = deadline - clock_mono_us();
+
+	if (left <= 0)
+		return 0;
+	if (left > (int64_t)3600 * USEC_PER_SEC)
+		left = (int64_t)3600 * USEC_PER_SEC;
+	return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
+}
+
 void clock_sleep_us(int64_t usec)
 {
 	struct timespec left = {

@@ -16,5 +16,8 @@ enum {
 int64_t clock_wall_us(void); /* CLOCK_REALTIME: may be stepped */
 int64_t clock_mono_us(void); /* CLOCK_MONOTONIC */
 
+/* For poll(): milliseconds until @deadline (monotonic), rounded up, at most an hour. */
+int clock_left_ms(int64_t deadline);
+
 /* Sleeps at least @usec; signals do not shorten it. */
 void clock_sleep_us(int64_t usec);

@@ -120,6 +120,19 @@ Loop *loop_new(void)
 	return take_ptr(loop);
 }
 
+static void unlink_source(Loop *loop, LoopSource *source) lock_requires(loop->lock);
+
+/* Takes it out of all. */
+static void unlink_source(Loop *loop, LoopSource *source)
+{
+	if (source->next)
+		source->next->previous = source->previous;
+	if (source->previous)
+		source->previous->next = source->next;
+	else
+		loop->all = source->next;
+}
+
 LoopSource *loop_add(Loop *loop, int fd, LoopFn *ready, LoopFn *release, void *user)
 {
 	LoopSource *source = new0(LoopSource);
@@ -137,12 +150,7 @@ LoopSource *loop_add(Loop *loop, int fd, LoopFn *ready, LoopFn *release, void *u
 		return source;
 
 	lock_take(&loop->lock);
-	if (source->next)
-		source->next->previous = source->previous;
-	if (source->previous)
-		source->previous->next = source->next;
-	else
-		loop->all = source->next;
+	unlink_source(loop, source);
 	lock_drop(&loop->lock);
 	free(source);
 	return NULL;
@@ -185,12 +193,7 @@ void loop_remove(Loop *loop, LoopSource *source)
 	 */
 	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	lock_take(&loop->lock);
-	if (source->next)
-		source->next->previous = source->previous;
-	if (source->previous)
-		source->previous->next = source->next;
-	else
-		loop->all = source->next;
+	unlink_source(loop, source);
 	source->removed = true;
 	source->previous = NULL;
 	source->next = loop->removed;

@@ -68,23 +68,11 @@ int process_signal(int pidfd, int signal)
 	return pidfd_send_signal(pidfd, signal, NULL, 0) < 0 ? -errno : 0;
 }
 
-/* Milliseconds until @deadline, rounded up, for poll(). */
-static int left_ms(int64_t deadline)
-{
-	int64_t left = deadline - clock_mono_us();
-
-	if (left <= 0)
-		return 0;
-	if (left > (int64_t)3600 * USEC_PER_SEC)
-		left = (int64_t)3600 * USEC_PER_SEC;
-	return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
-}
-
 int process_wait(int pidfd, int64_t deadline)
 {
 	for (;;) {
 		struct pollfd poll_for = { .fd = pidfd, .events = POLLIN };
-		int n = poll(&poll_for, 1, left_ms(deadline));
+		int n = poll(&poll_for, 1, clock_left_ms(deadline));
 
 		if (n > 0)
 			return 0;
@@ -143,7 +131,7 @@ static int collect(int fd, char *text, int64_t deadline)
 	while (r > 0) {
 		struct pollfd poll_for = { .fd = fd, .events = POLLIN };
 
-		if (poll(&poll_for, 1, left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
+		if (poll(&poll_for, 1, clock_left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
 			return -ETIMEDOUT;
 		r = read_some(fd, text, &used);
 	}

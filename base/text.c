@@ -48,14 +48,20 @@ char *text_dup(const char *text)
 
 char *text_printf(const char *format, ...)
 {
-	char *text = NULL;
 	va_list ap;
-	int n;
+	char *text;
 
 	va_start(ap, format);
-	n = vasprintf(&text, format, ap);
+	text = text_vprintf(format, ap);
 	va_end(ap);
-	if (n < 0)
+	return text;
+}
+
+char *text_vprintf(const char *format, va_list ap)
+{
+	char *text = NULL;
+
+	if (vasprintf(&text, format, ap) < 0)
 		abort();
 	return text;
 }

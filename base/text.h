@@ -29,6 +29,7 @@ void text_copy(char *to, size_t size, const char *text);
 char *text_dup(const char *text);
 /* A fresh formatted text, the caller's to free. */
 char *text_printf(const char *format, ...) printf_like(1, 2);
+char *text_vprintf(const char *format, va_list ap) printf_like(1, 0);
 
 /* Equal, where NULL and "" are the same. */
 bool text_equal(const char *a, const char *b);

@@ -23,17 +23,6 @@ struct Qmp {
 	QmpInput input;
 };
 
-static int left_ms(int64_t deadline)
-{
-	int64_t left = deadline - clock_mono_us();
-
-	if (left <= 0)
-		return 0;
-	if (left > (int64_t)3600 * USEC_PER_SEC)
-		left = (int64_t)3600 * USEC_PER_SEC;
-	return (int)((left + USEC_PER_MSEC - 1) / USEC_PER_MSEC);
-}
-
 /*
  * Waits at most @wait_ms for @events of the socket: 1, 0 when the time is over, -1 when there is
  * no sense in waiting. What an ended VMM has still sent is read first.
@@ -81,7 +70,7 @@ static int send_all(Qmp *qmp, const char *text, const char *what, int64_t deadli
 					       what);
 		if (clock_mono_us() >= deadline)
 			return time_is_over(what, err);
-		if (wait_for(qmp, POLLOUT, left_ms(deadline), what, err) < 0)
+		if (wait_for(qmp, POLLOUT, clock_left_ms(deadline), what, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -120,7 +109,7 @@ static int next_message(Qmp *qmp, QmpMessage *ret, const char *what, int64_t dea
 					 what);
 		if (clock_mono_us() >= deadline)
 			return time_is_over(what, err);
-		r = wait_for(qmp, POLLIN, left_ms(deadline), what, err);
+		r = wait_for(qmp, POLLIN, clock_left_ms(deadline), what, err);
 		if (r < 0 || (r > 0 && receive(qmp, what, err) < 0))
 			return -1;
 	}

@@ -14,13 +14,10 @@ void print_clean(FILE *to, const char *format, ...)
 {
 	cleanup_free char *text = NULL;
 	va_list ap;
-	int n;
 
 	va_start(ap, format);
-	n = vasprintf(&text, format, ap);
+	text = text_vprintf(format, ap);
 	va_end(ap);
-	if (n < 0)
-		abort();
 	for (char *at = text; *at; at++)
 		if (iscntrl((unsigned char)*at) && !strchr("\n\t", *at))
 			*at = (char)(*at == '\r' && at[1] == '\n' ? ' ' : '?');

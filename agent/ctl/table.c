@@ -71,16 +71,13 @@ void table_widen(Table *table, const char *heading, size_t width)
 void table_cell(Table *table, const char *format, ...)
 {
 	size_t column = table->n_cells % table->n_columns;
-	char *text = NULL;
 	size_t width;
 	va_list ap;
-	int n;
+	char *text;
 
 	va_start(ap, format);
-	n = vasprintf(&text, format, ap);
+	text = text_vprintf(format, ap);
 	va_end(ap);
-	if (n < 0)
-		abort();
 	/* A cell is one line. */
 	for (char *at = text; *at; at++)
 		if (*at == '\n' || *at == '\t')
