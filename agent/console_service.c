@@ -247,20 +247,13 @@ static int find_vm(VmRecord **ret, Runtime *runtime, const Hearth__V1__ReadConso
 	return check_backend(runtime, *ret, err);
 }
 
-void handle_read_console(Hearth__V1__VmService_Service *service,
-			 const Hearth__V1__ReadConsoleRequest *request,
-			 Hearth__V1__ReadConsoleResponse_Closure closure, void *data)
+static void read_console(Call *call, Runtime *runtime,
+			 const Hearth__V1__ReadConsoleRequest *request)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	ConsoleCall *console;
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	if (find_vm(&record, runtime, request, &err) < 0) {
 		(void)request_fail(call, request->vm_id, &err);
 		return;
@@ -277,3 +270,5 @@ void handle_read_console(Hearth__V1__VmService_Service *service,
 	console->call = call_ref(call);
 	call_stream(call, console_pump, console_end, console);
 }
+
+DEFINE_HANDLER(VmService, read_console, ReadConsole, ReadConsoleResponse);

@@ -1,11 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* VmService's handlers that have a file of their own; vm_service.c puts all into its table. */
+/*
+ * How handlers meet protobuf-c, and VmService's that have a file of their own;
+ * vm_service.c puts all into its table.
+ */
 
 #include "agent/agent.h"
 
 /* clang-format off */
+/*
+ * Defines handle_<name>() for a service's table: name(call, runtime, request) once there is a
+ * runtime; until then the call fails.
+ */
+#define DEFINE_HANDLER(Service, name, Name, Output)                                                   \
+	void handle_##name(Hearth__V1__##Service##_Service *service,                                  \
+			   const Hearth__V1__##Name##Request *request,                                \
+			   Hearth__V1__##Output##_Closure closure, void *data)                        \
+	{                                                                                             \
+		Call *call = data;                                                                    \
+		Runtime *runtime = agent_runtime(call);                                               \
+                                                                                                      \
+		(void)service;                                                                        \
+		(void)closure;                                                                        \
+		if (runtime)                                                                          \
+			name(call, runtime, request);                                                 \
+	}                                                                                             \
+	struct cleanup_semicolon
+
 #define DECLARE_VM_HANDLER(name, Name, Output)                                                        \
 	void handle_##name(Hearth__V1__VmService_Service *service,                                    \
 			   const Hearth__V1__##Name##Request *request,                                \

@@ -8,7 +8,7 @@
  * changes of VMs move its counts as well, and are told at most once a second.
  */
 
-#include "agent/agent.h"
+#include "agent/handlers.h"
 #include "agent/node_form.h"
 #include "agent/request.h"
 #include "base/clock.h"
@@ -39,18 +39,10 @@ static void get_end(void *user)
 	(void)user; /* the runtime: nobody's to release */
 }
 
-static void handle_get_node(Hearth__V1__NodeService_Service *service,
-			    const Hearth__V1__GetNodeRequest *request,
-			    Hearth__V1__Node_Closure closure, void *data)
+static void get_node(Call *call, Runtime *runtime, const Hearth__V1__GetNodeRequest *request)
 {
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
-
-	(void)service;
 	(void)request;
-	(void)closure;
-	if (runtime)
-		call_stream(call, get_pump, get_end, runtime);
+	call_stream(call, get_pump, get_end, runtime);
 }
 
 /* One watcher; only its pump and its end touch it, never both at once. */
@@ -131,20 +123,12 @@ static void node_watch_pump(Call *call, void *user)
 	node_watch_arm(watch, now);
 }
 
-static void handle_watch_node(Hearth__V1__NodeService_Service *service,
-			      const Hearth__V1__WatchNodeRequest *request,
-			      Hearth__V1__Node_Closure closure, void *data)
+static void watch_node(Call *call, Runtime *runtime, const Hearth__V1__WatchNodeRequest *request)
 {
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 	NodeWatch *watch;
 	int64_t interval;
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	interval = request_bookmark_interval(request->bookmark_interval, &err);
 	if (request_fail(call, NULL, &err))
 		return;
@@ -201,19 +185,11 @@ static void work_cordon(void *user)
 	finish_job(job, &err);
 }
 
-static void handle_cordon(Hearth__V1__NodeService_Service *service,
-			  const Hearth__V1__CordonRequest *request,
-			  Hearth__V1__Node_Closure closure, void *data)
+static void cordon(Call *call, Runtime *runtime, const Hearth__V1__CordonRequest *request)
 {
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	NodeJob job = { .validate_only = request->validate_only };
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	request_check_owner(request->owner, &err);
 	if (strlen(request->reason) > REASON_MAX)
 		(void)error_add_violation(&err, "reason", "must be up to %d bytes", REASON_MAX);
@@ -234,19 +210,11 @@ static void work_uncordon(void *user)
 	finish_job(job, &err);
 }
 
-static void handle_uncordon(Hearth__V1__NodeService_Service *service,
-			    const Hearth__V1__UncordonRequest *request,
-			    Hearth__V1__Node_Closure closure, void *data)
+static void uncordon(Call *call, Runtime *runtime, const Hearth__V1__UncordonRequest *request)
 {
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	NodeJob job = { .validate_only = request->validate_only };
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	request_check_owner(request->owner, &err);
 	if (request_fail(call, NULL, &err))
 		return;
@@ -277,18 +245,16 @@ static void work_doctor(void *user)
 	free(job);
 }
 
-static void handle_doctor(Hearth__V1__NodeService_Service *service,
-			  const Hearth__V1__DoctorRequest *request,
-			  Hearth__V1__DoctorResponse_Closure closure, void *data)
+static void doctor(Call *call, Runtime *runtime, const Hearth__V1__DoctorRequest *request)
 {
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
-
-	(void)service;
 	(void)request;
-	(void)closure;
-	if (runtime)
-		run_job(call, runtime, work_doctor, &(NodeJob){ .owner = "" });
+	run_job(call, runtime, work_doctor, &(NodeJob){ .owner = "" });
 }
+
+static DEFINE_HANDLER(NodeService, get_node, GetNode, Node);
+static DEFINE_HANDLER(NodeService, watch_node, WatchNode, Node);
+static DEFINE_HANDLER(NodeService, cordon, Cordon, Node);
+static DEFINE_HANDLER(NodeService, uncordon, Uncordon, Node);
+static DEFINE_HANDLER(NodeService, doctor, Doctor, DoctorResponse);
 
 Hearth__V1__NodeService_Service node_service = HEARTH__V1__NODE_SERVICE__INIT(handle_);

@@ -129,20 +129,11 @@ static int read_token(PageToken *ret, const char *text, Runtime *runtime, uint64
 	return 0;
 }
 
-void handle_list_vms(Hearth__V1__VmService_Service *service,
-		     const Hearth__V1__ListVmsRequest *request,
-		     Hearth__V1__ListVmsResponse_Closure closure, void *data)
+static void list_vms(Call *call, Runtime *runtime, const Hearth__V1__ListVmsRequest *request)
 {
-	cleanup_(list_endp) ListCall *list_call = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
+	cleanup_(list_endp) ListCall *list_call = new0(ListCall);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
-	list_call = new0(ListCall);
 	list_call->runtime = runtime;
 	filter_set_tenant(&list_call->filter, request->tenant, &err);
 	filter_set_selector(&list_call->filter, request->label_selector, &err);
@@ -157,6 +148,8 @@ void handle_list_vms(Hearth__V1__VmService_Service *service,
 	if (!request_fail(call, NULL, &err))
 		call_stream(call, list_pump, list_end, take_ptr(list_call));
 }
+
+DEFINE_HANDLER(VmService, list_vms, ListVms, ListVmsResponse);
 
 typedef struct EventsCall {
 	Call *call;
@@ -256,20 +249,13 @@ static void check_events(EventsCall *ret, const Hearth__V1__ListVmEventsRequest 
 		ret->token.revision = 0;
 }
 
-void handle_list_vm_events(Hearth__V1__VmService_Service *service,
-			   const Hearth__V1__ListVmEventsRequest *request,
-			   Hearth__V1__ListVmEventsResponse_Closure closure, void *data)
+static void list_vm_events(Call *call, Runtime *runtime,
+			   const Hearth__V1__ListVmEventsRequest *request)
 {
 	EventsCall checked = { .vm_id = "" };
 	EventsCall *events_call;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	checked.runtime = runtime;
 	check_events(&checked, request, &err);
 	if (request_fail(call, request->vm_id, &err))
@@ -284,3 +270,5 @@ void handle_list_vm_events(Hearth__V1__VmService_Service *service,
 	call_fail(call, &err);
 	call_unref(call);
 }
+
+DEFINE_HANDLER(VmService, list_vm_events, ListVmEvents, ListVmEventsResponse);

@@ -52,12 +52,8 @@ static void reply_vm(void *user, const VmRecord *record, const Error *err)
 }
 
 /* What all verbs have in common; @err holds what was wrong with the rest. */
-static void run_vm(Call *call, VmOp op, VmCall *vm_call, Error *err)
+static void run_vm(Call *call, Runtime *runtime, VmOp op, VmCall *vm_call, Error *err)
 {
-	Runtime *runtime = agent_runtime(call);
-
-	if (!runtime)
-		return;
 	request_check_vm_id(vm_call->vm_id, err);
 	if (request_fail(call, vm_call->vm_id, err))
 		return;
@@ -77,8 +73,8 @@ static int check_create(VmSpec **spec, const Hearth__V1__CreateVmRequest *reques
 }
 
 /* What is wrong with the files a spec names belongs in the same answer. */
-static void refuse_create(Call *call, const Hearth__V1__CreateVmRequest *request, VmSpec *spec,
-			  Error *err)
+static void refuse_create(Call *call, Runtime *runtime, const Hearth__V1__CreateVmRequest *request,
+			  VmSpec *spec, Error *err)
 {
 	if (!spec) {
 		(void)request_fail(call, request->vm_id, err);
@@ -86,25 +82,17 @@ static void refuse_create(Call *call, const Hearth__V1__CreateVmRequest *request
 	}
 	if (text_is_id(request->vm_id))
 		error_about_vm(err, request->vm_id);
-	runtime_inspect_spec(agent_runtime(call), spec, err, reply_vm, call_ref(call));
+	runtime_inspect_spec(runtime, spec, err, reply_vm, call_ref(call));
 }
 
-static void handle_create_vm(Hearth__V1__VmService_Service *service,
-			     const Hearth__V1__CreateVmRequest *request,
-			     Hearth__V1__Vm_Closure closure, void *data)
+static void create_vm(Call *call, Runtime *runtime, const Hearth__V1__CreateVmRequest *request)
 {
 	cleanup_(spec_unrefp) VmSpec *spec = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 	CreateCall create;
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	if (check_create(&spec, request, &err) < 0) {
-		refuse_create(call, request, spec, &err);
+		refuse_create(call, runtime, request, spec, &err);
 		return;
 	}
 	create = (CreateCall){
@@ -119,17 +107,13 @@ static void handle_create_vm(Hearth__V1__VmService_Service *service,
 	runtime_create_vm(runtime, &create, reply_vm, call_ref(call));
 }
 
-static void handle_start_vm(Hearth__V1__VmService_Service *service,
-			    const Hearth__V1__StartVmRequest *request,
-			    Hearth__V1__Vm_Closure closure, void *data)
+static void start_vm(Call *call, Runtime *runtime, const Hearth__V1__StartVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
 	vm_call.return_when = (ReturnWhen)request->return_when;
-	run_vm(data, VM_OP_START, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_START, &vm_call, &err);
 }
 
 /* A time-out of 0 skips its rung. */
@@ -141,15 +125,11 @@ static int64_t rung(const Google__Protobuf__Duration *timeout, const char *field
 	return usec > 0 ? usec : -1;
 }
 
-static void handle_stop_vm(Hearth__V1__VmService_Service *service,
-			   const Hearth__V1__StopVmRequest *request, Hearth__V1__Vm_Closure closure,
-			   void *data)
+static void stop_vm(Call *call, Runtime *runtime, const Hearth__V1__StopVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
 	vm_call.return_when = (ReturnWhen)request->return_when;
 	vm_call.ladder.power_button_timeout = rung(
 		request->power_button_timeout, "power_button_timeout", POWER_BUTTON_TIMEOUT, &err);
@@ -157,79 +137,55 @@ static void handle_stop_vm(Hearth__V1__VmService_Service *service,
 		rung(request->terminate_timeout, "terminate_timeout", TERMINATE_TIMEOUT, &err);
 	if (request->force)
 		vm_call.ladder = (StopLadder){ -1, -1 };
-	run_vm(data, VM_OP_STOP, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_STOP, &vm_call, &err);
 }
 
-static void handle_pause_vm(Hearth__V1__VmService_Service *service,
-			    const Hearth__V1__PauseVmRequest *request,
-			    Hearth__V1__Vm_Closure closure, void *data)
+static void pause_vm(Call *call, Runtime *runtime, const Hearth__V1__PauseVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
 	vm_call.return_when = (ReturnWhen)request->return_when;
-	run_vm(data, VM_OP_PAUSE, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_PAUSE, &vm_call, &err);
 }
 
-static void handle_resume_vm(Hearth__V1__VmService_Service *service,
-			     const Hearth__V1__ResumeVmRequest *request,
-			     Hearth__V1__Vm_Closure closure, void *data)
+static void resume_vm(Call *call, Runtime *runtime, const Hearth__V1__ResumeVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
 	vm_call.return_when = (ReturnWhen)request->return_when;
-	run_vm(data, VM_OP_RESUME, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_RESUME, &vm_call, &err);
 }
 
-static void handle_destroy_vm(Hearth__V1__VmService_Service *service,
-			      const Hearth__V1__DestroyVmRequest *request,
-			      Hearth__V1__Vm_Closure closure, void *data)
+static void destroy_vm(Call *call, Runtime *runtime, const Hearth__V1__DestroyVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
 	vm_call.return_when = (ReturnWhen)request->return_when;
 	vm_call.allow_missing = request->allow_missing;
-	run_vm(data, VM_OP_DESTROY, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_DESTROY, &vm_call, &err);
 }
 
-static void handle_update_vm(Hearth__V1__VmService_Service *service,
-			     const Hearth__V1__UpdateVmRequest *request,
-			     Hearth__V1__Vm_Closure closure, void *data)
+static void update_vm(Call *call, Runtime *runtime, const Hearth__V1__UpdateVmRequest *request)
 {
 	VmCall vm_call = REQUEST_VM_CALL(request);
 	Error err = { 0 };
 	cleanup_(spec_unrefp) VmSpec *update = wire_spec(request->spec, "spec", &err);
 
-	(void)service;
-	(void)closure;
 	vm_call.update_mask = request_update_mask(request->update_mask, &err);
 	/* The rules between fields hold for the whole, which the runtime checks. */
 	fields_check(&vm_spec_table, update, "spec", &err);
 	vm_call.update = update;
-	run_vm(data, VM_OP_UPDATE, &vm_call, &err);
+	run_vm(call, runtime, VM_OP_UPDATE, &vm_call, &err);
 }
 
-static void handle_get_vm(Hearth__V1__VmService_Service *service,
-			  const Hearth__V1__GetVmRequest *request, Hearth__V1__Vm_Closure closure,
-			  void *data)
+static void get_vm(Call *call, Runtime *runtime, const Hearth__V1__GetVmRequest *request)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
 	request_check_vm_id(request->vm_id, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
@@ -238,5 +194,14 @@ static void handle_get_vm(Hearth__V1__VmService_Service *service,
 	else
 		reply_record(call, record);
 }
+
+static DEFINE_HANDLER(VmService, create_vm, CreateVm, Vm);
+static DEFINE_HANDLER(VmService, start_vm, StartVm, Vm);
+static DEFINE_HANDLER(VmService, stop_vm, StopVm, Vm);
+static DEFINE_HANDLER(VmService, pause_vm, PauseVm, Vm);
+static DEFINE_HANDLER(VmService, resume_vm, ResumeVm, Vm);
+static DEFINE_HANDLER(VmService, destroy_vm, DestroyVm, Vm);
+static DEFINE_HANDLER(VmService, update_vm, UpdateVm, Vm);
+static DEFINE_HANDLER(VmService, get_vm, GetVm, Vm);
 
 Hearth__V1__VmService_Service vm_service = HEARTH__V1__VM_SERVICE__INIT(handle_);

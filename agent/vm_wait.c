@@ -135,21 +135,12 @@ static void check_wait(VmWait *ret, const Hearth__V1__WaitVmRequest *request, Er
 	text_copy(ret->condition, sizeof ret->condition, request->condition);
 }
 
-void handle_wait_vm(Hearth__V1__VmService_Service *service,
-		    const Hearth__V1__WaitVmRequest *request, Hearth__V1__Vm_Closure closure,
-		    void *data)
+static void wait_vm(Call *call, Runtime *runtime, const Hearth__V1__WaitVmRequest *request)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
-	cleanup_free VmWait *wait = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
+	cleanup_free VmWait *wait = new0(VmWait);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
-	wait = new0(VmWait);
 	check_wait(wait, request, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
@@ -170,3 +161,5 @@ void handle_wait_vm(Hearth__V1__VmService_Service *service,
 	wait->call = call_ref(call);
 	call_stream(call, wait_pump, wait_end, take_ptr(wait));
 }
+
+DEFINE_HANDLER(VmService, wait_vm, WaitVm, Vm);

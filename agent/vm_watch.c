@@ -261,20 +261,11 @@ static int check_store(const char *asked, Runtime *runtime, Error *err)
 	return 0;
 }
 
-void handle_watch_vms(Hearth__V1__VmService_Service *service,
-		      const Hearth__V1__WatchVmsRequest *request,
-		      Hearth__V1__WatchVmsResponse_Closure closure, void *data)
+static void watch_vms(Call *call, Runtime *runtime, const Hearth__V1__WatchVmsRequest *request)
 {
-	cleanup_(watch_freep) VmWatch *watch = NULL;
-	Call *call = data;
-	Runtime *runtime = agent_runtime(call);
+	cleanup_(watch_freep) VmWatch *watch = new0(VmWatch);
 	Error err = { 0 };
 
-	(void)service;
-	(void)closure;
-	if (!runtime)
-		return;
-	watch = new0(VmWatch);
 	watch->runtime = runtime;
 	check_start(request, &err);
 	filter_set_tenant(&watch->filter, request->tenant, &err);
@@ -299,3 +290,5 @@ void handle_watch_vms(Hearth__V1__VmService_Service *service,
 	watch->call = call_ref(call);
 	call_stream(call, watch_pump, watch_end, take_ptr(watch));
 }
+
+DEFINE_HANDLER(VmService, watch_vms, WatchVms, WatchVmsResponse);

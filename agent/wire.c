@@ -88,6 +88,16 @@ static void put_text(Out *out, const WirePair *pair, void *message, const void *
 	*(char **)member(pair, message) = clean_text(out->arena, *(char *const *)from);
 }
 
+static Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec)
+{
+	Google__Protobuf__Timestamp *time =
+		message_new(arena, &google__protobuf__timestamp__descriptor);
+
+	time->seconds = usec / USEC_PER_SEC;
+	time->nanos = (int32_t)(usec % USEC_PER_SEC) * 1000;
+	return time;
+}
+
 static void put_time(Out *out, const WirePair *pair, void *message, const void *from)
 {
 	*(Google__Protobuf__Timestamp **)member(pair, message) =
@@ -262,14 +272,4 @@ Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event)
 	set_text(arena, &message->uid, event->uid);
 	message->state = (Hearth__V1__VmState)event->state;
 	return message;
-}
-
-Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec)
-{
-	Google__Protobuf__Timestamp *time =
-		message_new(arena, &google__protobuf__timestamp__descriptor);
-
-	time->seconds = usec / USEC_PER_SEC;
-	time->nanos = (int32_t)(usec % USEC_PER_SEC) * 1000;
-	return time;
 }

@@ -25,8 +25,6 @@ Hearth__V1__VmEvent *wire_event(Arena *arena, const Change *change, bool with_vm
 /* As ListVmEvents has it. */
 Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event);
 
-Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec);
-
 /**
  * wire_spec() - @message as a spec with one reference; all unset for NULL
  * @path:	of the message in its request, such as "spec"
