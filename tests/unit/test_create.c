@@ -1,54 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
-#include "tests/support/node.h"
+#include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 #include <unistd.h>
 
-static TestNode node;
-
-static void open_node(void)
-{
-	node = (TestNode){ 0 };
-	test_node_open(&node);
-}
-
-static void remove_node(void)
-{
-	test_node_remove(&node);
-}
-
 TestSuite(create, .init = open_node, .fini = remove_node);
-
-static VmState state_of(const TestAnswer *answer)
-{
-	return answer->record ? answer->record->status.state : VM_STATE_UNSET;
-}
-
-/* Creates a VM that must come out in @state. */
-static void create(const char *vm_id, VmSpec *spec, VmState state)
-{
-	TestAnswer answer = test_create(&node, vm_id, spec);
-	char message[ERROR_MESSAGE_MAX];
-
-	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
-	test_answer_clear(&answer);
-}
-
-static void run(VmOp op, const char *vm_id, VmState state)
-{
-	TestAnswer answer = test_run(&node, op, vm_id);
-	char message[ERROR_MESSAGE_MAX];
-
-	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
-	test_answer_clear(&answer);
-}
-
-static VmRecord *look(const char *vm_id)
-{
-	return registry_get(runtime_registry(node.runtime), vm_id);
-}
 
 static VmSpec *with_drive(const char *path, bool read_only)
 {

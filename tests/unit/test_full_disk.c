@@ -1,61 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
-#include "tests/support/node.h"
+#include "tests/support/full_disk.h"
+#include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
-#include <signal.h>
-#include <sys/resource.h>
 
 /*
  * What the core does when nothing can be written down: an intent that is
  * refused leaves its VM as it was, an outcome waits for room.
  */
 
-static TestNode node;
-
-/* From now on no file of this process grows, as on a full disk; or it may again. */
-static void fill_disk(bool full)
-{
-	struct rlimit limit;
-
-	(void)signal(SIGXFSZ, SIG_IGN);
-	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = full ? 1 : limit.rlim_max;
-	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
-static void open_node(void)
-{
-	node = (TestNode){ 0 };
-	test_node_open(&node);
-}
-
-static void remove_node(void)
+static void free_disk_and_remove_node(void)
 {
 	fill_disk(false);
-	test_node_remove(&node);
+	remove_node();
 }
 
-TestSuite(full_disk, .init = open_node, .fini = remove_node);
-
-static void create(const char *vm_id, VmSpec *spec, VmState state)
-{
-	TestAnswer answer = test_create(&node, vm_id, spec);
-
-	cr_assert_not_null(answer.record);
-	cr_assert_eq(answer.record->status.state, state);
-	test_answer_clear(&answer);
-}
-
-static void run(VmOp op, VmState state)
-{
-	TestAnswer answer = test_run(&node, op, "web-1");
-
-	cr_assert_not_null(answer.record);
-	cr_assert_eq(answer.record->status.state, state);
-	test_answer_clear(&answer);
-}
+TestSuite(full_disk, .init = open_node, .fini = free_disk_and_remove_node);
 
 static void is_refused(const TestAnswer *answer)
 {
@@ -63,11 +25,6 @@ static void is_refused(const TestAnswer *answer)
 	cr_assert_eq(answer->err.kind, ERROR_STORE);
 	cr_assert_eq(answer->err.cause, CAUSE_EXHAUSTED);
 	cr_assert_str_eq(answer->err.vm_id, "web-1");
-}
-
-static VmRecord *look(void)
-{
-	return registry_get(runtime_registry(node.runtime), "web-1");
 }
 
 static VmSpec *with_drive(void)
@@ -88,7 +45,7 @@ Test(full_disk, a_create_that_is_refused_leaves_nothing)
 	answer = test_create(&node, "web-1", with_drive());
 
 	is_refused(&answer);
-	cr_assert_null(look());
+	cr_assert_null(look("web-1"));
 	cr_assert_eq(fault_starts(node.fault, "web-1"), 0);
 	fill_disk(false);
 	create("web-1", with_drive(), VM_RUNNING);
@@ -101,17 +58,17 @@ Test(full_disk, a_start_that_is_refused_leaves_the_vm_as_it_was)
 	TestAnswer answer;
 
 	create("web-1", test_spec(VM_DESIRED_UNSET, NULL), VM_CREATED);
-	before = look();
+	before = look("web-1");
 
 	fill_disk(true);
 	answer = test_run(&node, VM_OP_START, "web-1");
 
 	is_refused(&answer);
-	after = look();
+	after = look("web-1");
 	cr_assert_eq(before, after);
 	cr_assert_eq(fault_starts(node.fault, "web-1"), 0);
 	fill_disk(false);
-	run(VM_OP_START, VM_RUNNING);
+	run(VM_OP_START, "web-1", VM_RUNNING);
 }
 
 Test(full_disk, a_stop_that_is_refused_leaves_the_vm_running)
@@ -126,7 +83,7 @@ Test(full_disk, a_stop_that_is_refused_leaves_the_vm_running)
 	is_refused(&answer);
 	cr_assert(fault_alive(node.fault, "web-1"));
 	fill_disk(false);
-	run(VM_OP_PAUSE, VM_PAUSED);
+	run(VM_OP_PAUSE, "web-1", VM_PAUSED);
 }
 
 Test(full_disk, an_update_that_is_refused_does_not_come_true_later)
@@ -142,7 +99,7 @@ Test(full_disk, an_update_that_is_refused_does_not_come_true_later)
 
 	is_refused(&answer);
 	fill_disk(false);
-	run(VM_OP_START, VM_RUNNING);
+	run(VM_OP_START, "web-1", VM_RUNNING);
 }
 
 /* Each of the calls builds on the one before, and all are refused, together or apart. */
@@ -169,9 +126,9 @@ Test(full_disk, of_a_chain_that_is_refused_nothing_is_left)
 
 	fill_disk(false);
 	cr_assert(test_reaches(&node, "web-1", VM_CREATED));
-	run(VM_OP_START, VM_RUNNING);
-	run(VM_OP_PAUSE, VM_PAUSED);
-	record = look();
+	run(VM_OP_START, "web-1", VM_RUNNING);
+	run(VM_OP_PAUSE, "web-1", VM_PAUSED);
+	record = look("web-1");
 	cr_assert_null(field_map_get(&record->spec->labels, "fault"));
 	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
 }

@@ -187,19 +187,28 @@ Test(qemu, a_drive_another_qemu_writes_is_refused_by_its_lock)
 	check_failed_start(thief, "lock");
 }
 
+/* From now on QEMU is a script that does @action in place of running a guest. */
+static void use_script(QemuBench *bench, const char *action)
+{
+	cleanup_free char *path = text_printf("%s/qemu", bench->dir);
+	cleanup_free char *script = text_printf("#!/bin/sh\n"
+						"case \"$*\" in\n"
+						"--version) echo QEMU emulator version 9.8.7;;\n"
+						"*isa-debug-exit*) exit 85;;\n"
+						"*) %s;;\n"
+						"esac\n",
+						action);
+
+	qemu_bench_write_script(path, script);
+	bench->backend->ops->free(bench->backend);
+	bench->backend = qemu_bench_backend(bench, path, "auto");
+}
+
 Test(qemu, a_qemu_that_dies_at_once_is_quoted)
 {
 	cleanup_(qemu_bench_freep) QemuBench *bench = qemu_bench_new("exit=loop");
-	cleanup_free char *script = text_printf("%s/qemu", bench->dir);
 
-	qemu_bench_write_script(script, "#!/bin/sh\n"
-					"case \"$*\" in\n"
-					"--version) echo QEMU emulator version 9.8.7;;\n"
-					"*isa-debug-exit*) exit 85;;\n"
-					"*) echo out of luck >&2; exit 3;;\n"
-					"esac\n");
-	bench->backend->ops->free(bench->backend);
-	bench->backend = qemu_bench_backend(bench, script, "auto");
+	use_script(bench, "echo out of luck >&2; exit 3");
 
 	check_failed_start(bench, "out of luck");
 	cr_assert_str_eq(bench->resolved.vmm_version, "9.8.7");
@@ -209,16 +218,8 @@ Test(qemu, a_qemu_that_dies_at_once_is_quoted)
 Test(qemu, a_qemu_that_never_listens_is_given_up_with_its_start)
 {
 	cleanup_(qemu_bench_freep) QemuBench *bench = qemu_bench_new("exit=loop");
-	cleanup_free char *script = text_printf("%s/qemu", bench->dir);
 
-	qemu_bench_write_script(script, "#!/bin/sh\n"
-					"case \"$*\" in\n"
-					"--version) echo QEMU emulator version 9.8.7;;\n"
-					"*isa-debug-exit*) exit 85;;\n"
-					"*) exec sleep 600;;\n"
-					"esac\n");
-	bench->backend->ops->free(bench->backend);
-	bench->backend = qemu_bench_backend(bench, script, "auto");
+	use_script(bench, "exec sleep 600");
 	cancel_at = "connect";
 
 	check_failed_start(bench, "given up");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
-#include "tests/support/node.h"
+#include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -12,17 +12,10 @@
  * what a host finds whose VMM was killed at the same moment.
  */
 
-static TestNode node;
-
 static void make_dir(void)
 {
 	node = (TestNode){ .state_dir = "/tmp/hearth-test-XXXXXX" };
 	cr_assert_not_null(mkdtemp(node.state_dir));
-}
-
-static void remove_node(void)
-{
-	test_node_remove(&node);
 }
 
 TestSuite(recovery, .init = make_dir, .fini = remove_node);
@@ -83,20 +76,26 @@ static void leave_running_in_memory(void)
 	must(test_create(&node, "web-1", spec).record);
 }
 
-/* The same, and the store remembers another boot of the host. */
-static void leave_running_before_reboot(void)
+/* The store remembers another boot of the host. */
+static void pretend_reboot(void)
 {
 	static const char earlier[] = "00000000-0000-4000-8000-000000000000";
-	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
 	char before[37];
 	Error err = { 0 };
+
+	must(store_exchange_boot_id(runtime_store(node.runtime), earlier, before, &err) == 0);
+}
+
+static void leave_running_before_reboot(void)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
 
 	spec->restart_policy = new0(VmRestartPolicy);
 	spec->restart_policy->mode = VM_RESTART_ON_FAILURE;
 	spec->restart_policy->initial_backoff = (int64_t)3600 * USEC_PER_SEC;
 	must(test_create(&node, "restarts", spec).record);
 	leave_running_in_memory();
-	must(store_exchange_boot_id(runtime_store(node.runtime), earlier, before, &err) == 0);
+	pretend_reboot();
 }
 
 static void leave_expiring(void)
@@ -110,12 +109,8 @@ static void leave_expiring(void)
 
 static void begin_pause_before_reboot(void)
 {
-	static const char earlier[] = "00000000-0000-4000-8000-000000000000";
-	char before[37];
-	Error err = { 0 };
-
 	create_and_begin(VM_DESIRED_RUNNING, "pause-hangs", VM_OP_PAUSE, VM_PAUSING);
-	must(store_exchange_boot_id(runtime_store(node.runtime), earlier, before, &err) == 0);
+	pretend_reboot();
 }
 
 static void begin_start_and_expire(void)
@@ -137,9 +132,13 @@ static void leave_two(void)
 	must(test_create(&node, "web-2", test_spec(VM_DESIRED_UNSET, NULL)).record);
 }
 
-static VmRecord *look(void)
+static void check_failed(ExitReason reason)
 {
-	return registry_get(runtime_registry(node.runtime), "web-1");
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
+	record = look("web-1");
+	cr_assert_eq(record->status.last_exit->reason, reason);
 }
 
 Test(recovery, an_interrupted_start_is_carried_on)
@@ -151,7 +150,7 @@ Test(recovery, an_interrupted_start_is_carried_on)
 	test_node_open(&node);
 
 	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
-	record = look();
+	record = look("web-1");
 	cr_assert_str_eq(record->status.last_operation->verb, "start");
 	cr_assert_eq(record->status.last_operation->outcome, OPERATION_SUCCEEDED);
 	cr_assert_eq(fault_starts(node.fault, "web-1"), 1);
@@ -182,14 +181,10 @@ Test(recovery, an_interrupted_stop_is_carried_on)
 
 Test(recovery, a_vmm_that_is_gone_is_a_failure_of_its_vm)
 {
-	cleanup_(record_unrefp) VmRecord *record = NULL;
-
 	agent_that_dies(leave_running);
 	test_node_open(&node);
 
-	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
-	record = look();
-	cr_assert_eq(record->status.last_exit->reason, EXIT_UNKNOWN);
+	check_failed(EXIT_UNKNOWN);
 }
 
 Test(recovery, an_in_memory_vm_runs_on)
@@ -203,14 +198,10 @@ Test(recovery, an_in_memory_vm_runs_on)
 
 Test(recovery, after_a_reboot_of_the_host_all_that_ran_says_so)
 {
-	cleanup_(record_unrefp) VmRecord *record = NULL;
-
 	agent_that_dies(leave_running_before_reboot);
 	test_node_open(&node);
 
-	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
-	record = look();
-	cr_assert_eq(record->status.last_exit->reason, EXIT_HOST_REBOOT);
+	check_failed(EXIT_HOST_REBOOT);
 	cr_assert(test_reaches(&node, "restarts", VM_BACKOFF));
 }
 
@@ -224,14 +215,10 @@ Test(recovery, an_expiry_is_carried_out_by_the_next_agent)
 
 Test(recovery, a_pause_that_a_reboot_interrupted_ends_with_the_reboot)
 {
-	cleanup_(record_unrefp) VmRecord *record = NULL;
-
 	agent_that_dies(begin_pause_before_reboot);
 	test_node_open(&node);
 
-	cr_assert(test_reaches(&node, "web-1", VM_FAILED));
-	record = look();
-	cr_assert_eq(record->status.last_exit->reason, EXIT_HOST_REBOOT);
+	check_failed(EXIT_HOST_REBOOT);
 }
 
 Test(recovery, an_expiry_that_is_due_cuts_the_interrupted_start_short)

@@ -2,62 +2,12 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "runtime/vm.h"
-#include "tests/support/node.h"
+#include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-static TestNode node;
-
-static void open_node(void)
-{
-	node = (TestNode){ 0 };
-	test_node_open(&node);
-}
-
-static void remove_node(void)
-{
-	test_node_remove(&node);
-}
-
 TestSuite(runtime, .init = open_node, .fini = remove_node);
-
-static VmState state_of(const TestAnswer *answer)
-{
-	return answer->record ? answer->record->status.state : VM_STATE_UNSET;
-}
-
-/* Creates a VM that must come out in @state. */
-static void create(const char *vm_id, VmSpec *spec, VmState state)
-{
-	TestAnswer answer = test_create(&node, vm_id, spec);
-	char message[ERROR_MESSAGE_MAX];
-
-	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
-	test_answer_clear(&answer);
-}
-
-static void run(VmOp op, const char *vm_id, VmState state)
-{
-	TestAnswer answer = test_run(&node, op, vm_id);
-	char message[ERROR_MESSAGE_MAX];
-
-	cr_assert_eq(state_of(&answer), state, "%s", error_message(&answer.err, message));
-	test_answer_clear(&answer);
-}
-
-static void run_fails(VmOp op, const char *vm_id, ErrorKind kind)
-{
-	TestAnswer answer = test_run(&node, op, vm_id);
-
-	cr_assert_eq(answer.err.kind, kind, "%s", error_kind_name(answer.err.kind));
-	test_answer_clear(&answer);
-}
-
-static VmRecord *look(const char *vm_id)
-{
-	return registry_get(runtime_registry(node.runtime), vm_id);
-}
 
 Test(runtime, a_vm_lives_from_create_to_destroy)
 {

@@ -213,6 +213,15 @@ static void call_send(Client *client, grpc_call *call, const void *bytes, size_t
 	grpc_slice_unref(slice);
 }
 
+/* With an empty request, and time enough. */
+static grpc_call *call_begin(Client *client, const char *path)
+{
+	grpc_call *call = call_open(client, path, 30 * (int64_t)USEC_PER_SEC);
+
+	call_send(client, call, "", 0);
+	return call;
+}
+
 /* Reads messages to the end, and the status. */
 static Answer call_read(Client *client, grpc_call *call)
 {
@@ -352,10 +361,8 @@ Test(server, a_stream_larger_than_its_queue_arrives_whole)
 Test(server, a_client_that_does_not_read_stops_the_pump_and_its_leaving_ends_it)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call =
-		call_open(&client, "/hearth.v1.NodeService/WatchNode", 30 * (int64_t)USEC_PER_SEC);
+	grpc_call *call = call_begin(&client, "/hearth.v1.NodeService/WatchNode");
 
-	call_send(&client, call, "", 0);
 	clock_sleep_us(300 * (int64_t)USEC_PER_MSEC);
 	cr_assert_gt(atomic_load(&chunks_left), CHUNKS / 2);
 	cr_assert_eq(atomic_load(&ends), 0);
@@ -385,12 +392,10 @@ Test(server, a_deadline_ends_a_call_that_waits)
 Test(server, an_answer_after_the_client_has_gone_is_dropped)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call =
-		call_open(&client, "/hearth.v1.NodeService/Uncordon", 30 * (int64_t)USEC_PER_SEC);
+	grpc_call *call = call_begin(&client, "/hearth.v1.NodeService/Uncordon");
 	Hearth__V1__Node node;
 	Call *late;
 
-	call_send(&client, call, "", 0);
 	while (!(late = atomic_load(&kept)))
 		clock_sleep_us(1000);
 	cr_assert_str_eq(call_principal(late), "tcp:127.0.0.1");
@@ -409,9 +414,8 @@ Test(server, too_many_calls_in_flight_are_refused)
 	ServerConfig config = plain;
 	config.max_calls = 1;
 	cleanup_(client_free) Client client = client_new(&config);
-	grpc_call *first =
-		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
-	call_send(&client, first, "", 0);
+	grpc_call *first = call_begin(&client, "/hearth.v1.NodeService/Cordon");
+
 	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
 
 	cleanup_(answer_clear) Answer second =
@@ -429,9 +433,8 @@ Test(server, too_many_calls_in_flight_are_refused)
 Test(server, stopping_ends_streams_as_draining)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call =
-		call_open(&client, "/hearth.v1.NodeService/Cordon", 30 * (int64_t)USEC_PER_SEC);
-	call_send(&client, call, "", 0);
+	grpc_call *call = call_begin(&client, "/hearth.v1.NodeService/Cordon");
+
 	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
 
 	server_stop(client.server, 10 * (int64_t)USEC_PER_SEC);
@@ -445,9 +448,8 @@ Test(server, stopping_ends_streams_as_draining)
 Test(server, a_call_that_is_never_answered_is_cancelled_after_the_grace)
 {
 	cleanup_(client_free) Client client = client_new(&plain);
-	grpc_call *call =
-		call_open(&client, "/hearth.v1.NodeService/Uncordon", 30 * (int64_t)USEC_PER_SEC);
-	call_send(&client, call, "", 0);
+	grpc_call *call = call_begin(&client, "/hearth.v1.NodeService/Uncordon");
+
 	while (!atomic_load(&kept))
 		clock_sleep_us(1000);
 

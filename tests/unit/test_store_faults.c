@@ -1,22 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/support/full_disk.h"
 #include "tests/unit/store_fixture.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-
-/* From now on no file of this process grows, as on a full disk; or it may again. */
-static void fill_disk(bool full)
-{
-	struct rlimit limit;
-
-	(void)signal(SIGXFSZ, SIG_IGN);
-	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	limit.rlim_cur = full ? 1 : limit.rlim_max;
-	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
 
 Test(store_faults, an_unfinished_transaction_leaves_no_trace)
 {
