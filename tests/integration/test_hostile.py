@@ -367,17 +367,23 @@ class UnreadStreams(DaemonTest):
         print("1000 unread watches, 1.6 GiB of events: %d MiB at most" % (peak // 1024))
 
 
+def silent_connections(daemon, count):
+    """As many connections as come about, of @count tried."""
+    held = []
+    for _ in range(count):
+        raw = socket.socket(socket.AF_UNIX)
+        raw.settimeout(1)
+        with contextlib.suppress(OSError):
+            raw.connect(str(daemon.socket))
+        held.append(raw)
+    return held
+
+
 class Descriptors(DaemonTest):
     def test_running_out_of_descriptors_ends_when_connections_do(self):
         resource.prlimit(self.daemon.pid, resource.RLIMIT_NOFILE,
                          (descriptors(self.daemon.pid) + 20, 4096))
-        held = []
-        for _ in range(200):
-            raw = socket.socket(socket.AF_UNIX)
-            raw.settimeout(1)
-            with contextlib.suppress(OSError):
-                raw.connect(str(self.daemon.socket))
-            held.append(raw)
+        held = silent_connections(self.daemon, 200)
         time.sleep(1)
 
         for raw in held:
@@ -408,13 +414,7 @@ class Limits(DaemonTest):
         self.assertEqual("ELSEWHERE", failure.metadata["retry"])
 
     def test_connections_beyond_the_limit_wait_or_fail_and_those_that_are_there_go_on(self):
-        held = []
-        for _ in range(30):
-            raw = socket.socket(socket.AF_UNIX)
-            raw.settimeout(1)
-            with contextlib.suppress(OSError):
-                raw.connect(str(self.daemon.socket))
-            held.append(raw)
+        held = silent_connections(self.daemon, 30)
 
         self.node.GetNode(N.GetNodeRequest(), timeout=20)
 

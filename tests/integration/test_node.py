@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node through the API: cordons, what it says of itself, the doctor."""
+
+from harness import Code, DaemonTest, N, V
+
+
+class Node(DaemonTest):
+    tcp = True
+
+    def uncordon(self, owner):
+        return self.node.Uncordon(N.UncordonRequest(owner=owner), timeout=20)
+
+    def test_a_cordon_refuses_new_vms_until_every_owner_has_lifted_it(self):
+        vm = self.create()
+        for owner in ("upgrade", "operator"):
+            self.node.Cordon(N.CordonRequest(owner=owner, reason="because"), timeout=20)
+        self.addCleanup(self.uncordon, "upgrade")
+        self.addCleanup(self.uncordon, "operator")
+
+        failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(
+            vm_id=self.new_id(), spec=V.VmSpec()), Code.UNAVAILABLE, "CORDONED")
+        self.uncordon("upgrade")
+        self.refused(self.vms.CreateVm, V.CreateVmRequest(
+            vm_id=self.new_id(), spec=V.VmSpec()), Code.UNAVAILABLE, "CORDONED")
+        started = self.vms.StartVm(V.StartVmRequest(vm_id=vm.vm_id), timeout=20)
+        node = self.uncordon("operator")
+        self.create()
+
+        self.assertEqual("ELSEWHERE", failure.metadata["retry"])
+        self.assertEqual(V.VM_STATE_RUNNING, started.status.state)
+        self.assertEqual([], list(node.status.cordons))
+
+    def test_lifting_a_cordon_that_is_none_is_fine(self):
+        self.uncordon("nobody")
+
+    def test_a_cordon_needs_an_owner(self):
+        failure = self.refused(self.node.Cordon, N.CordonRequest(reason="x"),
+                               Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertIn("owner", failure.violations)
+
+    def test_a_cordon_that_is_only_checked_is_none(self):
+        self.node.Cordon(N.CordonRequest(owner="x", validate_only=True), timeout=20)
+
+        node = self.node.GetNode(N.GetNodeRequest(), timeout=20)
+        self.assertEqual([], list(node.status.cordons))
+
+    def test_the_node_says_what_it_is(self):
+        self.running(machine=V.Machine(vcpus=2, memory_mib=64))
+
+        node = self.node.GetNode(N.GetNodeRequest(), timeout=20)
+
+        self.assertTrue(node.node_id)
+        status = node.status
+        with open("/proc/sys/kernel/random/boot_id") as boot_id:
+            self.assertEqual(boot_id.read().strip(), status.boot_id)
+        self.assertTrue(status.store_id and status.agent_version and status.kernel)
+        self.assertEqual("child", status.launcher)
+        backends = {info.backend: info for info in status.backends}
+        self.assertTrue(backends[V.BACKEND_IN_MEMORY].available)
+        self.assertTrue(backends[V.BACKEND_IN_MEMORY].is_default)
+        self.assertIn("pause", backends[V.BACKEND_IN_MEMORY].capabilities)
+        self.assertIn(V.BACKEND_QEMU, backends)
+        conditions = {c.type: c.status for c in status.conditions}
+        self.assertEqual({"Ready", "Adopted", "StoreWritable"}, set(conditions))
+        self.assertGreaterEqual(status.allocated.vcpus, 2)
+        self.assertGreaterEqual(status.allocated.memory_mib, 64)
+        self.assertGreater(status.capacity.memory_mib, 0)
+
+    def test_who_watches_the_node_hears_of_a_cordon(self):
+        watching = self.node.WatchNode(N.WatchNodeRequest(), timeout=30)
+        self.assertEqual([], list(next(watching).status.cordons))
+
+        self.node.Cordon(N.CordonRequest(owner="watched"), timeout=20)
+        self.addCleanup(self.uncordon, "watched")
+
+        owners = []
+        while owners != ["watched"]:
+            owners = [cordon.owner for cordon in next(watching).status.cordons]
+        watching.cancel()
+
+    def test_the_doctor_says_what_to_do_about_what_is_missing(self):
+        checks = {check.name: check
+                  for check in self.node.Doctor(N.DoctorRequest(), timeout=60).checks}
+
+        for name in ("kvm", "qemu", "state_dir"):
+            self.assertIn(name, checks)
+        for check in checks.values():
+            self.assertNotEqual(N.CHECK_STATUS_UNSPECIFIED, check.status)
+            self.assertTrue(check.message, check.name)
+            if check.status != N.CHECK_STATUS_OK:
+                self.assertTrue(check.remedy, check.name)
+
+    def test_over_tcp_the_address_is_the_principal(self):
+        client = self.daemon.connect(self.daemon.tcp)
+
+        vm = client.vms.CreateVm(V.CreateVmRequest(vm_id=self.new_id(), spec=V.VmSpec(
+            desired_state=V.DESIRED_STATE_RUNNING)), timeout=20)
+
+        self.assertIn("127.0.0.1", vm.status.last_operation.principal)
