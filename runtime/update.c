@@ -132,10 +132,8 @@ static int allowed(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->loc
 }
 
 /* The next record, with the updated spec. Under the VM's lock. */
-static void make_next(Update *update, const VmCall *call) lock_requires(update->vm->lock)
+static void make_next(Vm *vm, Update *update, const VmCall *call) lock_requires(vm->lock)
 {
-	Vm *vm = update->vm;
-
 	update->before = record_ref(vm->latest);
 	update->record = record_copy(vm->latest);
 	spec_unref(update->record->spec);
@@ -157,7 +155,7 @@ static int submit(Update *update, const VmCall *call, Error *err)
 	lock_take(&vm->lock);
 	r = allowed(vm, call, err);
 	if (r == 0)
-		make_next(update, call);
+		make_next(vm, update, call);
 	if (r == 0 && spec_check(update->record->spec, err) < 0)
 		r = -1;
 	if (r == 0 && vm->latest == published &&
