@@ -51,7 +51,8 @@ void call_failure_free(CallFailure *failure)
 	free(failure);
 }
 
-void call_end(Call *call, CallFailure *failure)
+/* Ends the call unless it has ended; takes @failure, or frees it. */
+static void call_end(Call *call, CallFailure *failure)
 {
 	bool ours;
 

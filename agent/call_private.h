@@ -87,6 +87,4 @@ struct Call {
 
 /* Sends what there is to send, unless it is being sent already. */
 void call_advance(Call *call);
-/* Ends the call unless it has ended; takes @failure, or frees it. */
-void call_end(Call *call, CallFailure *failure);
 void call_failure_free(CallFailure *failure);

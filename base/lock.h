@@ -25,7 +25,6 @@
 
 #define lockable tsa_(capability("mutex"))
 #define lock_requires(lock) tsa_(requires_capability(lock))
-#define lock_excludes(lock) tsa_(locks_excluded(lock))
 
 typedef struct lockable Lock {
 	pthread_mutex_t mutex;

@@ -12,7 +12,6 @@
 /* create and update. */
 
 enum {
-	SPEC_FILE_MAX = 1 << 20,
 	UPDATE_TRIES = 5
 };
 

@@ -104,7 +104,8 @@ static char *append_fraction(char *at, const char *end, int32_t nanos)
 	return text_append(at, end, ".%s", digits);
 }
 
-void timestamp_to_text(char ret[static 40], int64_t seconds, int32_t nanos)
+/* RFC 3339 time in UTC, as "2026-11-23T16:00:00.5Z". */
+static void timestamp_to_text(char ret[static 40], int64_t seconds, int32_t nanos)
 {
 	const char *end = ret + 40;
 	time_t at = (time_t)seconds;

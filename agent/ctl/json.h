@@ -43,7 +43,5 @@ void json_name(char ret[static 64], const ProtobufCFieldDescriptor *field);
 /* Is @field a map? Its entries are messages of a key and a value. */
 bool json_is_map(const ProtobufCFieldDescriptor *field);
 
-/* RFC 3339 time in UTC, as "2026-11-23T16:00:00.5Z". */
-void timestamp_to_text(char ret[static 40], int64_t seconds, int32_t nanos);
-/* 0, or -EINVAL. Takes an offset other than Z as well. */
+/* RFC 3339 time, with Z or an offset: 0, or -EINVAL. */
 int timestamp_from_text(int64_t *seconds, int32_t *nanos, const char *text) must_check;

@@ -310,32 +310,28 @@ const char *options_text(const Options *options, const char *name)
 uint64_t options_number(const Options *options, const char *name, uint64_t otherwise)
 {
 	const char *text = options_text(options, name);
-	uint64_t number = otherwise;
+	uint64_t number;
 
-	if (text && text_to_u64(&number, text) < 0)
-		return otherwise;
-	return number;
+	return text && text_to_u64(&number, text) == 0 ? number : otherwise;
 }
 
 int64_t options_duration(const Options *options, const char *name, int64_t otherwise)
 {
 	const char *text = options_text(options, name);
-	int64_t usec = otherwise;
+	int64_t usec;
 
-	if (text && duration_parse(&usec, text) < 0)
-		return otherwise;
-	return usec;
+	return text && duration_parse(&usec, text) == 0 ? usec : otherwise;
 }
 
 int options_enum(const Options *options, const char *name, int otherwise)
 {
 	const GivenOption *given = last_given(options, name);
-	int value = otherwise;
+	int value;
 
 	if (given &&
-	    enum_parse(&value, given->option->names, given->value, strlen(given->value)) < 0)
-		return otherwise;
-	return value;
+	    enum_parse(&value, given->option->names, given->value, strlen(given->value)) == 0)
+		return value;
+	return otherwise;
 }
 
 size_t options_enums(const Options *options, const char *name, int *ret, size_t max)
