@@ -387,14 +387,14 @@ static VmState end_state(Operation *operation, VmRecord *record)
 	return failed ? operation->rule.failed : operation->rule.done;
 }
 
-static const char *word_of(const Operation *operation)
+static const char *word_of(const Operation *operation, bool preempted)
 {
 	if (operation->errand == ERRAND_RECOVER && !operation->has_exit)
 		return "Adopted";
 	if (operation->errand)
 		return exit_reason_word(operation->exit.reason);
 	if (error_is_set(&operation->error))
-		return words[operation->op].failed;
+		return preempted ? "Preempted" : words[operation->op].failed;
 	return words[operation->op].done;
 }
 
@@ -419,7 +419,7 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 		record->delete_time = clock_wall_us();
 
 	change = change_of(operation, destroyed ? CHANGE_DELETED : CHANGE_MODIFIED, record,
-			   word_of(operation));
+			   word_of(operation, vm->next != NULL));
 	change->is_outcome = true;
 	if (error_is_set(&operation->error))
 		change->message = text_dup(error_message(&operation->error, message));

@@ -137,6 +137,34 @@ Test(runtime, a_stop_preempts_a_start_that_hangs)
 	cr_assert_str_eq(start.err.to, "running");
 }
 
+Test(runtime, a_start_that_gives_way_is_told_as_preempted_and_not_as_failed)
+{
+	VmCall call = { .vm_id = "web-1" };
+	unsigned preempted = 0, failed = 0;
+	StoreEvent events[8];
+	TestAnswer start;
+	Error err = { 0 };
+	size_t n = 0;
+
+	create("web-1", test_spec(VM_DESIRED_UNSET, "start-hangs"), VM_CREATED);
+	test_begin(&node, VM_OP_START, &call, &start);
+	cr_assert(test_reaches(&node, "web-1", VM_STARTING));
+
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+
+	cr_assert(test_wait(&start));
+	cr_assert_eq(
+		store_list_events(runtime_store(node.runtime), "web-1", "", 0, events, 8, &n, &err),
+		0);
+	for (size_t i = 0; i < n; i++) {
+		preempted += strcmp(events[i].reason, "Preempted") == 0;
+		failed += strcmp(events[i].reason, "StartFailed") == 0;
+		store_event_clear(&events[i]);
+	}
+	cr_assert_eq(preempted, 1);
+	cr_assert_eq(failed, 0);
+}
+
 Test(runtime, a_destroy_wins_over_a_stop_that_hangs_and_one_that_waits)
 {
 	VmCall call = { .vm_id = "web-1" };
