@@ -371,7 +371,7 @@ static VmState state_after_exit(VmRecord *record, const Operation *operation, in
 }
 
 /* The state an operation ends in, when it is not the rule's own. */
-static VmState end_state(Operation *operation, VmRecord *record)
+static VmState end_state(Operation *operation, VmRecord *record, bool preempted)
 {
 	int64_t started = record->status.resolved ? record->status.resolved->start_time : 0;
 	bool failed = error_is_set(&operation->error);
@@ -382,6 +382,8 @@ static VmState end_state(Operation *operation, VmRecord *record)
 		return operation->seen ? operation->seen : operation->from;
 	if (operation->errand)
 		return state_after_exit(record, operation, started);
+	if (failed && preempted && operation->op == VM_OP_START)
+		return VM_STOPPED; /* undone, and nobody's failure */
 	if (failed && operation->by_policy && vm_apply_restart_policy(record, true, 0))
 		return VM_BACKOFF;
 	return failed ? operation->rule.failed : operation->rule.done;
@@ -398,17 +400,29 @@ static const char *word_of(const Operation *operation, bool preempted)
 	return words[operation->op].done;
 }
 
+/* An operation that failed because another takes its place says so to whoever waits. */
+static void blame_winner(const Vm *vm, Operation *operation)
+{
+	if (!vm->next || !error_is_set(&operation->error) || operation->job.poisoned)
+		return;
+	error_clear(&operation->error);
+	(void)error_set_transition(&operation->error, vm->id, vm_state_name(vm->next->rule.busy),
+				   vm_op_goal(operation->op));
+}
+
 /* The change that tells how @operation ended. Under the VM's lock. */
 static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 {
 	bool destroyed = operation->op == VM_OP_DESTROY && !error_is_set(&operation->error);
+	bool preempted = vm->next != NULL;
 	VmRecord *record = record_copy(vm->latest);
 	char message[ERROR_MESSAGE_MAX];
 	Change *change;
 
-	vm_set_state(record, end_state(operation, record));
+	blame_winner(vm, operation);
+	vm_set_state(record, end_state(operation, record, preempted));
 	if (!operation->errand)
-		conclude(record, operation, vm->next != NULL);
+		conclude(record, operation, preempted);
 	take_resolved(record, operation);
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);
@@ -419,7 +433,7 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 		record->delete_time = clock_wall_us();
 
 	change = change_of(operation, destroyed ? CHANGE_DELETED : CHANGE_MODIFIED, record,
-			   word_of(operation, vm->next != NULL));
+			   word_of(operation, preempted));
 	change->is_outcome = true;
 	if (error_is_set(&operation->error))
 		change->message = text_dup(error_message(&operation->error, message));
@@ -437,16 +451,6 @@ static Operation *chain_pause(Vm *vm, Operation *operation, Operation *pause)
 	pause->rule = *vm_rule(VM_RUNNING, VM_OP_PAUSE);
 	vm->next = pause;
 	return NULL;
-}
-
-/* An operation that failed because another takes its place says so to whoever waits. */
-static void blame_winner(const Vm *vm, Operation *operation)
-{
-	if (!vm->next || !error_is_set(&operation->error))
-		return;
-	error_clear(&operation->error);
-	(void)error_set_transition(&operation->error, vm->id, vm_state_name(vm->next->rule.busy),
-				   vm_op_goal(operation->op));
 }
 
 void vm_settle(Operation *operation)
@@ -469,7 +473,6 @@ void vm_settle(Operation *operation)
 	change->user = operation;
 	operation->outcome = record_ref(change->record);
 	restart_at = change->record->status.next_restart_time;
-	blame_winner(vm, operation);
 	pause = chain_pause(vm, operation, pause);
 	gone = vm->gone = change->type == CHANGE_DELETED;
 	vm_submit(vm, change);

@@ -158,7 +158,7 @@ Test(runtime, a_start_that_gives_way_is_told_as_preempted_and_not_as_failed)
 		0);
 	for (size_t i = 0; i < n; i++) {
 		preempted += strcmp(events[i].reason, "Preempted") == 0;
-		failed += strcmp(events[i].reason, "StartFailed") == 0;
+		failed += events[i].state == VM_FAILED;
 		store_event_clear(&events[i]);
 	}
 	cr_assert_eq(preempted, 1);
