@@ -109,17 +109,18 @@ static int queue_up(Vm *vm, Operation *operation, bool preempt, Verdict *verdict
 		return 0;
 	}
 	if (vm->next && operation->op != VM_OP_DESTROY)
-		return refuse(vm, operation, vm->next->rule.busy, err);
+		return refuse(vm, operation, vm_op_busy(vm->next->op), err);
 	if (vm->next) {
 		verdict->loser = vm->next;
 		verdict->loser_op = vm->next->op;
 		verdict->losers = take_ptr(vm->next->waiters);
 	}
-	operation->rule = *vm_rule(VM_RUNNING, operation->op); /* for its name while it waits */
 	vm->next = operation;
 	verdict->claimed = true;
-	if (preempt)
+	if (preempt) {
+		vm->running->gives_way = true;
 		cancel(vm->running);
+	}
 	return 0;
 }
 

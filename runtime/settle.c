@@ -403,10 +403,12 @@ static const char *word_of(const Operation *operation, bool preempted)
 /* An operation that failed because another takes its place says so to whoever waits. */
 static void blame_winner(const Vm *vm, Operation *operation)
 {
-	if (!vm->next || !error_is_set(&operation->error) || operation->job.poisoned)
+	if (!operation->gives_way || !vm->next || !error_is_set(&operation->error) ||
+	    operation->job.poisoned)
 		return;
 	error_clear(&operation->error);
-	(void)error_set_transition(&operation->error, vm->id, vm_state_name(vm->next->rule.busy),
+	(void)error_set_transition(&operation->error, vm->id,
+				   vm_state_name(vm_op_busy(vm->next->op)),
 				   vm_op_goal(operation->op));
 }
 
@@ -414,7 +416,7 @@ static void blame_winner(const Vm *vm, Operation *operation)
 static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 {
 	bool destroyed = operation->op == VM_OP_DESTROY && !error_is_set(&operation->error);
-	bool preempted = vm->next != NULL;
+	bool preempted = operation->gives_way;
 	VmRecord *record = record_copy(vm->latest);
 	char message[ERROR_MESSAGE_MAX];
 	Change *change;
@@ -448,7 +450,6 @@ static Operation *chain_pause(Vm *vm, Operation *operation, Operation *pause)
 	if (!pause || vm->next)
 		return pause;
 	pause->waiters = take_ptr(operation->waiters);
-	pause->rule = *vm_rule(VM_RUNNING, VM_OP_PAUSE);
 	vm->next = pause;
 	return NULL;
 }

@@ -71,6 +71,7 @@ struct Operation {
 	/* Under the VM's lock. */
 	Waiter *waiters;
 	bool accepted;   /* the intent is durable */
+	bool gives_way;  /* to vm->next, which pre-empts it */
 	FieldList steps; /* VmStep */
 
 	/* Of the thread that works. */

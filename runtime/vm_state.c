@@ -37,13 +37,14 @@ static const VmStepRule rules[VM_STATE_COUNT_][VM_OP_COUNT_] = {
 
 static const struct {
 	const char *name, *goal;
+	VmState busy;
 } ops[] = {
-	[VM_OP_START]   = { "start",   "running" },
-	[VM_OP_STOP]    = { "stop",    "stopped" },
-	[VM_OP_PAUSE]   = { "pause",   "paused" },
-	[VM_OP_RESUME]  = { "resume",  "running" },
-	[VM_OP_UPDATE]  = { "update",  "updated" },
-	[VM_OP_DESTROY] = { "destroy", "destroyed" },
+	[VM_OP_START]   = { "start",   "running",   VM_STARTING },
+	[VM_OP_STOP]    = { "stop",    "stopped",   VM_STOPPING },
+	[VM_OP_PAUSE]   = { "pause",   "paused",    VM_PAUSING },
+	[VM_OP_RESUME]  = { "resume",  "running",   VM_RESUMING },
+	[VM_OP_UPDATE]  = { "update",  "updated",   VM_STATE_UNSET },
+	[VM_OP_DESTROY] = { "destroy", "destroyed", VM_DESTROYING },
 };
 /* clang-format on */
 static_assert(array_size(ops) == VM_OP_COUNT_, "name every operation");
@@ -69,6 +70,12 @@ const char *vm_op_name(VmOp op)
 {
 	assert(op < VM_OP_COUNT_);
 	return ops[op].name;
+}
+
+VmState vm_op_busy(VmOp op)
+{
+	assert(op < VM_OP_COUNT_);
+	return ops[op].busy;
 }
 
 const char *vm_op_goal(VmOp op)

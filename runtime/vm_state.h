@@ -43,5 +43,7 @@ const VmStepRule *vm_rule(VmState from, VmOp op);
 bool vm_state_is_busy(VmState state);
 
 const char *vm_op_name(VmOp op); /* "start" */
+/* The state a VM is in while @op works on it; UPDATE has none. */
+VmState vm_op_busy(VmOp op);
 /* The state @op leads to, as INVALID_TRANSITION names it: start -> "running". */
 const char *vm_op_goal(VmOp op);

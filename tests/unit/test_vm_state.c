@@ -236,3 +236,11 @@ Test(vm_state, every_operation_has_a_name_and_a_goal)
 		cr_assert_str_eq(vm_op_goal(op), goals[op]);
 	}
 }
+
+Test(vm_state, every_busy_state_is_its_operations)
+{
+	for (VmOp op = 0; op < VM_OP_COUNT_; op++)
+		for (VmState from = VM_CREATED; from < VM_STATE_COUNT_; from++)
+			if (op != VM_OP_UPDATE && vm_rule(from, op)->answer == VM_GO)
+				cr_expect_eq(vm_rule(from, op)->busy, vm_op_busy(op));
+}
