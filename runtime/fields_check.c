@@ -11,6 +11,7 @@ enum {
 	PATH_BYTES = 256, /* of a violation's field; longer ones are cut */
 	KEY_BYTES_MAX = 63,
 	VALUE_BYTES_MAX = 255,
+	SECONDS_BYTES = 32,
 };
 
 static const char key_bytes[] =
@@ -61,14 +62,37 @@ static void check_time(const Field *field, void *at, const char *path, Error *er
 		(void)error_add_violation(err, path, "must be in years 1970 to 9999");
 }
 
+/* @usec as "0.01s". */
+static void seconds_text(char ret[static SECONDS_BYTES], uint64_t usec)
+{
+	char *at = text_append(ret, ret + SECONDS_BYTES, "%" PRIu64 ".%06" PRIu64,
+			       usec / USEC_PER_SEC, usec % USEC_PER_SEC);
+
+	while (at[-1] == '0')
+		at--;
+	if (at[-1] == '.')
+		at--;
+	(void)text_append(at, ret + SECONDS_BYTES, "s");
+}
+
+/* In seconds, as durations are written: microseconds are ours alone. */
 static void check_duration(const Field *field, void *at, const char *path, Error *err)
 {
 	int64_t value = *(int64_t *)at;
+	uint64_t usec = (uint64_t)value;
+	char min[SECONDS_BYTES], max[SECONDS_BYTES], is[SECONDS_BYTES];
 
-	if (value < 0)
+	if (value < 0) {
 		(void)error_add_violation(err, path, "must not be negative");
-	else
-		check_range(field, (uint64_t)value, " microseconds", path, err);
+		return;
+	}
+	seconds_text(min, field->min);
+	seconds_text(max, field->max);
+	seconds_text(is, usec);
+	if (field->max && (usec < field->min || usec > field->max))
+		(void)error_add_violation(err, path, "must be %s to %s, is %s", min, max, is);
+	else if (usec < field->min)
+		(void)error_add_violation(err, path, "must be at least %s, is %s", min, is);
 }
 
 /* Is @path absolute, without empty, "." and ".." components? A trailing "/" is let pass. */

@@ -334,6 +334,23 @@ Test(fields, each_bad_value_is_a_violation_of_its_field)
 	}
 }
 
+Test(fields, a_durations_bounds_are_told_in_seconds)
+{
+	static const char *const words[][2] = {
+		{ "{\"nap\":9}", "must be 0.00001s to 0.001s, is 0.000009s" },
+		{ "{\"nap\":10500000}", "must be 0.00001s to 0.001s, is 10.5s" },
+		{ "{\"nap\":3600000000}", "must be 0.00001s to 0.001s, is 3600s" },
+	};
+
+	for (size_t i = 0; i < array_size(words); i++) {
+		Error err = { 0 };
+
+		check(words[i][0], &err);
+
+		cr_assert_str_eq(violation(&err, "beast.nap"), words[i][1]);
+	}
+}
+
 Test(fields, every_bad_field_is_reported_at_once)
 {
 	Error err = { 0 };
