@@ -18,6 +18,7 @@ void call_unref(Call *call)
 		return;
 	free(call->unknown);
 	free(call->principal);
+	free(call->vm_id);
 	free(call);
 }
 

@@ -50,8 +50,14 @@ static void report(const Call *call)
 	const char *name = call->method ? call->method->path : call->unknown;
 
 	if (config->finished)
-		config->finished(config->user, name, call->principal, err, (int)outcome(call),
-				 clock_mono_us() - call->start_time);
+		config->finished(config->user, &(ServerFinished){
+						       .method = name,
+						       .principal = call->principal,
+						       .vm_id = call->vm_id,
+						       .err = err,
+						       .grpc_code = (int)outcome(call),
+						       .usec = clock_mono_us() - call->start_time,
+					       });
 }
 
 /* After claim_end(): releases what is core's, and core's reference. */
@@ -187,6 +193,29 @@ static void read_next(Call *call)
 	start(call, &op, 1, &call->received);
 }
 
+/* Keeps which VM the call is about, for the log and for failures. */
+static void note_vm(Call *call, const ProtobufCMessage *request)
+{
+	const ProtobufCFieldDescriptor *field = call->method->vm_id;
+	const char *vm_id;
+
+	if (!field || field->type != PROTOBUF_C_TYPE_STRING || call->vm_id)
+		return;
+	memcpy(&vm_id, (const char *)request + field->offset, sizeof vm_id);
+	if (vm_id && text_is_id(vm_id))
+		call->vm_id = text_dup(vm_id);
+}
+
+static void refuse_request(Call *call, const ProtobufCMessage *request, Error *err)
+{
+	if (call->vm_id)
+		error_about_vm(err, call->vm_id);
+	if (request && call->method->inspect)
+		call->method->inspect(call, request, err);
+	else
+		call_fail(call, err);
+}
+
 /* Decodes @bytes and calls the handler, or fails the call. */
 static void handle(Call *call, grpc_byte_buffer *bytes)
 {
@@ -196,6 +225,7 @@ static void handle(Call *call, grpc_byte_buffer *bytes)
 	grpc_slice slice;
 	Error err = { 0 };
 	Arena arena;
+	int r;
 
 	if (!grpc_byte_buffer_reader_init(&reader, bytes)) {
 		(void)error_add_violation(&err, "request", "cannot be decompressed");
@@ -204,9 +234,12 @@ static void handle(Call *call, grpc_byte_buffer *bytes)
 	}
 	slice = grpc_byte_buffer_reader_readall(&reader);
 	grpc_byte_buffer_reader_destroy(&reader);
-	if (decode(&request, &arena, method, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
-		   &err) < 0)
-		call_fail(call, &err);
+	r = decode(&request, &arena, method, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice),
+		   &err);
+	if (request)
+		note_vm(call, request);
+	if (r < 0)
+		refuse_request(call, request, &err);
 	else
 		method_invoke(method, request, call);
 	arena_clear(&arena);

@@ -49,7 +49,8 @@ struct Call {
 	const Method *method; /* NULL: no such method, see unknown */
 	char *unknown;        /* the path asked for */
 	char *principal;
-	int peer; /* the connection's descriptor, or -1 */
+	char *vm_id; /* that the request names, or NULL */
+	int peer;    /* the connection's descriptor, or -1 */
 	int64_t start_time;
 
 	/* gRPC core's, which writes into them */

@@ -14,14 +14,16 @@ int decode(ProtobufCMessage **ret, Arena *arena, const Method *method, const uin
 {
 	size_t budget = BUDGET_BASE + size * BUDGET_FACTOR;
 	ProtobufCMessage *message;
+	int r;
 
 	arena_init(arena, budget < BUDGET_MAX ? budget : BUDGET_MAX);
-	if (scan_message(method->input, bytes, size, method->mutates, err) < 0)
+	r = scan_message(method->input, bytes, size, method->mutates, err);
+	if (r < 0)
 		return -1;
 	message = protobuf_c_message_unpack(method->input, &arena->allocator, size, bytes);
-	if (!message)
+	if (!message && r == 0)
 		return error_add_violation(err, "request", "cannot be decoded: %s",
 					   "it would take too much memory");
 	*ret = message;
-	return 0;
+	return r ? -1 : 0;
 }

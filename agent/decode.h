@@ -22,7 +22,7 @@
 
 /**
  * decode() - the request of @method in @bytes, scanned first
- * @ret:	lives in @arena
+ * @ret:	lives in @arena; also set on failure if the request can be looked at further
  * @arena:	initialised here; the caller clears it, also after a failure
  * @err:	as scan_message(), strict for methods that mutate
  */

@@ -33,6 +33,9 @@
 			   const Hearth__V1__##Name##Request *request,                                \
 			   Hearth__V1__##Output##_Closure closure, void *data)
 
+/* CreateVm's for server_inspect(). */
+void inspect_create(Call *call, const ProtobufCMessage *message, Error *err);
+
 DECLARE_VM_HANDLER(list_vms, ListVms, ListVmsResponse);
 DECLARE_VM_HANDLER(list_vm_events, ListVmEvents, ListVmEventsResponse);
 DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);

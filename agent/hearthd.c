@@ -10,6 +10,7 @@
  */
 
 #include "agent/agent.h"
+#include "agent/handlers.h"
 #include "agent/log.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -60,20 +61,20 @@ static const char *code_name(int code)
 	return code >= 0 && (size_t)code < array_size(names) ? names[code] : "UNKNOWN";
 }
 
-static void log_finished(void *user, const char *method, const char *principal, const Error *err,
-			 int grpc_code, int64_t usec)
+static void log_finished(void *user, const ServerFinished *call)
 {
 	char message[ERROR_MESSAGE_MAX];
+	const Error *err = call->err;
 	LogLine line;
 
 	(void)user;
 	log_begin(&line, LOG_LEVEL_INFO, "rpc");
-	log_text(&line, "method", method);
-	log_text(&line, "principal", principal);
-	log_text(&line, "code", code_name(grpc_code));
-	log_number(&line, "usec", usec);
+	log_text(&line, "method", call->method);
+	log_text(&line, "vm_id", call->vm_id);
+	log_text(&line, "principal", call->principal);
+	log_text(&line, "code", code_name(call->grpc_code));
+	log_number(&line, "usec", call->usec);
 	if (err && error_is_set(err)) {
-		log_text(&line, "vm_id", err->vm_id);
 		log_text(&line, "kind", error_kind_name(err->kind));
 		log_text(&line, "cause", error_cause_name(err->cause));
 		log_text(&line, "error", error_message(err, message));
@@ -202,6 +203,7 @@ static int start_server(Daemon *daemon, Error *err)
 		return -1;
 	server_add_service(daemon->server, &vm_service.base);
 	server_add_service(daemon->server, &node_service.base);
+	server_inspect(daemon->server, "/hearth.v1.VmService/CreateVm", inspect_create);
 	if (make_socket_dirs(config, err) < 0)
 		return -1;
 	for (size_t i = 0; i < config->listen.count; i++)

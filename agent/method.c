@@ -43,6 +43,7 @@ static void row_fill(Method *row, const DescriptorSet *set, ProtobufCService *se
 		.index = index,
 		.path = text_printf("/%s/%s", owner, method->name),
 		.input = method->input,
+		.vm_id = protobuf_c_message_descriptor_get_field_by_name(method->input, "vm_id"),
 		.requests_stream = known->client_streaming,
 		.replies_stream = known->server_streaming,
 		.mutates = !is_read(method->name),
@@ -61,6 +62,13 @@ void methods_add(MethodTable *table, ProtobufCService *service)
 	table->rows = must_realloc(table->rows, table->count + count, sizeof(Method));
 	for (unsigned i = 0; i < count; i++)
 		row_fill(&table->rows[table->count++], set, service, i);
+}
+
+void methods_inspect(MethodTable *table, const char *path, MethodInspect *inspect)
+{
+	for (size_t i = 0; i < table->count; i++)
+		if (strcmp(table->rows[i].path, path) == 0)
+			table->rows[i].inspect = inspect;
 }
 
 void methods_clear(MethodTable *table)

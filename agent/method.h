@@ -7,15 +7,23 @@
  * before the server starts, read-only from then on.
  */
 
+#include "agent/call.h"
+
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Says what else is wrong with a request whose values were refused already (@err): ends the call.
+ */
+typedef void MethodInspect(Call *call, const ProtobufCMessage *request, Error *err);
 
 typedef struct Method {
 	ProtobufCService *service;
 	unsigned index;
 	char *path; /* "/hearth.v1.VmService/GetVm" */
 	const ProtobufCMessageDescriptor *input;
+	const ProtobufCFieldDescriptor *vm_id; /* of the input, or NULL */
+	MethodInspect *inspect;                /* or NULL */
 	bool requests_stream;
 	bool replies_stream;
 	bool mutates;     /* fields not known are refused rather than ignored */
@@ -32,6 +40,8 @@ typedef struct MethodTable {
 
 /* Every method of @service must have a handler and stand in the descriptor set. */
 void methods_add(MethodTable *table, ProtobufCService *service);
+/* @path's requests are inspected further when they are refused. */
+void methods_inspect(MethodTable *table, const char *path, MethodInspect *inspect);
 void methods_clear(MethodTable *table);
 
 /* Calls the handler; @request is NULL once a client that streams has sent its last message. */

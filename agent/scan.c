@@ -382,5 +382,7 @@ int scan_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, s
 			step(&scan);
 	}
 	free(scan.keys);
-	return error_is_set(err) ? -1 : 0;
+	if (!error_is_set(err))
+		return 0;
+	return scan.depth || scan.ended ? -1 : 1;
 }

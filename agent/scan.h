@@ -26,6 +26,9 @@ enum {
  * scan_message() - everything wrong with @bytes as a message of @type
  * @strict:	fields that @type does not have are UNKNOWN_FIELD; else they are skipped
  * @err:	INVALID_REQUEST (cause INPUT) or UNKNOWN_FIELD, with violations by path
+ *
+ * Return: 0; -1; or 1 when something is wrong with the values, yet all was read and may be unpacked
+ * to see what else is.
  */
 int scan_message(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t size,
 		 bool strict, Error *err) must_check;

@@ -163,6 +163,12 @@ void server_add_service(Server *server, ProtobufCService *service)
 	methods_add(&server->methods, service);
 }
 
+void server_inspect(Server *server, const char *path,
+		    void (*inspect)(Call *call, const ProtobufCMessage *request, Error *err))
+{
+	methods_inspect(&server->methods, path, inspect);
+}
+
 int server_listen(Server *server, const char *address, Error *err)
 {
 	assert(server->state == SERVER_NEW);

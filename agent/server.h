@@ -14,6 +14,16 @@
 
 typedef struct Server Server;
 
+/* A call that is over, for the log. */
+typedef struct ServerFinished {
+	const char *method;
+	const char *principal;
+	const char *vm_id; /* that the request named, or NULL */
+	const Error *err;  /* or NULL */
+	int grpc_code;
+	int64_t usec;
+} ServerFinished;
+
 typedef struct ServerConfig {
 	void *user;           /* call_user() */
 	unsigned pollers;     /* threads on the completion queue; 2 */
@@ -21,9 +31,8 @@ typedef struct ServerConfig {
 	unsigned max_connections;
 	unsigned max_calls; /* in flight; beyond: RESOURCE_EXHAUSTED (QUEUE_FULL) */
 	unsigned max_streams_per_connection;
-	/* Logged once per finished call; NULL: not. */
-	void (*finished)(void *user, const char *method, const char *principal, const Error *err,
-			 int grpc_code, int64_t usec);
+	/* Told once per finished call; NULL: nobody is. */
+	void (*finished)(void *user, const ServerFinished *call);
 } ServerConfig;
 
 /* Errors of this module are INVALID_REQUEST (a bad address) or QUEUE_FULL (out of descriptors). */
@@ -31,6 +40,10 @@ int server_new(Server **ret, const ServerConfig *config, Error *err) must_check;
 
 /* Every method of @service's descriptor must have a handler in it. Before server_start(). */
 void server_add_service(Server *server, ProtobufCService *service);
+
+/* Has @inspect say all that is wrong with requests of @path whose values the decoder refuses. */
+void server_inspect(Server *server, const char *path,
+		    void (*inspect)(Call *call, const ProtobufCMessage *request, Error *err));
 
 /* "unix:/path" (mode 0600; a stale socket is replaced, a live one or another file is not),
  * "host:port", "[::1]:port"; port 0 picks one. Any number, before server_start(). */

@@ -85,6 +85,21 @@ static void refuse_create(Call *call, Runtime *runtime, const Hearth__V1__Create
 	runtime_inspect_spec(runtime, spec, err, reply_vm, call_ref(call));
 }
 
+/* A create with values that nobody knows is told of everything else as well. */
+void inspect_create(Call *call, const ProtobufCMessage *message, Error *err)
+{
+	const Hearth__V1__CreateVmRequest *request = (const void *)message;
+	cleanup_(spec_unrefp) VmSpec *spec = NULL;
+	Runtime *runtime = agent_runtime(call);
+	Error more = { 0 };
+
+	if (!runtime)
+		return;
+	(void)!check_create(&spec, request, &more);
+	error_merge_violations(err, &more);
+	refuse_create(call, runtime, request, spec, err);
+}
+
 static void create_vm(Call *call, Runtime *runtime, const Hearth__V1__CreateVmRequest *request)
 {
 	cleanup_(spec_unrefp) VmSpec *spec = NULL;

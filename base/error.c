@@ -214,3 +214,25 @@ ErrorCause error_cause_from_name(const char *name)
 			return cause;
 	return CAUSE_HOST;
 }
+
+/* Has @err a violation of @field? */
+static bool is_violated(const Error *err, const char *field)
+{
+	const char *other, *description;
+	uint32_t at = 0;
+
+	while (error_next_violation(err, &at, &other, &description))
+		if (strcmp(other, field) == 0)
+			return true;
+	return false;
+}
+
+void error_merge_violations(Error *err, const Error *more)
+{
+	const char *field, *description;
+	uint32_t at = 0;
+
+	while (error_next_violation(more, &at, &field, &description))
+		if (!is_violated(err, field))
+			(void)error_add_violation(err, field, "%s", description);
+}

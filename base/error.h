@@ -105,6 +105,9 @@ typedef struct Error {
  */
 #define error_add_violation(err, field, ...) (error_fill_violation((err), (field), __VA_ARGS__), -1)
 
+/* Adds @more's violations of fields that @err does not name yet. */
+void error_merge_violations(Error *err, const Error *more);
+
 void error_fill(Error *err, ErrorKind kind, ErrorCause cause, int errnum, const char *format, ...)
 	printf_like(5, 6);
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to);

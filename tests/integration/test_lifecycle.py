@@ -226,8 +226,8 @@ class Verbs(DaemonTest):
 
     def test_a_bad_request_names_every_bad_field(self):
         failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(
-            vm_id="Not/An/Id", uid="?", tenant="UPPER", spec=V.VmSpec(
-                machine=V.Machine(vcpus=33, memory_mib=15),
+            vm_id="Not/An/Id", uid="?", tenant="UPPER", return_when=77, spec=V.VmSpec(
+                backend=99, machine=V.Machine(vcpus=33, memory_mib=15),
                 boot=V.Boot(kernel_path="relative"),
                 drives=[V.Drive(drive_id="BAD", path="x")],
                 expire_action=V.EXPIRE_ACTION_STOP)),
@@ -235,7 +235,7 @@ class Verbs(DaemonTest):
 
         for field in ("vm_id", "uid", "tenant", "spec.machine.vcpus", "spec.machine.memory_mib",
                       "spec.boot.kernel_path", "spec.drives[0].drive_id", "spec.drives[0].path",
-                      "spec.expire_action"):
+                      "spec.expire_action", "return_when", "spec.backend"):
             self.assertIn(field, failure.violations)
         self.assertEqual("FIX_REQUEST", failure.metadata["retry"])
         self.assertEqual("INPUT", failure.metadata.get("cause", "INPUT"))
