@@ -12,6 +12,7 @@
 #include "agent/agent.h"
 #include "agent/handlers.h"
 #include "agent/log.h"
+#include "agent/node_form.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -239,6 +240,7 @@ static int open_runtime(Daemon *daemon, Error *err)
 	if (runtime_open(&runtime, &settings, err) < 0)
 		return -1;
 	atomic_store_explicit(&daemon->agent->runtime, runtime, memory_order_release);
+	node_form_free(node_form_new(daemon->agent, runtime)); /* conditions hold from now on */
 	server_set_serving(daemon->server, true);
 	log_started(daemon, runtime);
 	return 0;
