@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
 #include "base/text.h"
 #include "tests/support/suite_node.h"
 
@@ -83,6 +84,42 @@ Test(create, a_disk_is_given_back_even_if_its_link_leads_elsewhere_by_then)
 	run(VM_OP_DESTROY, "a", VM_DESTROYED);
 
 	create("b", with_drive("/dev/null", false), VM_CREATED);
+}
+
+static void write_disk(const char *path)
+{
+	cr_assert_eq(file_write_atomic(path, "a disk", 6), 0);
+}
+
+Test(create, a_hard_link_to_a_disk_that_another_vm_writes_is_refused)
+{
+	cleanup_free char *disk = text_printf("%s/disk", node.state_dir);
+	cleanup_free char *linked = text_printf("%s/linked", node.state_dir);
+	TestAnswer answer;
+
+	write_disk(disk);
+	cr_assert_eq(link(disk, linked), 0);
+	create("a", with_drive(disk, false), VM_CREATED);
+
+	answer = test_create(&node, "b", with_drive(linked, true));
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
+	run(VM_OP_DESTROY, "a", VM_DESTROYED);
+	create("b", with_drive(linked, false), VM_CREATED);
+}
+
+Test(create, a_disk_whose_file_was_replaced_stays_its_vms)
+{
+	cleanup_free char *disk = text_printf("%s/disk", node.state_dir);
+	TestAnswer answer;
+
+	write_disk(disk);
+	create("a", with_drive(disk, false), VM_CREATED);
+	write_disk(disk);
+
+	answer = test_create(&node, "b", with_drive(disk, false));
+
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
 }
 
 Test(create, a_vm_does_not_write_one_disk_through_two_drives)
