@@ -49,28 +49,60 @@ int qemu_connect(Qmp **ret, const Job *job, int vmm_pidfd, int cancel_fd, int64_
 	return qmp_open(ret, &config, err);
 }
 
+/* A probe that could not be carried out takes nothing back: what was found before stands. */
 static void probe(Backend *backend, BackendInfo *ret)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
+	int r = qemu_probe(ret, &qemu->config);
+	int64_t now = clock_mono_us();
+	BackendInfo before;
 
-	qemu_probe(ret, &qemu->config);
 	lock_take(&qemu->lock);
-	qemu->probed = true;
-	qemu->info = *ret;
+	before = qemu->info;
+	if (r == 0 || !before.available)
+		qemu->info = *ret;
+	qemu->probed = now;
 	lock_drop(&qemu->lock);
+
+	if (r == 0 || !before.available)
+		return;
+	ret->available = true;
+	text_copy(ret->version, sizeof ret->version, before.version);
+	text_copy(ret->accelerator, sizeof ret->accelerator, before.accelerator);
+	(void)text_append(before.message, before.message + sizeof before.message,
+			  "not looked at again, as found before: %s", ret->message);
+	text_copy(ret->message, sizeof ret->message, before.message);
+}
+
+/* Has a look at the host become due? */
+static bool is_due(const Qemu *qemu, int64_t now) lock_requires(qemu->lock)
+{
+	return !qemu->probed || (!qemu->info.available && now - qemu->probed > QEMU_PROBE_AGAIN);
 }
 
 BackendInfo qemu_info(Qemu *qemu)
 {
+	int64_t now = clock_mono_us();
 	BackendInfo info;
-	bool probed;
+	bool mine;
 
 	lock_take(&qemu->lock);
-	probed = qemu->probed;
+	while (qemu->probing && is_due(qemu, now))
+		cond_wait(&qemu->probe_ended, &qemu->lock);
+	mine = is_due(qemu, now);
+	if (mine)
+		qemu->probing = true;
 	info = qemu->info;
 	lock_drop(&qemu->lock);
-	if (!probed)
-		probe(&qemu->backend, &info);
+	if (!mine)
+		return info;
+
+	probe(&qemu->backend, &info);
+
+	lock_take(&qemu->lock);
+	qemu->probing = false;
+	cond_broadcast(&qemu->probe_ended);
+	lock_drop(&qemu->lock);
 	return info;
 }
 
@@ -221,6 +253,8 @@ static int boot(Job *job, Error *err)
 		return error_set(err, ERROR_VMM_FAILED, "qemu is '%s' before it was started",
 				 status);
 	job_step(job, "boot");
+	if (job_cancelled(job)) /* the last moment at which the guest has not run */
+		return error_set(err, ERROR_VMM_FAILED, "given up before the guest was started");
 	if (qmp_execute(qmp, "cont", NULL, err) < 0)
 		return -1;
 	job->resolved->start_time = clock_wall_us();
@@ -396,6 +430,7 @@ static void qemu_free(Backend *backend)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
 
+	cond_destroy(&qemu->probe_ended);
 	free(qemu->keeper_path);
 	free(qemu->qemu_path);
 	free(qemu->accelerator);
@@ -424,6 +459,7 @@ Backend *qemu_new(const BackendConfig *config)
 
 	qemu->backend.ops = &ops;
 	lock_init(&qemu->lock);
+	cond_init(&qemu->probe_ended);
 	qemu->config = *config;
 	qemu->config.keeper_path = qemu->keeper_path = text_dup(config->keeper_path);
 	qemu->config.qemu_path = qemu->qemu_path = text_dup(config->qemu_path);

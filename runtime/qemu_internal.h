@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What the parts of the QEMU backend share; for runtime/qemu*.c only.
+ * What the parts of the QEMU backend share; for runtime/qemu*.c and their tests.
  */
 
 #include "base/clock.h"
@@ -14,6 +14,7 @@ enum {
 	QEMU_CONNECT_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host starts slowly */
 	QEMU_COMMAND_TIMEOUT = 10 * USEC_PER_SEC,
 	QEMU_KILL_TIMEOUT = 10 * USEC_PER_SEC,
+	QEMU_PROBE_AGAIN = 5 * USEC_PER_SEC,
 };
 
 typedef struct Qemu {
@@ -21,11 +22,17 @@ typedef struct Qemu {
 	BackendConfig config;
 	char *keeper_path, *qemu_path, *accelerator, *state_dir; /* what config points to */
 	Lock lock;
-	bool probed;      /* under lock */
+	Cond probe_ended; /* with lock */
+	bool probing;     /* under lock: for qemu_info(); Doctor's probes go by themselves */
+	int64_t probed;   /* under lock: when (monotonic usec), or 0 */
 	BackendInfo info; /* under lock; as last probed */
 } Qemu;
 
-/* As last probed; probes if that has not been done. */
+/*
+ * As last probed; probes if that has not been done, or if it found no QEMU and was more than
+ * QEMU_PROBE_AGAIN ago: one may have been installed. Of several callers one probes, the others
+ * wait for it.
+ */
 BackendInfo qemu_info(Qemu *qemu);
 
 /* The backend's check(). */

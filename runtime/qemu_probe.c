@@ -2,12 +2,13 @@
 #include "runtime/qemu_probe.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -68,12 +69,23 @@ bool qemu_version(char *ret, size_t size, const char *output)
 	return true;
 }
 
-static bool find_version(BackendInfo *ret, const char *qemu_path)
+/* Does @error tell of this moment's shortage, and nothing of QEMU? */
+static bool is_shortage(int error)
+{
+	static const int shortages[] = { EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, EDQUOT };
+
+	for (size_t i = 0; i < array_size(shortages); i++)
+		if (error == shortages[i])
+			return true;
+	return false;
+}
+
+/* 0, and @ret->version is set unless there is no QEMU; -errno of a shortage. */
+static int find_version(BackendInfo *ret, const char *qemu_path)
 {
 	char *argv[] = { text_dup(qemu_path), text_dup("--version"), NULL };
 	ProcessResult result = { 0 };
 	int r = process_run(&result, argv, VERSION_TIMEOUT);
-	bool found = r == 0 && qemu_version(ret->version, sizeof ret->version, result.output);
 
 	if (r == -ENOENT)
 		(void)snprintf(ret->message, sizeof ret->message,
@@ -81,30 +93,39 @@ static bool find_version(BackendInfo *ret, const char *qemu_path)
 	else if (r < 0)
 		(void)snprintf(ret->message, sizeof ret->message, "%s --version: %s", qemu_path,
 			       strerrordesc_np(-r));
-	else if (!found)
+	else if (!qemu_version(ret->version, sizeof ret->version, result.output))
 		(void)snprintf(ret->message, sizeof ret->message,
 			       "%s --version does not say which QEMU it is", qemu_path);
 	free(result.output);
 	free(argv[0]);
 	free(argv[1]);
-	return found;
+	return is_shortage(-r) ? r : 0;
 }
 
-static int write_image(const char *path)
+/* The image in memory, since a probe must also work on a host whose disk is full. */
+static int make_image(int *ret)
 {
 	cleanup_free char *image = new0_array(char, IMAGE_SIZE);
+	cleanup_close int fd = memfd_create("hearth-probe", MFD_CLOEXEC);
+	ssize_t n;
 
+	if (fd < 0)
+		return -errno;
 	memcpy(image + PROGRAM_AT, program, sizeof program);
 	memcpy(image + RESET_AT, reset, sizeof reset);
-	return file_write_atomic(path, image, IMAGE_SIZE);
+	n = write(fd, image, IMAGE_SIZE);
+	if (n != IMAGE_SIZE)
+		return n < 0 ? -errno : -ENOSPC;
+	*ret = take_fd(fd);
+	return 0;
 }
 
 /*
- * Did the image's program run under @accelerator? @why gets QEMU's words if not. The shell keeps
- * a QEMU that aborts from leaving a core file.
+ * Did the image's program run under @accelerator? 1, or 0 and @why gets QEMU's words, or -errno of
+ * a shortage. The shell keeps a QEMU that aborts from leaving a core file.
  */
-static bool prove(const BackendConfig *config, const char *accelerator, const char *image,
-		  char *why, size_t size)
+static int prove(const BackendConfig *config, const char *accelerator, const char *image, char *why,
+		 size_t size)
 {
 	/* clang-format off */
 	const char *const words[] = {
@@ -139,47 +160,60 @@ static bool prove(const BackendConfig *config, const char *accelerator, const ch
 	else
 		(void)snprintf(why, size, "%s: qemu ended with code %d, signal %d", accelerator,
 			       result.code, result.signal);
+	if (is_shortage(-r))
+		return r;
 	return r == 0 && result.code == PROOF_CODE;
 }
 
-void qemu_probe(BackendInfo *ret, const BackendConfig *config)
+/* 0, or -errno of a shortage. */
+static int choose_accelerator(BackendInfo *ret, const BackendConfig *config, const char *image)
 {
 	static const char *const accelerators[] = { "kvm", "tcg" };
-	/* Probes at the same time must not take away each other's file. */
-	char suffix[9];
-	cleanup_free char *image = NULL;
 	char *at = ret->message;
-	int r;
 
-	text_random_hex(suffix, 4);
-	image = text_printf("%s/probe-%s.bin", config->state_dir, suffix);
-	ret->available = false;
-	ret->message[0] = ret->version[0] = ret->accelerator[0] = '\0';
-	if (!find_version(ret, config->qemu_path))
-		return;
-	r = write_image(image);
-	if (r < 0) {
-		(void)snprintf(ret->message, sizeof ret->message, "write %s: %s", image,
-			       strerrordesc_np(-r));
-		return;
-	}
 	for (size_t i = 0; i < array_size(accelerators) && !ret->available; i++) {
 		char why[200];
+		int r;
 
 		if (strcmp(config->accelerator, "auto") != 0 &&
 		    strcmp(config->accelerator, accelerators[i]) != 0)
 			continue;
-		ret->available = prove(config, accelerators[i], image, why, sizeof why);
+		r = prove(config, accelerators[i], image, why, sizeof why);
+		ret->available = r > 0;
 		if (ret->available)
 			text_copy(ret->accelerator, sizeof ret->accelerator, accelerators[i]);
 		else
 			at = text_append(at, ret->message + sizeof ret->message, "%s%s",
 					 at == ret->message ? "" : "; ", why);
+		if (r < 0)
+			return r;
 	}
-	(void)unlink(image);
 	if (!ret->available && !*ret->message)
 		(void)snprintf(ret->message, sizeof ret->message, "no accelerator '%s'",
 			       config->accelerator);
+	return 0;
+}
+
+int qemu_probe(BackendInfo *ret, const BackendConfig *config)
+{
+	cleanup_close int fd = -1;
+	cleanup_free char *image = NULL;
+	int r;
+
+	ret->available = false;
+	ret->message[0] = ret->version[0] = ret->accelerator[0] = '\0';
+	r = find_version(ret, config->qemu_path);
+	if (r < 0 || !ret->version[0])
+		return r;
+	r = make_image(&fd);
+	if (r < 0) {
+		(void)snprintf(ret->message, sizeof ret->message, "make the probe's image: %s",
+			       strerrordesc_np(-r));
+		return r;
+	}
+	/* QEMU inherits no descriptor: it opens ours. */
+	image = text_printf("/proc/%d/fd/%d", (int)getpid(), fd);
+	return choose_accelerator(ret, config, image);
 }
 
 #if defined(__x86_64__)

@@ -7,7 +7,7 @@
  * /dev/kvm opening proves nothing where the host is itself a guest: an
  * accelerator counts when a program ran under it. The proof is a firmware
  * image of a few instructions that ends QEMU with a number of our choice.
- * Safe from any thread.
+ * Nothing is written to disk. Safe from any thread.
  */
 
 #include "runtime/backend.h"
@@ -15,12 +15,15 @@
 /**
  * qemu_probe() - which QEMU, and the accelerator to use
  * @ret:	available, message, version and accelerator are filled in
- * @config:	qemu_path, accelerator, and state_dir for the image
+ * @config:	qemu_path and accelerator
  *
  * Takes up to half a minute on a host where accelerators hang. With "auto" and no KVM, @ret is
  * available, and its message tells why not KVM.
+ *
+ * Return: 0; -errno if this agent lacked what it takes to look (descriptors, memory, processes),
+ * which says nothing of QEMU: @ret is not available then, and its message names the shortage.
  */
-void qemu_probe(BackendInfo *ret, const BackendConfig *config);
+int qemu_probe(BackendInfo *ret, const BackendConfig *config) must_check;
 
 /* "7.2.22" from what --version says; false if it is not QEMU's. */
 bool qemu_version(char *ret, size_t size, const char *output);

@@ -6,10 +6,12 @@
 #include "base/text.h"
 #include "runtime/backend.h"
 #include "runtime/qemu_args.h"
+#include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* A QEMU of the test's own making: a script, in a directory that is removed at the end. */
@@ -26,9 +28,8 @@ static void write_file(const char *path, const char *text)
 }
 
 /* @proof is what the script does when it is to prove an accelerator. */
-static Host *host_new(const char *accelerator, const char *proof)
+static void write_qemu(const Host *host, const char *proof)
 {
-	Host *host = new0(Host);
 	cleanup_free char *script = text_printf("#!/bin/sh\n"
 						"case \"$*\" in\n"
 						"--version) echo QEMU emulator version 9.8.7;;\n"
@@ -36,11 +37,18 @@ static Host *host_new(const char *accelerator, const char *proof)
 						"esac\n",
 						proof);
 
+	write_file(host->qemu, script);
+}
+
+static Host *host_new(const char *accelerator, const char *proof)
+{
+	Host *host = new0(Host);
+
 	(void)stpcpy(host->dir, "/tmp/hearth-qemu-XXXXXX");
 	cr_assert_not_null(mkdtemp(host->dir));
 	host->qemu = text_printf("%s/qemu", host->dir);
 	host->kernel = text_printf("%s/kernel", host->dir);
-	write_file(host->qemu, script);
+	write_qemu(host, proof);
 	write_file(host->kernel, "a kernel");
 	host->config = (BackendConfig){
 		.keeper_path = "/nowhere",
@@ -116,7 +124,7 @@ Test(qemu_probe, the_real_qemu_runs_something_here)
 
 	host->config.qemu_path = "qemu-system-x86_64";
 
-	qemu_probe(&info, &host->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
 	cr_assert(info.available, "%s", info.message);
 	cr_assert(strcmp(info.accelerator, "kvm") == 0 || strcmp(info.accelerator, "tcg") == 0);
@@ -131,7 +139,7 @@ Test(qemu_probe, a_kvm_that_runs_a_program_is_used)
 	cleanup_(host_freep) Host *host = host_new("auto", "exit 85");
 	BackendInfo info = { 0 };
 
-	qemu_probe(&info, &host->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
 	cr_assert(info.available);
 	cr_assert_str_eq(info.accelerator, "kvm");
@@ -146,7 +154,7 @@ Test(qemu_probe, a_kvm_that_runs_nothing_gives_way_to_tcg_and_is_quoted)
 				 "*) exit 85;; esac");
 	BackendInfo info = { 0 };
 
-	qemu_probe(&info, &host->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
 	cr_assert(info.available);
 	cr_assert_str_eq(info.accelerator, "tcg");
@@ -158,7 +166,7 @@ Test(qemu_probe, ending_without_the_proof_is_no_proof)
 	cleanup_(host_freep) Host *host = host_new("auto", "exit 0");
 	BackendInfo info = { 0 };
 
-	qemu_probe(&info, &host->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
 	cr_assert_not(info.available);
 	cr_assert_not_null(strstr(info.message, "kvm: qemu ended with code 0"), "%s", info.message);
@@ -172,8 +180,8 @@ Test(qemu_probe, a_demanded_accelerator_is_not_replaced)
 	cleanup_(host_freep) Host *nonsense = host_new("abacus", "exit 85");
 	BackendInfo info = { 0 }, other = { 0 };
 
-	qemu_probe(&info, &host->config);
-	qemu_probe(&other, &nonsense->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&other, &nonsense->config), 0);
 
 	cr_assert_not(info.available);
 	cr_assert_not(other.available);
@@ -186,10 +194,93 @@ Test(qemu_probe, an_accelerator_that_hangs_is_given_up)
 		host_new("auto", "case \"$*\" in *kvm*) exec sleep 600;; *) exit 85;; esac");
 	BackendInfo info = { 0 };
 
-	qemu_probe(&info, &host->config);
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
 	cr_assert_str_eq(info.accelerator, "tcg");
 	cr_assert_not_null(strstr(info.message, "did not end"), "%s", info.message);
+}
+
+/* How many descriptors this process may have from now on; what was so before is returned. */
+static rlim_t limit_descriptors(rlim_t most)
+{
+	struct rlimit limit;
+	rlim_t before;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	before = limit.rlim_cur;
+	limit.rlim_cur = most;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	return before;
+}
+
+Test(qemu_probe, the_image_is_there_for_qemu_though_nothing_can_be_written_to_disk)
+{
+	cleanup_(host_freep) Host *host =
+		host_new("auto", "for image; do :; done; [ $(wc -c <$image) = 65536 ] && exit 85");
+	BackendInfo info = { 0 };
+
+	host->config.state_dir = "/nowhere";
+
+	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+
+	cr_assert(info.available, "%s", info.message);
+	cr_assert_eq(count_files(host->dir), 2);
+}
+
+Test(qemu_probe, a_shortage_of_descriptors_says_nothing_of_qemu)
+{
+	cleanup_(host_freep) Host *host = host_new("auto", "exit 85");
+	BackendInfo info = { 0 };
+	rlim_t before = limit_descriptors(0);
+	int r;
+
+	r = qemu_probe(&info, &host->config);
+
+	(void)limit_descriptors(before);
+	cr_assert_eq(r, -EMFILE);
+	cr_assert_not(info.available);
+	cr_assert_not_null(strstr(info.message, "Too many open files"), "%s", info.message);
+}
+
+Test(qemu_probe, what_was_found_stands_while_no_probe_can_be_carried_out)
+{
+	cleanup_(host_freep) Host *host = host_new("auto", "exit 85");
+	cleanup_(spec_unrefp) VmSpec *spec = spec_with(host->kernel);
+	Backend *backend = qemu_new(&host->config);
+	BackendInfo first = { 0 }, second = { 0 };
+	Error err = { 0 };
+	rlim_t before;
+
+	backend->ops->probe(backend, &first);
+	before = limit_descriptors(0);
+	backend->ops->probe(backend, &second);
+	(void)limit_descriptors(before);
+
+	cr_assert(second.available);
+	cr_assert_str_eq(second.version, first.version);
+	cr_assert_str_eq(second.accelerator, first.accelerator);
+	cr_assert_not_null(strstr(second.message, "Too many open files"), "%s", second.message);
+	cr_assert_eq(backend->ops->check(backend, spec, &err), 0, "%s", err.what);
+	backend->ops->free(backend);
+}
+
+Test(qemu_check, a_qemu_that_is_installed_later_is_found)
+{
+	cleanup_(host_freep) Host *host = host_new("auto", "");
+	cleanup_(spec_unrefp) VmSpec *spec = spec_with(host->kernel);
+	Backend *backend = qemu_new(&host->config);
+	Error err = { 0 };
+
+	cr_assert_eq(unlink(host->qemu), 0);
+	cr_assert_eq(backend->ops->check(backend, spec, &err), -1);
+	cr_assert_eq(err.kind, ERROR_UNSUPPORTED);
+	error_clear(&err);
+	write_qemu(host, "exit 85");
+	container_of(backend, Qemu, backend)->probed -= QEMU_PROBE_AGAIN;
+
+	cr_assert_eq(backend->ops->check(backend, spec, &err), 0, "%s", err.what);
+
+	backend->ops->free(backend);
 }
 
 Test(qemu_check, without_qemu_the_backend_is_unsupported)
