@@ -1,18 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "runtime/console.h"
-#include "runtime/keeper_link.h"
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
+#include "runtime/vmm_process.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 /*
  * VMs on QEMU's microvm machine, each under a keeper, driven by QMP.
@@ -23,11 +17,6 @@
  * its processes by the run directory, and works the same after an agent's
  * restart.
  */
-
-enum {
-	WORDS_MAX = 400, /* of QEMU's standard error, in error messages */
-	TAIL_MAX = 4096, /* of the console, in exit records: a panic's trace and what came before */
-};
 
 char *qemu_socket_path(const Job *job)
 {
@@ -106,57 +95,6 @@ BackendInfo qemu_info(Qemu *qemu)
 	return info;
 }
 
-static char *log_path(const Job *job)
-{
-	return text_printf("%s/vmm.log", job->run_dir);
-}
-
-static off_t log_size(const Job *job)
-{
-	cleanup_free char *path = log_path(job);
-	struct stat st;
-
-	return stat(path, &st) == 0 ? st.st_size : 0;
-}
-
-/* What QEMU itself said since vmm.log had @from bytes, its end first to be kept, as one line. */
-static void qemu_words(char ret[static WORDS_MAX], const Job *job, off_t from)
-{
-	cleanup_free char *path = log_path(job);
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-	off_t size = log_size(job);
-	ssize_t n;
-
-	ret[0] = '\0';
-	if (size < from) /* rotated */
-		from = 0;
-	if (size - from > WORDS_MAX - 1)
-		from = size - (WORDS_MAX - 1);
-	n = fd < 0 ? 0 : pread(fd, ret, WORDS_MAX - 1, from);
-	while (n > 0 && strchr("\r\n", ret[n - 1]))
-		n--;
-	ret[n > 0 ? n : 0] = '\0';
-	for (char *at = ret; *at; at++)
-		if ((unsigned char)*at < ' ' || (unsigned char)*at > '~')
-			*at = ' ';
-}
-
-/* Ends what was started, and adds QEMU's own words to @err. Called with it filled. */
-static void undo_start(Job *job, off_t log_from, Error *err)
-{
-	cleanup_free char *socket = qemu_socket_path(job);
-	char words[WORDS_MAX];
-	size_t length = strlen(err->what);
-
-	if (keeper_kill(job->run_dir, QEMU_KILL_TIMEOUT) < 0)
-		job->poisoned = true;
-	(void)unlink(socket);
-	/* After its end, when all it said has been written. */
-	qemu_words(words, job, log_from);
-	if (words[0])
-		(void)text_append(err->what + length, err->what + sizeof err->what, ": %s", words);
-}
-
 static void resolve(Job *job, const BackendInfo *info)
 {
 	bool tcg = text_equal(info->accelerator, "tcg");
@@ -178,19 +116,13 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
 	BackendInfo info = qemu_info(qemu);
-	size_t longest = sizeof((struct sockaddr_un){ 0 }).sun_path - 1;
 
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
 	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
 		return error_add_violation(err, "spec.boot.kernel_path", "required by qemu");
-	if (strlen(socket) > longest)
-		return error_set(err, ERROR_VMM_FAILED,
-				 "the state directory's path is too long: a socket's path has at "
-				 "most %zu bytes, %s has %zu",
-				 longest, socket, strlen(socket));
-	if (unlink(socket) < 0 && errno != ENOENT)
-		return error_set_errno(err, ERROR_VMM_FAILED, errno, "remove %s", socket);
+	if (vmm_process_clear_socket(socket, err) < 0)
+		return -1;
 	resolve(job, &info);
 	return 0;
 }
@@ -215,27 +147,8 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.vmm_argv = argv,
 		.qmp = true,
 	};
-	KeeperState state;
 
-	if (keeper_start(&state, &config, err) < 0)
-		return -1;
-	job->resolved->vmm_pid = (uint32_t)state.vmm.pid;
-	job->resolved->keeper_pid = (uint32_t)state.keeper.pid;
-	return 0;
-}
-
-/* A pidfd of the VM's QEMU. */
-static int open_vmm(int *ret, const Job *job, Error *err)
-{
-	KeeperState state;
-	int r = keeper_load(&state, job->run_dir);
-
-	if (r == 0)
-		r = keeper_open_vmm(ret, &state);
-	if (r == -ENOENT || r == -ESRCH)
-		return error_set(err, ERROR_VMM_FAILED, "qemu has ended");
-	return r < 0 ? error_set_errno(err, ERROR_VMM_FAILED, -r, "find qemu by %s", job->run_dir)
-		     : 0;
+	return vmm_process_launch(&config, job, err);
 }
 
 static int boot(Job *job, Error *err)
@@ -245,7 +158,7 @@ static int boot(Job *job, Error *err)
 	cleanup_free char *status = NULL;
 
 	job_step(job, "connect");
-	if (open_vmm(&vmm, job, err) < 0 ||
+	if (vmm_process_open(&vmm, job, "qemu", err) < 0 ||
 	    qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_CONNECT_TIMEOUT, err) < 0 ||
 	    qmp_status(qmp, &status, err) < 0)
 		return -1;
@@ -264,7 +177,8 @@ static int boot(Job *job, Error *err)
 static int start(Backend *backend, Job *job, Error *err)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
-	off_t log_from = log_size(job);
+	cleanup_free char *socket = qemu_socket_path(job);
+	off_t log_from = vmm_process_log_size(job);
 
 	job_step(job, "prepare");
 	if (prepare(qemu, job, err) < 0)
@@ -274,7 +188,7 @@ static int start(Backend *backend, Job *job, Error *err)
 	job_step(job, "launch");
 	if (launch(qemu, job, err) == 0 && boot(job, err) == 0)
 		return 0;
-	undo_start(job, log_from, err);
+	vmm_process_undo_start(job, socket, log_from, err);
 	return -1;
 }
 
@@ -317,7 +231,7 @@ static int change(Job *job, const Switch *to, const Switch *back, Error *err)
 	cleanup_(qmp_closep) Qmp *qmp = NULL;
 
 	job_step(job, to->command);
-	if (open_vmm(&vmm, job, err) < 0 ||
+	if (vmm_process_open(&vmm, job, "qemu", err) < 0 ||
 	    qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_COMMAND_TIMEOUT, err) < 0)
 		return -1;
 	if (throw_switch(qmp, to, err) == 0)
@@ -365,65 +279,22 @@ static int look_at(Job *job, int vmm, VmState *ret, Error *err)
 
 static int look(Backend *backend, Job *job, VmState *ret, Error *err)
 {
-	cleanup_close int keeper = -1, vmm = -1;
-	KeeperState state;
-	int r = keeper_load(&state, job->run_dir);
-
 	(void)backend;
-	if (r == 0)
-		r = keeper_open(&keeper, &state);
-	if (r == 0)
-		r = keeper_open_vmm(&vmm, &state);
-	if (r == 0) {
-		job->resolved->vmm_pid = (uint32_t)state.vmm.pid;
-		job->resolved->keeper_pid = (uint32_t)state.keeper.pid;
-		return look_at(job, vmm, ret, err);
-	}
-	if (r != -ENOENT && r != -ESRCH)
-		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find qemu by %s", job->run_dir);
-	/* A VMM that has lost its keeper goes with it. */
-	r = keeper_kill(job->run_dir, QEMU_KILL_TIMEOUT);
-	if (r < 0)
-		return error_set_errno(err, ERROR_VMM_FAILED, -r, "end what is left in %s",
-				       job->run_dir);
-	*ret = VM_STOPPED;
-	return 0;
+	return vmm_process_look(job, "qemu", look_at, ret, err);
 }
 
 static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
 {
-	KeeperState state;
-	int r = keeper_load(&state, job->run_dir);
-
 	(void)backend;
-	if (r == 0)
-		r = keeper_open(ret, &state);
-	if (r == 0)
-		return 0;
-	if (r != -ENOENT && r != -ESRCH)
-		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find the keeper of %s",
-				       job->run_dir);
-	/* It has ended: readable from the start. */
-	r = eventfd(1, EFD_CLOEXEC);
-	if (r < 0)
-		return error_set_errno(err, ERROR_VMM_FAILED, errno, "eventfd");
-	*ret = r;
-	return 0;
+	return vmm_process_exit_fd(job, ret, err);
 }
 
 static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
-	KeeperExit exit;
-	bool recorded = keeper_read_exit(&exit, job->run_dir) == 0;
 
 	(void)backend;
-	ret->console_tail = console_tail(job->run_dir, TAIL_MAX);
-	ret->reason = keeper_exit_reason(job->run_dir, recorded ? &exit : NULL, ret->console_tail);
-	ret->code = recorded ? exit.code : -1;
-	ret->signal = recorded ? exit.signal : 0;
-	ret->time = recorded ? exit.time : clock_wall_us();
-	(void)unlink(socket);
+	vmm_process_read_exit(job, socket, ret);
 }
 
 static void qemu_free(Backend *backend)

@@ -2,6 +2,7 @@
 #include "runtime/qemu_args.h"
 
 #include "base/text.h"
+#include "runtime/boot_args.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -44,39 +45,6 @@ static char *escape(const char *text)
 	return escaped;
 }
 
-/* Does a word of the kernel's command line @args begin with (or, @whole, equal) @word? */
-static bool has_word(const char *args, const char *word, bool whole)
-{
-	size_t length = strlen(word);
-
-	for (const char *at = args; *at; at += strcspn(at, " \t\n")) {
-		size_t size;
-
-		at += strspn(at, " \t\n");
-		size = strcspn(at, " \t\n");
-		/* What follows "--" is for init, not for the kernel. */
-		if (size == 2 && strncmp(at, "--", 2) == 0)
-			return false;
-		if (strncmp(at, word, length) == 0 && (!whole || size == length))
-			return true;
-	}
-	return false;
-}
-
-static char *root_words(const VmSpec *spec, const char *args)
-{
-	size_t i;
-
-	for (i = 0; i < spec->drives.count && !spec_drive(spec, i)->is_root; i++)
-		;
-	if (i == spec->drives.count || has_word(args, "root=", false))
-		return text_dup("");
-	if (has_word(args, "ro", true) || has_word(args, "rw", true))
-		return text_printf("root=/dev/vd%c ", (char)('a' + i));
-	return text_printf("root=/dev/vd%c %s ", (char)('a' + i),
-			   spec_drive(spec, i)->read_only ? "ro" : "rw");
-}
-
 char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz)
 {
 	const char *args = spec->boot ? spec->boot->boot_args : NULL;
@@ -84,8 +52,8 @@ char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz)
 
 	if (!args || !*args)
 		args = default_boot_args;
-	root = root_words(spec, args);
-	if (tsc_khz && !has_word(args, "tsc_early_khz=", false))
+	root = boot_args_root(spec, args);
+	if (tsc_khz && !boot_args_have(args, "tsc_early_khz=", false))
 		tsc = text_printf("tsc_early_khz=%" PRIu64 " ", tsc_khz);
 	return text_printf("%s%s%s", root, tsc ? tsc : "", args);
 }

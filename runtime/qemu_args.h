@@ -9,8 +9,7 @@
 #include "runtime/spec.h"
 
 enum {
-	QEMU_COMMAND_LINE_MAX = 2047, /* bytes an x86 kernel takes */
-	QEMU_VCPUS_MAX = 288,         /* of microvm */
+	QEMU_VCPUS_MAX = 288, /* of microvm */
 	/* 40 address bits, less the hole below 4 GiB for devices. */
 	QEMU_MEMORY_MIB_MAX = 1024 * 1024 - 4096,
 };

@@ -1,38 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/process.h"
-#include "base/text.h"
-#include "runtime/keeper_link.h"
 #include "runtime/qemu_internal.h"
+#include "runtime/stop_ladder.h"
 
-#include <poll.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <string.h>
-
-/*
- * The stop ladder: each rung asks more firmly than the one before, and waits
- * its time for QEMU to end. Being given up skips all but the last.
- */
-
-typedef struct Climb {
-	Job *job;
-	int vmm; /* pidfd */
-	pid_t pid;
-	char why[ERROR_WHAT_MAX]; /* what a rung has to say */
-} Climb;
-
-typedef struct Rung {
-	const char *name;
-	/* RUNG_UNSET: asked, now wait; RUNG_SKIPPED or RUNG_FAILED, with the reason in why. */
-	RungOutcome (*ask)(Climb *climb, int64_t timeout);
-	bool is_last;
-} Rung;
-
-static RungOutcome failed(Climb *climb, const Error *err)
-{
-	text_copy(climb->why, sizeof climb->why, err->what);
-	return RUNG_FAILED;
-}
 
 static RungOutcome ask_power_button(Climb *climb, int64_t timeout)
 {
@@ -43,161 +13,21 @@ static RungOutcome ask_power_button(Climb *climb, int64_t timeout)
 
 	if (qemu_connect(&qmp, climb->job, climb->vmm, climb->job->cancel_fd, patience, &err) < 0 ||
 	    qmp_status(qmp, &status, &err) < 0)
-		return failed(climb, &err);
+		return stop_ladder_failed(climb, &err);
 	if (strcmp(status, "running") != 0) {
 		(void)snprintf(climb->why, sizeof climb->why,
 			       "the guest is %s and cannot notice its power button", status);
 		return RUNG_SKIPPED;
 	}
-	return qmp_execute(qmp, "system_powerdown", NULL, &err) < 0 ? failed(climb, &err)
-								    : RUNG_UNSET;
-}
-
-static RungOutcome send_signal(Climb *climb, int signal)
-{
-	int r = process_signal(climb->vmm, signal);
-
-	/* Ended already: the wait will see it. */
-	if (r == 0 || r == -ESRCH)
-		return RUNG_UNSET;
-	text_copy(climb->why, sizeof climb->why, strerrordesc_np(-r));
-	return RUNG_FAILED;
-}
-
-static RungOutcome ask_terminate(Climb *climb, int64_t timeout)
-{
-	(void)timeout;
-	return send_signal(climb, SIGTERM);
-}
-
-static RungOutcome ask_kill(Climb *climb, int64_t timeout)
-{
-	(void)timeout;
-	return send_signal(climb, SIGKILL);
-}
-
-/* Waits for the VMM's end: 0, -ETIMEDOUT, or -ECANCELED. */
-static int wait_end(int vmm, int cancel_fd, int64_t deadline)
-{
-	struct pollfd fds[] = {
-		{ .fd = vmm, .events = POLLIN },
-		{ .fd = cancel_fd, .events = POLLIN },
-	};
-
-	for (;;) {
-		int64_t left = deadline - clock_mono_us();
-		struct timespec wait = {
-			.tv_sec = left > 0 ? left / USEC_PER_SEC : 0,
-			.tv_nsec = left > 0 ? left % USEC_PER_SEC * 1000 : 0,
-		};
-		int n = ppoll(fds, array_size(fds), &wait, NULL);
-
-		if (n > 0 && fds[0].revents)
-			return 0;
-		if (n > 0)
-			return -ECANCELED;
-		if (n == 0 && left <= 0)
-			return -ETIMEDOUT;
-	}
-}
-
-static RungOutcome try_rung(Climb *climb, const Rung *rung, int64_t timeout)
-{
-	int cancel_fd = rung->is_last ? -1 : climb->job->cancel_fd;
-	int64_t deadline = clock_mono_us() + timeout;
-	RungOutcome outcome;
-	int r;
-
-	if (!rung->is_last && timeout < 0) {
-		text_copy(climb->why, sizeof climb->why, "not asked for");
-		return RUNG_SKIPPED;
-	}
-	if (!rung->is_last && job_cancelled(climb->job)) {
-		text_copy(climb->why, sizeof climb->why, "the stop is in a hurry");
-		return RUNG_SKIPPED;
-	}
-	job_step(climb->job, rung->name);
-	outcome = rung->ask(climb, timeout);
-	/* It may have ended while it was asked. */
-	if (outcome != RUNG_UNSET)
-		return wait_end(climb->vmm, -1, 0) == 0 ? RUNG_ENDED : outcome;
-	r = wait_end(climb->vmm, cancel_fd, deadline);
-	if (r == -ECANCELED)
-		text_copy(climb->why, sizeof climb->why, "cut short: the stop is in a hurry");
-	return r == 0 ? RUNG_ENDED : RUNG_TIMED_OUT;
-}
-
-static RungOutcome climb_rung(Climb *climb, const Rung *rung, int64_t timeout)
-{
-	int64_t start = clock_wall_us();
-	RungOutcome outcome;
-	VmRung *record;
-
-	climb->why[0] = '\0';
-	outcome = try_rung(climb, rung, timeout);
-	record = field_list_add(&climb->job->rungs, &vm_rung_table);
-	record->name = text_dup(rung->name);
-	record->outcome = outcome;
-	if (outcome != RUNG_ENDED && climb->why[0])
-		record->message = text_dup(climb->why);
-	record->start_time = start;
-	record->end_time = clock_wall_us();
-	return outcome;
-}
-
-static int climb_all(Climb *climb, const StopLadder *ladder, Error *err)
-{
-	static const Rung rungs[] = {
-		{ .name = "power_button", .ask = ask_power_button },
-		{ .name = "terminate", .ask = ask_terminate },
-		{ .name = "kill", .ask = ask_kill, .is_last = true },
-	};
-	const int64_t timeouts[array_size(rungs)] = {
-		ladder->power_button_timeout,
-		ladder->terminate_timeout,
-		QEMU_KILL_TIMEOUT,
-	};
-
-	for (size_t i = 0; i < array_size(rungs); i++)
-		if (climb_rung(climb, &rungs[i], timeouts[i]) == RUNG_ENDED)
-			return 0;
-	return error_set(err, ERROR_SHUTDOWN, "qemu, pid %d, did not end by SIGKILL%s%s",
-			 (int)climb->pid, climb->why[0] ? ": " : "", climb->why);
-}
-
-/* The keeper records the end and ends itself; one that hangs is ended. */
-static int end_keeper(const Job *job, int keeper, Error *err)
-{
-	int r;
-
-	if (keeper < 0 || process_wait(keeper, clock_mono_us() + QEMU_KILL_TIMEOUT) == 0)
-		return 0;
-	r = keeper_kill(job->run_dir, QEMU_KILL_TIMEOUT);
-	return r < 0 ? error_set_errno(err, ERROR_SHUTDOWN, -r, "end the keeper of %s",
-				       job->run_dir)
-		     : 0;
+	return qmp_execute(qmp, "system_powerdown", NULL, &err) < 0
+		       ? stop_ladder_failed(climb, &err)
+		       : RUNG_UNSET;
 }
 
 int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
-	cleanup_close int keeper = -1, vmm = -1;
-	Climb climb = { .job = job };
-	KeeperState state;
-	int r = keeper_load(&state, job->run_dir);
+	static const FirstRung first = { "power_button", ask_power_button };
 
 	(void)backend;
-	if (r == -ENOENT)
-		return 0;
-	if (r == 0)
-		r = keeper_open(&keeper, &state);
-	if (r == 0 || r == -ESRCH)
-		r = keeper_open_vmm(&vmm, &state);
-	if (r < 0 && r != -ESRCH)
-		return error_set_errno(err, ERROR_SHUTDOWN, -r, "find the processes of %s",
-				       job->run_dir);
-	climb.vmm = vmm;
-	climb.pid = state.vmm.pid;
-	if (vmm >= 0 && climb_all(&climb, ladder, err) < 0)
-		return -1;
-	return end_keeper(job, keeper, err);
+	return stop_ladder_climb(job, ladder, "qemu", &first, err);
 }

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/backend.h"
+#include "runtime/boot_args.h"
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
@@ -351,11 +352,11 @@ Test(qemu_check, a_command_line_that_no_longer_fits_is_refused)
 {
 	cleanup_(host_freep) Host *host = host_new("tcg", "exit 85");
 	cleanup_(spec_unrefp) VmSpec *spec = spec_with(host->kernel);
-	char longest[QEMU_COMMAND_LINE_MAX + 1];
+	char longest[BOOT_ARGS_MAX + 1];
 	Error err = { 0 };
 
-	memset(longest, 'x', QEMU_COMMAND_LINE_MAX);
-	longest[QEMU_COMMAND_LINE_MAX] = '\0';
+	memset(longest, 'x', BOOT_ARGS_MAX);
+	longest[BOOT_ARGS_MAX] = '\0';
 	spec->boot->boot_args = text_dup(longest);
 
 	cr_assert_eq(check(host, spec, &err), -1);

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/spec_files.h"
+
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* NULL if @path is there and its kind and rights suffice, else what is wrong. */
+static const char *what_is_wrong(const char *path, bool may_be_device, int rights)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return strerrordesc_np(errno);
+	if (S_ISDIR(st.st_mode))
+		return strerrordesc_np(EISDIR);
+	if (!S_ISREG(st.st_mode) && !(may_be_device && S_ISBLK(st.st_mode)))
+		return may_be_device ? "neither a regular file nor a block device"
+				     : "not a regular file";
+	if (S_ISREG(st.st_mode) && st.st_size == 0)
+		return "empty";
+	if (faccessat(AT_FDCWD, path, rights, AT_EACCESS) < 0)
+		return strerrordesc_np(errno);
+	return NULL;
+}
+
+static void check_file(const char *path, const char *field, Error *err)
+{
+	const char *wrong = what_is_wrong(path, false, R_OK);
+
+	if (wrong)
+		(void)error_add_violation(err, field, "%s: %s", path, wrong);
+}
+
+static void check_boot(const VmBoot *boot, const char *backend, Error *err)
+{
+	if (!boot || text_equal(boot->kernel_path, ""))
+		(void)error_add_violation(err, "spec.boot.kernel_path", "required by %s", backend);
+	else
+		check_file(boot->kernel_path, "spec.boot.kernel_path", err);
+	if (boot && !text_equal(boot->initrd_path, ""))
+		check_file(boot->initrd_path, "spec.boot.initrd_path", err);
+}
+
+static void check_drives(const VmSpec *spec, Error *err)
+{
+	for (size_t i = 0; i < spec->drives.count; i++) {
+		const VmDrive *drive = spec_drive(spec, i);
+		int rights = drive->read_only ? R_OK : R_OK | W_OK;
+		cleanup_free char *field = text_printf("spec.drives[%zu].path", i);
+		const char *wrong;
+
+		if (text_equal(drive->path, "")) {
+			(void)error_add_violation(err, field, "required");
+			continue;
+		}
+		wrong = what_is_wrong(drive->path, true, rights);
+		if (wrong)
+			(void)error_add_violation(err, field, "%s: %s", drive->path, wrong);
+	}
+}
+
+void spec_files_check(const VmSpec *spec, const char *backend, Error *err)
+{
+	check_boot(spec->boot, backend, err);
+	check_drives(spec, err);
+}

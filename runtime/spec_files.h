@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The host's files that a VmSpec names: kernel, initrd, drives. Looks at the
+ * host and changes nothing; safe from any thread.
+ */
+
+#include "base/error.h"
+#include "runtime/spec.h"
+
+/* Adds to @err a violation for each that @backend cannot use as it is. */
+void spec_files_check(const VmSpec *spec, const char *backend, Error *err);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * The stop ladder: each rung asks a VM's VMM more firmly than the one before,
+ * and waits its time for it to end. Being given up skips all but the last. The
+ * first rung is the backend's own; then come SIGTERM and SIGKILL. For backends
+ * with a VMM process; safe from any thread.
+ */
+
+#include "runtime/backend.h"
+
+#include <sys/types.h>
+
+/* One VMM that is to end. */
+typedef struct Climb {
+	Job *job;
+	int vmm; /* pidfd */
+	pid_t pid;
+	char why[ERROR_WHAT_MAX]; /* what a rung has to say */
+} Climb;
+
+/* RUNG_UNSET: asked, now wait; RUNG_SKIPPED or RUNG_FAILED, with the reason in why. */
+typedef RungOutcome RungAskFn(Climb *climb, int64_t timeout);
+
+typedef struct FirstRung {
+	const char *name;
+	RungAskFn *ask;
+} FirstRung;
+
+/* A backend's stop(), for the VMM called @name. */
+int stop_ladder_climb(Job *job, const StopLadder *ladder, const char *name, const FirstRung *first,
+		      Error *err) must_check;
+
+/* RUNG_FAILED, for @err's reason. */
+RungOutcome stop_ladder_failed(Climb *climb, const Error *err);
