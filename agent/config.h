@@ -32,10 +32,11 @@ typedef struct Config {
 	char *node_id;
 	char *state_dir;
 	ConfigList listen;
-	char *backend; /* "in_memory" or "qemu" */
+	char *backend; /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
 	char *qemu_binary;
 	char *qemu_accelerator; /* "auto", "kvm" or "tcg" */
+	char *firecracker_binary;
 	uint64_t max_vms;
 	uint64_t max_operations;
 	uint64_t max_connections;

@@ -226,6 +226,7 @@ static int open_runtime(Daemon *daemon, Error *err)
 		.backend = {
 			.keeper_path = config->keeper,
 			.qemu_path = config->qemu_binary,
+			.firecracker_path = config->firecracker_binary,
 			.accelerator = config->qemu_accelerator,
 			.state_dir = config->state_dir,
 			.console_max_bytes = config->console_max_bytes,

@@ -107,13 +107,15 @@ struct Backend {
 
 /* What the process backends need to know of the node. */
 typedef struct BackendConfig {
-	const char *keeper_path;    /* hearth-keeper */
-	const char *qemu_path;      /* qemu-system-x86_64, or a path */
-	const char *accelerator;    /* "auto", "kvm" or "tcg" */
-	const char *state_dir;      /* for probes' scratch files */
-	uint64_t console_max_bytes; /* kept per VM, over both files */
-	uint64_t console_rate;      /* bytes a second; 0: no limit */
+	const char *keeper_path;      /* hearth-keeper */
+	const char *qemu_path;        /* qemu-system-x86_64, or a path */
+	const char *firecracker_path; /* firecracker, or a path */
+	const char *accelerator;      /* "auto", "kvm" or "tcg" */
+	const char *state_dir;        /* for probes' scratch files */
+	uint64_t console_max_bytes;   /* kept per VM, over both files */
+	uint64_t console_rate;        /* bytes a second; 0: no limit */
 } BackendConfig;
 
 Backend *in_memory_new(void);
-Backend *qemu_new(const BackendConfig *config); /* copies what it keeps */
+Backend *qemu_new(const BackendConfig *config);        /* copies what it keeps */
+Backend *firecracker_new(const BackendConfig *config); /* the same */

@@ -143,6 +143,24 @@ static void check_qemu(Runtime *runtime, DoctorCheck *ret)
 			  "install qemu-system-x86, or set qemu.binary in the configuration");
 }
 
+static void check_firecracker(Runtime *runtime, DoctorCheck *ret)
+{
+	const BackendInfo *info = &runtime->infos[VM_BACKEND_FIRECRACKER];
+
+	lock_take(&runtime->lock);
+	/* It is in no distribution: most nodes that do not run it do not want it. */
+	ret->status = info->available    ? CHECK_OK
+		      : info->is_default ? CHECK_MISSING
+					 : CHECK_DEGRADED;
+	text_copy(ret->message, sizeof ret->message,
+		  info->available ? info->version : info->message);
+	lock_drop(&runtime->lock);
+	if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "for VMs on Firecracker: install 1.14.0 or newer, or set "
+			  "firecracker.binary in the configuration, and give hearthd /dev/kvm");
+}
+
 static void check_kvm(Runtime *runtime, DoctorCheck *ret)
 {
 	const BackendInfo *info = &runtime->infos[VM_BACKEND_QEMU];
@@ -153,9 +171,10 @@ static void check_kvm(Runtime *runtime, DoctorCheck *ret)
 		       ret->status == CHECK_OK ? "a guest ran under KVM" : info->message);
 	lock_drop(&runtime->lock);
 	if (ret->status != CHECK_OK)
-		text_copy(ret->remedy, sizeof ret->remedy,
-			  "VMs run emulated (TCG), several times slower: use a machine with "
-			  "hardware virtualisation that guests can use, and give hearthd /dev/kvm");
+		text_copy(
+			ret->remedy, sizeof ret->remedy,
+			"VMs on QEMU run emulated (TCG), several times slower: use a machine with "
+			"hardware virtualisation that guests can use, and give hearthd /dev/kvm");
 }
 
 size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
@@ -169,6 +188,7 @@ size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 		{ "open_files", check_open_files },
 		{ "keeper", check_keeper },
 		{ "qemu", check_qemu },
+		{ "firecracker", check_firecracker },
 		{ "kvm", check_kvm },
 	};
 	size_t count = 0;

@@ -21,6 +21,7 @@ enum {
 };
 
 static const char panic_words[] = "Kernel panic - not syncing";
+static const char reboot_words[] = "reboot: Restarting system";
 
 /* Parses @run_dir/@name: 0, -ENOENT, -EINVAL when it is no object of a version known here. */
 static int json_read(json_t **ret, const char *run_dir, const char *name)
@@ -312,5 +313,8 @@ ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const
 		return EXIT_VMM_SIGNAL;
 	if (exit->code != 0)
 		return EXIT_VMM_ERROR;
-	return has_panicked(run_dir, tail) ? EXIT_GUEST_PANIC : EXIT_GUEST_EXITED;
+	if (has_panicked(run_dir, tail))
+		return EXIT_GUEST_PANIC;
+	/* A VMM without a word of its own, Firecracker: the kernel's last line is what there is. */
+	return tail && strstr(tail, reboot_words) ? EXIT_GUEST_REBOOT : EXIT_GUEST_EXITED;
 }

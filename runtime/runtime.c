@@ -311,6 +311,7 @@ int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 	Backend *backends[VM_BACKEND_COUNT_] = {
 		[VM_BACKEND_IN_MEMORY] = in_memory_new(),
 		[VM_BACKEND_QEMU] = qemu_new(&config->backend),
+		[VM_BACKEND_FIRECRACKER] = firecracker_new(&config->backend),
 	};
 
 	return runtime_open_with(ret, config, backends, err);

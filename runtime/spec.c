@@ -19,6 +19,7 @@ static const char printable_bytes[] =
 const char *const vm_backend_names[] = {
 	[VM_BACKEND_IN_MEMORY] = "in_memory",
 	[VM_BACKEND_QEMU] = "qemu",
+	[VM_BACKEND_FIRECRACKER] = "firecracker",
 };
 static_assert(array_size(vm_backend_names) == VM_BACKEND_COUNT_, "name every backend");
 

@@ -7,11 +7,14 @@
  * information. It greets on the serial port with its command line, then does what "exit=" there
  * says:
  *	shutdown	powers off (ACPI's hardware-reduced registers, where microvm has them)
- *	reboot		resets
+ *	reboot		resets, after Linux's last words
  *	panic		dies as Linux does: words, then a reset
  *	flood		writes without end
  *	button		ticks until the power button is pressed, then powers off
  *	anything else	ticks for ever
+ *
+ * Firecracker has no ACPI events but a keyboard: its power button is Ctrl-Alt-Del, and all that
+ *ends a guest is a reset by the keyboard's controller.
  */
 
 #include <stdint.h>
@@ -25,7 +28,14 @@ enum {
 	GED_SLEEP_OFF = 5 << 2 | 1 << 5, /* S5, now */
 	GED_RESET = 0xfea00202u,
 	GED_RESET_NOW = 0x42,
+	KEYBOARD = 0x60,
+	KEYBOARD_STATUS = 0x64,
+	KEYBOARD_FULL = 1,      /* of its status: there is a byte to read */
+	KEYBOARD_ABSENT = 0xff, /* what no device answers */
+	KEYBOARD_RESET = 0xfe,  /* a command */
+	KEY_DELETE = 0x71,      /* its code's last byte */
 	TICK_SPINS = 200000,
+	TICK_SPINS_SLOW = 2000, /* where KVM itself may be emulated */
 };
 
 struct start_info {
@@ -116,15 +126,40 @@ static int is(const char *value, const char *word)
 	return !*word && (!*value || *value == ' ');
 }
 
+static int has_keyboard(void)
+{
+	return in8(KEYBOARD_STATUS) != KEYBOARD_ABSENT;
+}
+
+static int is_pressed(void)
+{
+	if (!has_keyboard())
+		return (*(volatile uint32_t *)GED_EVENTS & GED_EVENT_POWER) != 0;
+	while (in8(KEYBOARD_STATUS) & KEYBOARD_FULL)
+		if (in8(KEYBOARD) == KEY_DELETE)
+			return 1;
+	return 0;
+}
+
+static void end(uintptr_t address, uint8_t value)
+{
+	if (has_keyboard())
+		out8(KEYBOARD_STATUS, KEYBOARD_RESET);
+	else
+		write8(address, value);
+}
+
 static void tick_until(int by_button)
 {
+	uint32_t spins = has_keyboard() ? TICK_SPINS_SLOW : TICK_SPINS;
+
 	for (uint32_t n = 0;; n++) {
 		put("tick ");
 		put_number(n);
 		put("\r\n");
-		for (volatile uint32_t i = 0; i < TICK_SPINS; i++)
+		for (volatile uint32_t i = 0; i < spins; i++)
 			;
-		if (by_button && (*(volatile uint32_t *)GED_EVENTS & GED_EVENT_POWER))
+		if (by_button && is_pressed())
 			return;
 	}
 }
@@ -147,13 +182,15 @@ void guest_main(const struct start_info *info)
 		flood();
 	if (is(what, "panic"))
 		put("[    0.000000] Kernel panic - not syncing: as told\r\n");
+	if (is(what, "reboot"))
+		put("[    0.000000] reboot: Restarting system\r\n");
 	if (is(what, "panic") || is(what, "reboot"))
-		write8(GED_RESET, GED_RESET_NOW);
+		end(GED_RESET, GED_RESET_NOW);
 	if (is(what, "button"))
 		tick_until(1);
 	if (is(what, "button") || is(what, "shutdown")) {
 		put("guest: off\r\n");
-		write8(GED_SLEEP, GED_SLEEP_OFF);
+		end(GED_SLEEP, GED_SLEEP_OFF);
 	}
 	tick_until(0);
 }

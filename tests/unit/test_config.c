@@ -41,6 +41,8 @@ Test(config, without_file_and_flags_has_the_built_in_values)
 	cr_assert_eq(config.listen.count, 1);
 	cr_assert_str_eq(config.listen.items[0], "unix:/run/hearth/hearth.sock");
 	cr_assert_str_eq(config.backend, "qemu");
+	cr_assert_str_eq(config.firecracker_binary, "firecracker");
+	cr_assert_eq(config.drain_timeout, 20); /* the last key */
 	cr_assert_eq(config.max_vms, 10000);
 	cr_assert_eq(config.pollers, 2);
 	cr_assert_eq(config.message_bytes, 1048576);
@@ -67,7 +69,8 @@ Test(config, takes_every_kind_of_value_from_a_file)
 
 	int r = read_text(&config,
 			  "node_id: n1\nstate_dir: /s\nlisten: [\"unix:/a\", \"127.0.0.1:1\"]\n"
-			  "qemu: {accelerator: tcg}\nlimits:\n  max_vms: 7\nlog: {format: json}\n",
+			  "qemu: {accelerator: tcg}\nfirecracker: {binary: /f}\nlimits:\n  "
+			  "max_vms: 7\nlog: {format: json}\n",
 			  &err);
 
 	cr_assert_eq(r, 0, "%s", err.what);
@@ -76,6 +79,7 @@ Test(config, takes_every_kind_of_value_from_a_file)
 	cr_assert_eq(config.listen.count, 2);
 	cr_assert_str_eq(config.listen.items[1], "127.0.0.1:1");
 	cr_assert_str_eq(config.qemu_accelerator, "tcg");
+	cr_assert_str_eq(config.firecracker_binary, "/f");
 	cr_assert_eq(config.max_vms, 7);
 	cr_assert_str_eq(config.log_format, "json");
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+#include "runtime/boot_args.h"
+#include "runtime/firecracker_boot.h"
+#include "runtime/firecracker_internal.h"
+#include "runtime/spec_files.h"
+
+#include <string.h>
+
+int firecracker_can(const BackendInfo *info, const VmSpec *spec, Error *err)
+{
+	FirecrackerVersion version;
+
+	if (!info->available)
+		return error_set(err, ERROR_UNSUPPORTED, "firecracker: %s", info->message);
+	if (!firecracker_version_parse(&version, info->version))
+		return error_set(err, ERROR_UNSUPPORTED, "firecracker: '%s' is no version",
+				 info->version);
+	return firecracker_features_check(&version, spec, err);
+}
+
+int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
+{
+	Firecracker *firecracker = container_of(backend, Firecracker, backend);
+	cleanup_free char *args = firecracker_boot_args(spec);
+	BackendInfo info = firecracker_info(firecracker);
+
+	if (firecracker_can(&info, spec, err) < 0)
+		return -1;
+	spec_files_check(spec, "firecracker", err);
+	if (strlen(args) > BOOT_ARGS_MAX)
+		(void)error_add_violation(err, "spec.boot.boot_args",
+					  "%zu bytes with what the agent adds, at most %d",
+					  strlen(args), BOOT_ARGS_MAX);
+	return error_is_set(err) ? -1 : 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the parts of the Firecracker backend share; for runtime/firecracker*.c only.
+ */
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "runtime/backend.h"
+#include "runtime/firecracker_api.h"
+#include "runtime/firecracker_features.h"
+
+enum {
+	FIRECRACKER_LISTEN_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host starts slowly */
+};
+
+typedef struct Firecracker {
+	Backend backend;
+	BackendConfig config;
+	char *keeper_path, *firecracker_path, *state_dir; /* what config points to */
+	Lock lock;
+	bool probed;      /* under lock */
+	BackendInfo info; /* under lock; as last probed */
+} Firecracker;
+
+/* As last probed; probes if that has not been done. */
+BackendInfo firecracker_info(Firecracker *firecracker);
+
+/* Is it available, with all that @spec needs? UNSUPPORTED. */
+int firecracker_can(const BackendInfo *info, const VmSpec *spec, Error *err) must_check;
+
+/* The backend's check(). */
+int firecracker_check(Backend *backend, const VmSpec *spec, Error *err) must_check;
+
+/* The backend's stop(). */
+int firecracker_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;
+
+/* Where the VM's Firecracker listens, to free. */
+char *firecracker_socket_path(const Job *job);
+
+/* A handle to it. @cancel_fd may be -1; @patience: for each request, 0: its own time. */
+int firecracker_connect(FirecrackerApi **ret, const Job *job, int vmm_pidfd, int cancel_fd,
+			int64_t patience, Error *err) must_check;

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/firecracker_probe.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "runtime/firecracker_features.h"
+
+#include <assert.h>
+#include <elf.h>
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+	VERSION_TIMEOUT = 10 * USEC_PER_SEC, /* the first run reads it from a slow disk */
+	PROOF_TIMEOUT = 10 * USEC_PER_SEC,
+	LOAD_AT = 0x100000,
+	LAST_WORDS_MAX = 160,
+};
+
+#define PROOF "hearth ran here"
+
+/* clang-format off */
+/* 64-bit code: the proof to the serial port byte by byte, then a reset by the keyboard's controller. */
+static const unsigned char program[] = {
+	0x48, 0x8d, 0x35, 0x13, 0, 0, 0, /*    lea rsi, [rip + proof] */
+	0x66, 0xba, 0xf8, 0x03,          /*    mov dx, 0x3f8 */
+	0xac,                            /* 1: lodsb */
+	0x84, 0xc0,                      /*    test al, al */
+	0x74, 0x03,                      /*    jz 2f */
+	0xee,                            /*    out dx, al */
+	0xeb, 0xf8,                      /*    jmp 1b */
+	0xb0, 0xfe,                      /* 2: mov al, 0xfe */
+	0xe6, 0x64,                      /*    out 0x64, al */
+	0xf4,                            /* 3: hlt */
+	0xeb, 0xfd,                      /*    jmp 3b */
+};
+/* clang-format on */
+static_assert(sizeof program == 7 + 0x13, "the proof follows the program");
+static const char proof[] = PROOF "\n";
+
+typedef struct Image {
+	Elf64_Ehdr header;
+	Elf64_Phdr segment;
+	unsigned char code[sizeof program + sizeof proof];
+} Image;
+
+static int write_guest(const char *path)
+{
+	Image image = {
+		.header = {
+			.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB,
+				     EV_CURRENT },
+			.e_type = ET_EXEC,
+			.e_machine = EM_X86_64,
+			.e_version = EV_CURRENT,
+			.e_entry = LOAD_AT,
+			.e_phoff = offsetof(Image, segment),
+			.e_ehsize = sizeof(Elf64_Ehdr),
+			.e_phentsize = sizeof(Elf64_Phdr),
+			.e_phnum = 1,
+		},
+		.segment = {
+			.p_type = PT_LOAD,
+			.p_flags = PF_R | PF_W | PF_X,
+			.p_offset = offsetof(Image, code),
+			.p_vaddr = LOAD_AT,
+			.p_paddr = LOAD_AT,
+			.p_filesz = sizeof image.code,
+			.p_memsz = sizeof image.code,
+		},
+	};
+
+	memcpy(image.code, program, sizeof program);
+	memcpy(image.code + sizeof program, proof, sizeof proof);
+	return file_write_atomic(path, (const char *)&image, sizeof image);
+}
+
+static int write_config(const char *path, const char *guest)
+{
+	json_t *root = json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:[]}", "boot-source",
+				 "kernel_image_path", guest, "boot_args", "console=ttyS0",
+				 "machine-config", "vcpu_count", 1, "mem_size_mib", 16, "drives");
+	cleanup_free char *text = root ? json_dumps(root, 0) : NULL;
+
+	json_decref(root);
+	return text ? file_write_atomic(path, text, strlen(text)) : -EINVAL;
+}
+
+static bool find_version(BackendInfo *ret, FirecrackerVersion *version, const char *path)
+{
+	static const char name[] = "Firecracker v";
+	char *argv[] = { text_dup(path), text_dup("--version"), NULL };
+	ProcessResult result = { 0 };
+	int r = process_run(&result, argv, VERSION_TIMEOUT);
+	const char *at = r == 0 ? strstr(result.output, name) : NULL;
+	bool found = at && firecracker_version_parse(version, at);
+
+	if (found) {
+		text_copy(ret->version, sizeof ret->version, at + sizeof name - 1);
+		ret->version[strcspn(ret->version, " \r\n")] = '\0';
+	} else if (r == -ENOENT) {
+		(void)snprintf(ret->message, sizeof ret->message, "%s is not installed", path);
+	} else if (r < 0) {
+		(void)snprintf(ret->message, sizeof ret->message, "%s --version: %s", path,
+			       strerrordesc_np(-r));
+	} else {
+		(void)snprintf(ret->message, sizeof ret->message,
+			       "%s --version does not say which Firecracker it is", path);
+	}
+	free(result.output);
+	free(argv[0]);
+	free(argv[1]);
+	return found;
+}
+
+/* The last line of @output that is not empty. */
+static void last_line(char *ret, size_t size, char *output)
+{
+	size_t length = strlen(output);
+	const char *begin;
+
+	while (length && strchr("\r\n", output[length - 1]))
+		output[--length] = '\0';
+	begin = strrchr(output, '\n');
+	text_copy(ret, size, begin ? begin + 1 : output);
+}
+
+static void prove(BackendInfo *ret, const char *path, const char *config)
+{
+	/* The shell keeps one that aborts from leaving a core file. */
+	const char *const words[] = {
+		"/bin/sh",
+		"-c",
+		"ulimit -c 0; exec \"$@\"",
+		"sh",
+		path,
+		"--no-api",
+		"--config-file",
+		config,
+		"--level",
+		"Error",
+	};
+	char *argv[array_size(words) + 1] = { NULL };
+	char line[LAST_WORDS_MAX] = "";
+	ProcessResult result = { 0 };
+	int r;
+
+	for (size_t i = 0; i < array_size(words); i++)
+		argv[i] = text_dup(words[i]);
+	r = process_run(&result, argv, PROOF_TIMEOUT);
+	for (size_t i = 0; i < array_size(words); i++)
+		free(argv[i]);
+	ret->available = r == 0 && result.code == 0 && strstr(result.output, PROOF);
+	if (r == -ETIMEDOUT)
+		text_copy(ret->message, sizeof ret->message,
+			  "a guest of 12 instructions did not end");
+	else if (r < 0)
+		text_copy(ret->message, sizeof ret->message, strerrordesc_np(-r));
+	else if (!ret->available) {
+		last_line(line, sizeof line, result.output);
+		(void)snprintf(ret->message, sizeof ret->message,
+			       "no guest runs (code %d, signal %d): %s", result.code, result.signal,
+			       line);
+	}
+	free(result.output);
+}
+
+void firecracker_probe(BackendInfo *ret, const BackendConfig *config)
+{
+	/* Probes at the same time must not take away each other's files. */
+	char suffix[9];
+	cleanup_free char *guest = NULL, *settings = NULL;
+	FirecrackerVersion version;
+	Error err = { 0 };
+	int r;
+
+	text_random_hex(suffix, 4);
+	guest = text_printf("%s/probe-%s.elf", config->state_dir, suffix);
+	settings = text_printf("%s/probe-%s.json", config->state_dir, suffix);
+	ret->available = false;
+	ret->message[0] = ret->version[0] = ret->accelerator[0] = '\0';
+	if (!find_version(ret, &version, config->firecracker_path))
+		return;
+	if (firecracker_features_check(&version, NULL, &err) < 0) {
+		text_copy(ret->message, sizeof ret->message, err.what);
+		return;
+	}
+	r = write_guest(guest);
+	if (r == 0)
+		r = write_config(settings, guest);
+	if (r == 0)
+		prove(ret, config->firecracker_path, settings);
+	else
+		(void)snprintf(ret->message, sizeof ret->message, "write %s: %s", guest,
+			       strerrordesc_np(-r));
+	if (ret->available)
+		text_copy(ret->accelerator, sizeof ret->accelerator, "kvm");
+	(void)unlink(guest);
+	(void)unlink(settings);
+}
