@@ -305,7 +305,6 @@ static void qemu_free(Backend *backend)
 	free(qemu->keeper_path);
 	free(qemu->qemu_path);
 	free(qemu->accelerator);
-	free(qemu->state_dir);
 	free(qemu);
 }
 
@@ -335,6 +334,6 @@ Backend *qemu_new(const BackendConfig *config)
 	qemu->config.keeper_path = qemu->keeper_path = text_dup(config->keeper_path);
 	qemu->config.qemu_path = qemu->qemu_path = text_dup(config->qemu_path);
 	qemu->config.accelerator = qemu->accelerator = text_dup(config->accelerator);
-	qemu->config.state_dir = qemu->state_dir = text_dup(config->state_dir);
+	qemu->config.state_dir = NULL; /* nothing of QEMU's goes there */
 	return &qemu->backend;
 }

@@ -19,7 +19,7 @@ enum {
 typedef struct Qemu {
 	Backend backend;
 	BackendConfig config;
-	char *keeper_path, *qemu_path, *accelerator, *state_dir; /* what config points to */
+	char *keeper_path, *qemu_path, *accelerator; /* what config points to */
 	Lock lock;
 	Cond probe_ended; /* with lock */
 	bool probing;     /* under lock: for qemu_info(); Doctor's probes go by themselves */
