@@ -41,4 +41,5 @@ DECLARE_VM_HANDLER(list_vm_events, ListVmEvents, ListVmEventsResponse);
 DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);
 DECLARE_VM_HANDLER(wait_vm, WaitVm, Vm);
 DECLARE_VM_HANDLER(read_console, ReadConsole, ReadConsoleResponse);
+DECLARE_VM_HANDLER(get_vm_metrics, GetVmMetrics, VmMetrics);
 /* clang-format on */

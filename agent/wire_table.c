@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum {
-	TABLES_MAX = 16,
+	TABLES_MAX = 40,
 };
 
 /* Written by pair_all() alone. */

@@ -155,6 +155,17 @@ const FieldTable vm_exit_table = {
 	"Exit", sizeof(VmExit), exit_fields, array_size(exit_fields),
 };
 
+#define AT(member) .offset = offsetof(VmResolvedInterface, member)
+static const Field resolved_interface_fields[] = {
+	{ "interface_id", FIELD_TEXT, AT(interface_id) },
+	{ "host_device",  FIELD_TEXT, AT(host_device) },
+};
+#undef AT
+const FieldTable vm_resolved_interface_table = {
+	"ResolvedInterface", sizeof(VmResolvedInterface), resolved_interface_fields,
+	array_size(resolved_interface_fields),
+};
+
 #define AT(member) .offset = offsetof(VmResolved, member)
 static const Field resolved_fields[] = {
 	{ "backend",     FIELD_ENUM, AT(backend), .names = vm_backend_names, .name_count = VM_BACKEND_COUNT_ },
@@ -167,6 +178,12 @@ static const Field resolved_fields[] = {
 	{ "vmm_pid",     FIELD_U32,  AT(vmm_pid) },
 	{ "keeper_pid",  FIELD_U32,  AT(keeper_pid) },
 	{ "start_time",  FIELD_TIME, AT(start_time) },
+	{ "jail_uid",    FIELD_U32,  AT(jail_uid) },
+	{ "jail_path",   FIELD_TEXT, AT(jail_path) },
+	{ "cgroup",      FIELD_TEXT, AT(cgroup) },
+	{ "limits",      FIELD_OBJECT, AT(limits), .table = &vm_limits_table },
+	{ "vsock_path",  FIELD_TEXT, AT(vsock_path) },
+	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_resolved_interface_table },
 };
 #undef AT
 const FieldTable vm_resolved_table = {

@@ -120,6 +120,11 @@ typedef struct VmExit {
 	FieldList rungs; /* VmRung */
 } VmExit;
 
+typedef struct VmResolvedInterface {
+	char *interface_id;
+	char *host_device;
+} VmResolvedInterface;
+
 typedef struct VmResolved {
 	VmBackend backend;
 	char *instance_id;
@@ -131,6 +136,12 @@ typedef struct VmResolved {
 	uint32_t vmm_pid;
 	uint32_t keeper_pid;
 	int64_t start_time;
+	uint32_t jail_uid; /* leased to the VM for its life; 0: none */
+	char *jail_path;   /* of the present run, as the rest */
+	char *cgroup;
+	VmLimits *limits;
+	char *vsock_path;
+	FieldList network_interfaces; /* VmResolvedInterface */
 } VmResolved;
 
 typedef struct VmStatus {
@@ -162,7 +173,8 @@ typedef struct VmRecord {
 extern const FieldTable
 	vm_record_table; /* its own members; spec and status have tables of their own */
 extern const FieldTable vm_status_table, vm_operation_table, vm_exit_table, vm_resolved_table,
-	vm_condition_table, vm_step_table, vm_rung_table, vm_failure_table;
+	vm_resolved_interface_table, vm_condition_table, vm_step_table, vm_rung_table,
+	vm_failure_table;
 
 VmRecord *record_new(void);
 VmRecord *record_ref(VmRecord *record);

@@ -43,9 +43,47 @@ typedef enum VmExpireAction {
 	VM_EXPIRE_COUNT_,
 } VmExpireAction;
 
+typedef enum VmHugePages {
+	VM_HUGE_PAGES_UNSET,
+	VM_HUGE_PAGES_NONE,
+	VM_HUGE_PAGES_2M,
+	VM_HUGE_PAGES_TRANSPARENT,
+	VM_HUGE_PAGES_COUNT_,
+} VmHugePages;
+
+typedef enum VmCpuTemplate {
+	VM_CPU_TEMPLATE_UNSET,
+	VM_CPU_TEMPLATE_C3,
+	VM_CPU_TEMPLATE_T2,
+	VM_CPU_TEMPLATE_T2S,
+	VM_CPU_TEMPLATE_T2CL,
+	VM_CPU_TEMPLATE_T2A,
+	VM_CPU_TEMPLATE_V1N1,
+	VM_CPU_TEMPLATE_COUNT_,
+} VmCpuTemplate;
+
+typedef enum VmCacheType {
+	VM_CACHE_UNSET,
+	VM_CACHE_UNSAFE,
+	VM_CACHE_WRITEBACK,
+	VM_CACHE_COUNT_,
+} VmCacheType;
+
+typedef enum VmIoEngine {
+	VM_IO_UNSET,
+	VM_IO_SYNC,
+	VM_IO_ASYNC,
+	VM_IO_COUNT_,
+} VmIoEngine;
+
 typedef struct VmMachine {
 	uint32_t vcpus;
 	uint64_t memory_mib;
+	bool smt;
+	VmHugePages huge_pages;
+	VmCpuTemplate cpu_template;
+	char *cpu_config; /* JSON */
+	bool track_dirty_pages;
 } VmMachine;
 
 typedef struct VmBoot {
@@ -54,12 +92,70 @@ typedef struct VmBoot {
 	char *boot_args;
 } VmBoot;
 
+typedef struct VmTokenBucket {
+	uint64_t size;
+	uint64_t one_time_burst;
+	uint64_t refill_time_ms;
+} VmTokenBucket;
+
+typedef struct VmRateLimiter {
+	VmTokenBucket *bandwidth;
+	VmTokenBucket *ops;
+} VmRateLimiter;
+
 typedef struct VmDrive {
 	char *drive_id;
 	char *path;
 	bool read_only;
 	bool is_root;
+	VmCacheType cache_type;
+	VmIoEngine io_engine;
+	VmRateLimiter *rate_limiter;
 } VmDrive;
+
+typedef struct VmInterface {
+	char *interface_id;
+	char *guest_mac;
+	uint32_t mtu;
+	VmRateLimiter *rx_rate_limiter;
+	VmRateLimiter *tx_rate_limiter;
+	bool mmds;
+} VmInterface;
+
+typedef struct VmVsock {
+	uint32_t guest_cid;
+} VmVsock;
+
+typedef struct VmBalloon {
+	uint64_t amount_mib;
+	bool deflate_on_oom;
+	int64_t stats_interval; /* usec, whole seconds */
+	bool free_page_hinting;
+	bool free_page_reporting;
+} VmBalloon;
+
+typedef struct VmEntropy {
+	VmRateLimiter *rate_limiter;
+} VmEntropy;
+
+typedef struct VmMmds {
+	char *content; /* JSON */
+	char *ipv4_address;
+	bool imds_compat;
+} VmMmds;
+
+typedef struct VmDevices {
+	VmVsock *vsock;
+	VmBalloon *balloon;
+	VmEntropy *entropy;
+	VmMmds *mmds;
+} VmDevices;
+
+typedef struct VmLimits {
+	uint32_t cpu_millis;
+	uint64_t memory_mib;
+	uint32_t pids;
+} VmLimits;
 
 typedef struct VmRestartPolicy {
 	VmRestartMode mode;
@@ -75,13 +171,17 @@ typedef struct VmSpec {
 	FieldMap labels;
 	VmMachine *machine;
 	VmBoot *boot;
-	FieldList drives; /* VmDrive */
+	FieldList drives;             /* VmDrive */
+	FieldList network_interfaces; /* VmInterface */
 	VmRestartPolicy *restart_policy;
 	int64_t expires_at;
 	VmExpireAction expire_action;
+	VmDevices *devices;
+	VmLimits *limits;
 } VmSpec;
 
-extern const FieldTable vm_spec_table, vm_drive_table;
+extern const FieldTable vm_spec_table, vm_drive_table, vm_interface_table, vm_limits_table,
+	vm_balloon_table, vm_mmds_table, vm_rate_limiter_table;
 
 VmSpec *spec_new(void); /* one reference, all unset */
 VmSpec *spec_ref(VmSpec *spec);
@@ -93,8 +193,8 @@ VmSpec *spec_copy(const VmSpec *spec); /* deep, one reference */
  * spec_check() - what can be said about @spec without looking at the host
  * @err:	INVALID_REQUEST with every bad field
  *
- * The table's rules, and those between fields: root drive first and only one,
- * expire_action only with expires_at, max_backoff at least initial_backoff.
+ * The table's rules, those between fields (root drive first and only one, expire_action only with
+ * expires_at, and the like), and those of texts with a form of their own (JSON, addresses).
  */
 int spec_check(VmSpec *spec, Error *err) must_check;
 
@@ -106,7 +206,12 @@ void spec_digest(char ret[static 65], const VmSpec *spec, const char *vm_id, con
 enum {
 	SPEC_DEFAULT_VCPUS = 1,
 	SPEC_DEFAULT_MEMORY_MIB = 128,
+	SPEC_CPU_MILLIS = 1000,     /* of a virtual CPU */
+	SPEC_OVERHEAD_MIB = 128,    /* of a VMM beside its guest's memory */
+	SPEC_OVERHEAD_MIN_MIB = 16, /* and what it cannot do without */
+	SPEC_PIDS = 64,             /* beside two a virtual CPU */
 	SPEC_DRIVES_MAX = 16,
+	SPEC_INTERFACES_MAX = 8,
 	SPEC_LABELS_MAX = 64,
 };
 uint32_t spec_vcpus(const VmSpec *spec);
@@ -116,6 +221,20 @@ static inline const VmDrive *spec_drive(const VmSpec *spec, size_t i)
 {
 	return &((const VmDrive *)spec->drives.items)[i];
 }
+
+static inline const VmInterface *spec_interface(const VmSpec *spec, size_t i)
+{
+	return &((const VmInterface *)spec->network_interfaces.items)[i];
+}
+
+/* The devices asked for; NULL: none of that kind. */
+const VmVsock *spec_vsock(const VmSpec *spec);
+const VmBalloon *spec_balloon(const VmSpec *spec);
+const VmMmds *spec_mmds(const VmSpec *spec);
+const VmRateLimiter *spec_entropy_limiter(const VmSpec *spec);
+
+/* The limits meant, each unset one at its default. */
+VmLimits spec_limits(const VmSpec *spec);
 
 /* Lower-case names, as in the store: "qemu", "in_memory". */
 extern const char *const vm_backend_names[VM_BACKEND_COUNT_];

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/text.h"
+#include "runtime/spec.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* What the field tables cannot say: rules between fields, and texts with a form of their own. */
+
+enum {
+	FIELD_BYTES = 80,    /* of a violation's field */
+	LINK_LOCAL = 0xa9fe, /* 169.254 */
+};
+
+static void check_root(const VmSpec *spec, Error *err)
+{
+	for (size_t i = 1; i < spec->drives.count && i < SPEC_DRIVES_MAX; i++) {
+		char field[FIELD_BYTES];
+
+		if (!spec_drive(spec, i)->is_root)
+			continue;
+		(void)snprintf(field, sizeof field, "spec.drives[%zu].is_root", i);
+		(void)error_add_violation(err, field, "only the first drive can be the root");
+	}
+}
+
+static void check_json_object(const char *text, const char *field, Error *err)
+{
+	json_error_t problem;
+	json_t *json;
+
+	if (text_equal(text, ""))
+		return;
+	json = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
+	if (!json)
+		(void)error_add_violation(err, field, "is not JSON: line %d column %d: %.80s",
+					  problem.line, problem.column, problem.text);
+	else if (!json_is_object(json))
+		(void)error_add_violation(err, field, "must be a JSON object");
+	json_decref(json);
+}
+
+static void check_machine(const VmSpec *spec, Error *err)
+{
+	const VmMachine *machine = spec->machine;
+
+	if (!machine)
+		return;
+	if (machine->smt && spec_vcpus(spec) > 1 && spec_vcpus(spec) % 2)
+		(void)error_add_violation(err, "spec.machine.vcpus",
+					  "must be 1 or even with smt, is %" PRIu32,
+					  spec_vcpus(spec));
+	if (machine->huge_pages == VM_HUGE_PAGES_2M && spec_memory_mib(spec) % 2)
+		(void)error_add_violation(err, "spec.machine.memory_mib",
+					  "must be even with pages of 2 MiB, is %" PRIu64,
+					  spec_memory_mib(spec));
+	if (machine->cpu_template && !text_equal(machine->cpu_config, ""))
+		(void)error_add_violation(err, "spec.machine.cpu_config",
+					  "not together with cpu_template");
+	check_json_object(machine->cpu_config, "spec.machine.cpu_config", err);
+}
+
+/* Six octets of two digits, unicast, not all zero. The bytes themselves the table has checked. */
+static bool mac_is_good(const char *mac)
+{
+	unsigned first = 0, all = 0;
+
+	if (strlen(mac) != 17)
+		return false;
+	for (size_t i = 0; i < 17; i += 3) {
+		char octet[3] = { mac[i], mac[i + 1], '\0' };
+
+		if (!isxdigit((unsigned char)octet[0]) || !isxdigit((unsigned char)octet[1]) ||
+		    (i + 2 < 17 && mac[i + 2] != ':'))
+			return false;
+		all |= (unsigned)strtoul(octet, NULL, 16);
+		if (i == 0)
+			first = all;
+	}
+	return all && !(first & 1);
+}
+
+static void check_interfaces(const VmSpec *spec, Error *err)
+{
+	for (size_t i = 0; i < spec->network_interfaces.count && i < SPEC_INTERFACES_MAX; i++) {
+		const VmInterface *interface = spec_interface(spec, i);
+		char field[FIELD_BYTES];
+
+		(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].guest_mac", i);
+		if (!text_equal(interface->guest_mac, "") && !mac_is_good(interface->guest_mac))
+			(void)error_add_violation(err, field,
+						  "must be a unicast address such as "
+						  "02:00:00:00:00:01, not all zero");
+		(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].mmds", i);
+		if (interface->mmds && !spec_mmds(spec))
+			(void)error_add_violation(err, field, "needs spec.devices.mmds");
+	}
+}
+
+static void check_balloon(const VmSpec *spec, Error *err)
+{
+	const VmBalloon *balloon = spec_balloon(spec);
+
+	if (!balloon)
+		return;
+	if (balloon->amount_mib >= spec_memory_mib(spec))
+		(void)error_add_violation(err, "spec.devices.balloon.amount_mib",
+					  "must be less than the machine's %" PRIu64
+					  " MiB, is %" PRIu64,
+					  spec_memory_mib(spec), balloon->amount_mib);
+	if (balloon->stats_interval % USEC_PER_SEC)
+		(void)error_add_violation(err, "spec.devices.balloon.stats_interval",
+					  "must be whole seconds");
+}
+
+static bool has_mmds_interface(const VmSpec *spec)
+{
+	for (size_t i = 0; i < spec->network_interfaces.count; i++)
+		if (spec_interface(spec, i)->mmds)
+			return true;
+	return false;
+}
+
+/* 169.254.1.0 to 169.254.254.255, as RFC 3927 leaves for use. */
+static bool is_link_local(const char *address)
+{
+	struct in_addr parsed;
+	uint32_t number;
+
+	if (inet_pton(AF_INET, address, &parsed) != 1)
+		return false;
+	number = ntohl(parsed.s_addr);
+	return number >> 16 == LINK_LOCAL && (number >> 8 & 0xff) != 0 &&
+	       (number >> 8 & 0xff) != 0xff;
+}
+
+static void check_mmds(const VmSpec *spec, Error *err)
+{
+	const VmMmds *mmds = spec_mmds(spec);
+
+	if (!mmds)
+		return;
+	check_json_object(mmds->content, "spec.devices.mmds.content", err);
+	if (!text_equal(mmds->ipv4_address, "") && !is_link_local(mmds->ipv4_address))
+		(void)error_add_violation(err, "spec.devices.mmds.ipv4_address",
+					  "must be in 169.254.1.0 to 169.254.254.255");
+	if (!has_mmds_interface(spec))
+		(void)error_add_violation(err, "spec.devices.mmds",
+					  "needs a network interface with mmds");
+}
+
+static void check_limits(const VmSpec *spec, Error *err)
+{
+	uint64_t least = spec_memory_mib(spec) + SPEC_OVERHEAD_MIN_MIB;
+
+	if (spec->limits && spec->limits->memory_mib && spec->limits->memory_mib < least)
+		(void)error_add_violation(err, "spec.limits.memory_mib",
+					  "must be at least the guest's memory and %d: %" PRIu64
+					  ", is %" PRIu64,
+					  SPEC_OVERHEAD_MIN_MIB, least, spec->limits->memory_mib);
+}
+
+static void check_together(const VmSpec *spec, Error *err)
+{
+	const VmRestartPolicy *restart = spec->restart_policy;
+
+	check_machine(spec, err);
+	check_root(spec, err);
+	check_interfaces(spec, err);
+	check_balloon(spec, err);
+	check_mmds(spec, err);
+	check_limits(spec, err);
+	if (spec->expire_action && !spec->expires_at)
+		(void)error_add_violation(err, "spec.expire_action", "needs spec.expires_at");
+	if (restart && restart->max_backoff && restart->max_backoff < restart->initial_backoff)
+		(void)error_add_violation(err, "spec.restart_policy.max_backoff",
+					  "must be at least initial_backoff");
+}
+
+int spec_check(VmSpec *spec, Error *err)
+{
+	fields_check(&vm_spec_table, spec, "spec", err);
+	check_together(spec, err);
+	return error_is_set(err) ? -1 : 0;
+}
