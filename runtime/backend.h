@@ -81,6 +81,10 @@ typedef struct BackendOps {
 	int (*pause)(Backend *backend, Job *job, Error *err);
 	int (*resume)(Backend *backend, Job *job, Error *err);
 
+	/* Carries over to the running or paused VMM what differs between job->spec and @to, of what
+	 * UpdateVm can change live; undoes all of it when one part fails. NULL: nothing can. */
+	int (*update)(Backend *backend, Job *job, const VmSpec *to, Error *err);
+
 	/* Climbs the ladder until the VMM has ended; SHUTDOWN if even SIGKILL did not do it. With
 	 * no VMM left it is success at once. Not cancelled by job->cancel_fd alone: a cancelled
 	 * stop goes to its last rung. */

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "runtime/boot_args.h"
+#include "runtime/firecracker_json.h"
 
 #include <assert.h>
 #include <string.h>
@@ -43,12 +44,8 @@ static json_t *boot_source(const VmBoot *boot, const char *boot_args)
 
 static void add_drive(FirecrackerBoot *boot, const VmDrive *drive)
 {
-	cleanup_free char *id = text_dup(drive->drive_id);
+	cleanup_free char *id = firecracker_id(drive->drive_id);
 
-	/* Its ids have "_" where ours have "-", and ours have no "_". */
-	for (char *at = id; *at; at++)
-		if (*at == '-')
-			*at = '_';
 	add(boot, (FirecrackerPut){ text_printf("/drives/%s", id),
 				    json_pack("{s:s, s:s, s:b, s:b}", "drive_id", id,
 					      "path_on_host", drive->path, "is_read_only",
