@@ -13,6 +13,7 @@
 #include "runtime/console.h"
 #include "runtime/registry.h"
 #include "runtime/selector.h"
+#include "runtime/spec_update.h"
 #include "runtime/store.h"
 #include "runtime/vm_state.h"
 
@@ -54,13 +55,6 @@ typedef struct VmCall {
 	VmSpec *update;       /* UPDATE: the new values; borrowed */
 	unsigned update_mask; /* UPDATE: of RUNTIME_UPDATE_* */
 } VmCall;
-
-enum {
-	RUNTIME_UPDATE_LABELS = 1,
-	RUNTIME_UPDATE_RESTART_POLICY = 2,
-	RUNTIME_UPDATE_EXPIRES_AT = 4,
-	RUNTIME_UPDATE_EXPIRE_ACTION = 8,
-};
 
 typedef struct CreateCall {
 	const char *vm_id; /* a valid id */

@@ -4,10 +4,6 @@
 
 #include <string.h>
 
-enum {
-	EXPIRY = RUNTIME_UPDATE_EXPIRES_AT | RUNTIME_UPDATE_EXPIRE_ACTION
-};
-
 /*
  * UpdateVm: one assignment to the spec, made durable. It claims nothing, so it
  * goes on beside a long operation.
@@ -41,35 +37,10 @@ static void answer(Work *work)
 
 	if (failed)
 		error_about_vm(&update->error, update->vm->id);
-	if (!failed && (update->mask & EXPIRY))
+	if (!failed && (update->mask & RUNTIME_UPDATE_EXPIRY))
 		vm_arm_expiry(update->vm);
 	update->reply(update->user, failed ? NULL : update->record, failed ? &update->error : NULL);
 	update_free(update);
-}
-
-/* @spec with what @mask names taken from @from. */
-static VmSpec *updated(const VmSpec *spec, const VmSpec *from, unsigned mask)
-{
-	cleanup_(spec_unrefp) VmSpec *values = spec_copy(from);
-	VmSpec *next = spec_copy(spec);
-
-	if (mask & RUNTIME_UPDATE_LABELS) {
-		FieldMap old = next->labels;
-
-		next->labels = values->labels;
-		values->labels = old;
-	}
-	if (mask & RUNTIME_UPDATE_RESTART_POLICY) {
-		VmRestartPolicy *old = next->restart_policy;
-
-		next->restart_policy = values->restart_policy;
-		values->restart_policy = old;
-	}
-	if (mask & RUNTIME_UPDATE_EXPIRES_AT)
-		next->expires_at = values->expires_at;
-	if (mask & RUNTIME_UPDATE_EXPIRE_ACTION)
-		next->expire_action = values->expire_action;
-	return next;
 }
 
 /*
@@ -90,11 +61,11 @@ static void take_back(Update *update)
 		vm->latest = record_ref(update->before);
 		record_unref(update->record); /* the chain's; the update has its own */
 	} else if (!vm->gone && published) {
-		mine = updated(vm->latest->spec, update->record->spec, update->mask);
+		mine = spec_updated(vm->latest->spec, update->record->spec, update->mask);
 		if (fields_equal(&vm_spec_table, mine, vm->latest->spec)) {
 			record = record_copy(vm->latest);
 			spec_unref(record->spec);
-			record->spec = updated(mine, published->spec, update->mask);
+			record->spec = spec_updated(mine, published->spec, update->mask);
 			record->generation++;
 			change = change_new(CHANGE_MODIFIED, record, "UpdateFailed");
 			change->is_outcome = true;
@@ -137,7 +108,7 @@ static void make_next(Vm *vm, Update *update, const VmCall *call) lock_requires(
 	update->before = record_ref(vm->latest);
 	update->record = record_copy(vm->latest);
 	spec_unref(update->record->spec);
-	update->record->spec = updated(vm->latest->spec, call->update, call->update_mask);
+	update->record->spec = spec_updated(vm->latest->spec, call->update, call->update_mask);
 	update->record->generation++;
 }
 
