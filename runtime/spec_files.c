@@ -45,26 +45,25 @@ static void check_boot(const VmBoot *boot, const char *backend, Error *err)
 		check_file(boot->initrd_path, "spec.boot.initrd_path", err);
 }
 
-static void check_drives(const VmSpec *spec, Error *err)
-{
-	for (size_t i = 0; i < spec->drives.count; i++) {
-		const VmDrive *drive = spec_drive(spec, i);
-		int rights = drive->read_only ? R_OK : R_OK | W_OK;
-		cleanup_free char *field = text_printf("spec.drives[%zu].path", i);
-		const char *wrong;
-
-		if (text_equal(drive->path, "")) {
-			(void)error_add_violation(err, field, "required");
-			continue;
-		}
-		wrong = what_is_wrong(drive->path, true, rights);
-		if (wrong)
-			(void)error_add_violation(err, field, "%s: %s", drive->path, wrong);
-	}
-}
-
 void spec_files_check(const VmSpec *spec, const char *backend, Error *err)
 {
 	check_boot(spec->boot, backend, err);
-	check_drives(spec, err);
+	for (size_t i = 0; i < spec->drives.count; i++)
+		spec_files_check_drive(spec, i, err);
+}
+
+void spec_files_check_drive(const VmSpec *spec, size_t i, Error *err)
+{
+	const VmDrive *drive = spec_drive(spec, i);
+	int rights = drive->read_only ? R_OK : R_OK | W_OK;
+	cleanup_free char *field = text_printf("spec.drives[%zu].path", i);
+	const char *wrong;
+
+	if (text_equal(drive->path, "")) {
+		(void)error_add_violation(err, field, "required");
+		return;
+	}
+	wrong = what_is_wrong(drive->path, true, rights);
+	if (wrong)
+		(void)error_add_violation(err, field, "%s: %s", drive->path, wrong);
 }

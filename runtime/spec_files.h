@@ -11,3 +11,5 @@
 
 /* Adds to @err a violation for each that @backend cannot use as it is. */
 void spec_files_check(const VmSpec *spec, const char *backend, Error *err);
+/* The same for drive @i alone. */
+void spec_files_check_drive(const VmSpec *spec, size_t i, Error *err);
