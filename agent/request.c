@@ -82,30 +82,19 @@ int64_t request_bookmark_interval(const Google__Protobuf__Duration *duration, Er
 
 unsigned request_update_mask(const Google__Protobuf__FieldMask *mask, Error *err)
 {
-	static const struct {
-		const char *path;
-		unsigned bit;
-	} rows[] = {
-		{ "labels", RUNTIME_UPDATE_LABELS },
-		{ "restart_policy", RUNTIME_UPDATE_RESTART_POLICY },
-		{ "expires_at", RUNTIME_UPDATE_EXPIRES_AT },
-		{ "expire_action", RUNTIME_UPDATE_EXPIRE_ACTION },
-	};
 	unsigned bits = 0;
 
 	if (!mask || mask->n_paths == 0)
 		(void)error_add_violation(err, "update_mask", "required");
 	for (size_t i = 0; mask && i < mask->n_paths; i++) {
-		unsigned bit = 0;
+		unsigned bit = spec_update_bit(mask->paths[i]);
 
-		for (size_t k = 0; k < array_size(rows); k++)
-			if (strcmp(rows[k].path, mask->paths[i]) == 0)
-				bit = rows[k].bit;
-		if (!bit)
-			(void)error_add_violation(err, "update_mask",
-						  "paths[%zu] is none of labels, restart_policy, "
-						  "expires_at, expire_action",
-						  i);
+		if (!bit) {
+			cleanup_free char *names = spec_update_names();
+
+			(void)error_add_violation(err, "update_mask", "paths[%zu] is none of %s", i,
+						  names);
+		}
 		bits |= bit;
 	}
 	return bits;

@@ -37,6 +37,7 @@ struct Job {
 	VmResolved *resolved; /* of the record being made: fill in what was chosen */
 	int cancel_fd;        /* readable once the operation is to be given up; -1: never */
 	bool poisoned;        /* an undo failed: set with the error that tells of it */
+	bool whole;           /* update: nobody knows which of @spec the VMM has */
 	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
 	void *steps;          /* runtime's; see job_step() */
 	const Backend *backend;
@@ -82,7 +83,9 @@ typedef struct BackendOps {
 	int (*resume)(Backend *backend, Job *job, Error *err);
 
 	/* Carries over to the running or paused VMM what differs between job->spec and @to, of what
-	 * UpdateVm can change live; undoes all of it when one part fails. NULL: nothing can. */
+	 * UpdateVm can change live (spec_update_check_live() has allowed it); undoes all of it when
+	 * one part fails. With job->whole it brings the VMM to @to whatever it has now; a failure
+	 * of that is one of undoing, unless the VMM has ended. NULL: nothing can be changed. */
 	int (*update)(Backend *backend, Job *job, const VmSpec *to, Error *err);
 
 	/* Climbs the ladder until the VMM has ended; SHUTDOWN if even SIGKILL did not do it. With

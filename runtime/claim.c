@@ -69,10 +69,8 @@ static void cancel(const Operation *running)
 
 /* What became of a request, decided under the lock, carried out after it. */
 typedef struct Verdict {
-	bool claimed;   /* runs, or will: the operation is the VM's now */
-	Waiter *losers; /* of an operation that lost its place */
-	Operation *loser;
-	VmOp loser_op;
+	bool claimed;     /* runs, or will: the operation is the VM's now */
+	Operation *loser; /* lost its place */
 } Verdict;
 
 static void move_waiters(Operation *to, Operation *from)
@@ -99,8 +97,34 @@ static bool is_forced(const Operation *operation)
 	       operation->ladder.terminate_timeout < 0;
 }
 
-/* Puts @operation behind the running one; a destroy takes the place of anything that waits. */
+static bool ends_vmm(const Operation *operation)
+{
+	return operation->op == VM_OP_STOP || operation->op == VM_OP_DESTROY;
+}
+
+/* May @operation take the place of @waiting? A destroy of anything; a stop of what would find no
+ * VMM after it. */
+static bool displaces(const Operation *operation, const Operation *waiting)
+{
+	return operation->op == VM_OP_DESTROY ||
+	       (operation->op == VM_OP_STOP && waiting->op == VM_OP_UPDATE);
+}
+
+/* An update has no busy state, in which the table could say that it gives way. */
+static bool preempts(const Operation *operation, const VmStepRule *rule, const Operation *running)
+{
+	return rule->answer == VM_PREEMPT || (ends_vmm(operation) && running->op == VM_OP_UPDATE);
+}
+
+/* The state that stands for @waiting: nothing else fits beside it. */
+static VmState waits_for(const Vm *vm, const Operation *waiting) lock_requires(vm->lock)
+{
+	return waiting->op == VM_OP_UPDATE ? vm->latest->status.state : vm_op_busy(waiting->op);
+}
+
+/* Puts @operation behind the running one; some take the place of what waits there. */
 static int queue_up(Vm *vm, Operation *operation, bool preempt, Verdict *verdict, Error *err)
+	lock_requires(vm->lock)
 {
 	if (vm->next && vm->next->op == operation->op && !vm->next->errand) {
 		if (is_forced(operation))
@@ -108,13 +132,9 @@ static int queue_up(Vm *vm, Operation *operation, bool preempt, Verdict *verdict
 		join(operation, vm->next);
 		return 0;
 	}
-	if (vm->next && operation->op != VM_OP_DESTROY)
-		return refuse(vm, operation, vm_op_busy(vm->next->op), err);
-	if (vm->next) {
-		verdict->loser = vm->next;
-		verdict->loser_op = vm->next->op;
-		verdict->losers = take_ptr(vm->next->waiters);
-	}
+	if (vm->next && !displaces(operation, vm->next))
+		return refuse(vm, operation, waits_for(vm, vm->next), err);
+	verdict->loser = vm->next;
 	vm->next = operation;
 	verdict->claimed = true;
 	if (preempt) {
@@ -147,13 +167,14 @@ static int decide(Vm *vm, Operation *operation, bool dry, Verdict *verdict, Erro
 		return 0;
 	}
 	if (vm->running)
-		return queue_up(vm, operation, rule->answer == VM_PREEMPT, verdict, err);
+		return queue_up(vm, operation, preempts(operation, rule, vm->running), verdict,
+				err);
 	vm_begin(vm, operation, rule);
 	verdict->claimed = true;
 	return 0;
 }
 
-static int check_queue(const Operation *operation, Error *err)
+int vm_check_queue(const Operation *operation, Error *err)
 {
 	if (workers_waiting(operation_lane(operation)) < QUEUE_MAX)
 		return 0;
@@ -166,10 +187,11 @@ void vm_request(Operation *operation, const VmCall *call)
 	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm);
 	cleanup_(record_unrefp) VmRecord *published = NULL;
 	Verdict verdict = { 0 };
+	VmOp op = operation->op; /* once claimed it is not ours to look at */
 	Error err = { 0 };
 	int r = 0;
 
-	if (call && (check_queue(operation, &err) < 0 || vm_check_revision(vm, call, &err) < 0))
+	if (call && (vm_check_queue(operation, &err) < 0 || vm_check_revision(vm, call, &err) < 0))
 		r = -1;
 
 	lock_take(&vm->lock);
@@ -185,17 +207,15 @@ void vm_request(Operation *operation, const VmCall *call)
 	if (verdict.loser) {
 		Error lost = { 0 };
 
-		(void)error_set_transition(&lost, vm->id, vm_state_name(VM_DESTROYING),
-					   vm_op_goal(verdict.loser_op));
-		operation_answer(verdict.losers, NULL, &lost);
-		operation_free(verdict.loser);
+		(void)error_set_transition(&lost, vm->id, vm_state_name(vm_op_busy(op)),
+					   vm_op_goal(verdict.loser->op));
+		operation_dismiss(verdict.loser, NULL, &lost);
 	}
 	if (verdict.claimed)
 		return;
 	if (operation->waiters && r == 0)
 		published = vm_published(vm);
-	operation_answer(take_ptr(operation->waiters), published, r < 0 ? &err : NULL);
-	operation_free(operation);
+	operation_dismiss(operation, published, r < 0 ? &err : NULL);
 }
 
 /* @run: what the errand is about; 0: whatever runs. */

@@ -230,7 +230,7 @@ static int make(Create *create, Error *err)
 		return answer_again(create, other);
 	r = check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ? -1 : 0;
 	if (r == 0)
-		r = drives_claim(runtime, record->vm_id, record->spec,
+		r = drives_claim(runtime, record->vm_id, record->spec, CLAIM_FOR_CREATE,
 				 create->validate_only ? NULL : &drives, err);
 	if (r)
 		return is_equal_ahead(create, r, err) ? 1 : -1;

@@ -11,6 +11,7 @@
 
 enum {
 	AGAINST_MAX = 112,
+	DRIVE_ID_MAX = 33,
 	KEYS = 2, /* of one drive */
 	KEYS_MAX = KEYS * SPEC_DRIVES_MAX,
 };
@@ -21,19 +22,31 @@ enum {
  * file, so that a hard link or another device node is the same disk, and the
  * real path, so that a disk whose file is missing or replaced before the VM
  * opens it again stays the VM's.
+ *
+ * A VM has one claim, and while its drives change one more, so that neither
+ * the old disk nor the new one is anybody else's before it is known which it is.
  */
+typedef struct Hold Hold;
 typedef struct DriveUse {
 	UT_hash_handle hh;
-	size_t readers;
-	char writer[64]; /* vm_id, or "" */
+	Hold *holds;
+	size_t writers; /* of those */
 	char key[];
 } DriveUse;
 
 /* By what was claimed, not by key: those may lead elsewhere by the time it is given back. */
+struct Hold {
+	DriveUse *use;
+	const DriveClaim *claim;
+	bool reads;
+	char drive_id[DRIVE_ID_MAX];
+	Hold *next, *previous; /* of the same use */
+};
+
 struct DriveClaim {
+	char vm_id[64];
 	size_t count;
-	DriveUse *uses[KEYS_MAX];
-	bool reads[KEYS_MAX];
+	Hold holds[];
 };
 
 /* The path that @path leads to; itself where there is nothing (yet). To free. */
@@ -88,63 +101,95 @@ static DriveUse *find_or_add(Runtime *runtime, const char *key)
 /* Under the table's lock. */
 static void drop(Runtime *runtime, DriveUse *use)
 {
-	if (use->readers || use->writer[0])
+	if (use->holds)
 		return;
 	HASH_DEL(runtime->drive_uses, use);
 	free(use);
 }
 /* NOLINTEND(readability-function-*,clang-analyzer-core.NullDereference) */
 
-/* Under the table's lock: what stands against @drive, in words, or nothing. */
-static bool taken(const DriveUse *use, const VmDrive *drive, char *ret, size_t size)
+/* Under the table's lock: does @hold stand against @drive of @claim? */
+static bool stands_against(const Hold *hold, const DriveClaim *claim, const VmDrive *drive,
+			   ClaimFor purpose)
 {
-	ret[0] = '\0';
-	if (use->writer[0])
-		(void)snprintf(ret, size, "vm '%s' writes to it", use->writer);
-	else if (use->readers && !drive->read_only)
-		(void)snprintf(ret, size, "%zu other drives read it", use->readers);
-	return ret[0];
+	if (hold->reads && drive->read_only)
+		return false;
+	if (hold->claim == claim || strcmp(hold->claim->vm_id, claim->vm_id) != 0)
+		return true;
+	/* The VM's own, from before: at rest it has nothing open. */
+	return purpose == CLAIM_FOR_CREATE ||
+	       (purpose == CLAIM_FOR_LIVE && strcmp(hold->drive_id, drive->drive_id) != 0);
 }
 
-static bool has(const DriveClaim *claim, const DriveUse *use)
+/* Under the table's lock. */
+static const Hold *find_against(const DriveUse *use, const DriveClaim *claim, const VmDrive *drive,
+				ClaimFor purpose)
 {
-	for (size_t i = 0; i < claim->count; i++)
-		if (claim->uses[i] == use)
-			return true;
-	return false;
+	/* A disk that all read may have very many. */
+	if (drive->read_only && !use->writers)
+		return NULL;
+	for (const Hold *hold = use->holds; hold; hold = hold->next)
+		if (stands_against(hold, claim, drive, purpose))
+			return hold;
+	return NULL;
 }
 
-static void note(DriveClaim *claim, DriveUse *use, const VmDrive *drive, const char *vm_id)
+static void explain(const Hold *hold, const char *vm_id, char words[static AGAINST_MAX])
 {
-	if (drive->read_only)
-		use->readers++;
+	size_t others = 0;
+
+	for (const Hold *other = hold->use->holds; other; other = other->next)
+		others += other->reads && strcmp(other->claim->vm_id, vm_id) != 0;
+	if (strcmp(hold->claim->vm_id, vm_id) == 0)
+		(void)snprintf(words, AGAINST_MAX, "the VM's drive '%s' uses it", hold->drive_id);
+	else if (hold->reads)
+		(void)snprintf(words, AGAINST_MAX, "%zu other drives read it", others);
 	else
-		text_copy(use->writer, sizeof use->writer, vm_id);
-	claim->reads[claim->count] = drive->read_only;
-	claim->uses[claim->count++] = use;
+		(void)snprintf(words, AGAINST_MAX, "vm '%s' writes to it", hold->claim->vm_id);
+}
+
+/* Under the table's lock. */
+static void note(DriveClaim *claim, DriveUse *use, const VmDrive *drive)
+{
+	Hold *hold = &claim->holds[claim->count++];
+
+	*hold = (Hold){ .use = use, .claim = claim, .reads = drive->read_only, .next = use->holds };
+	text_copy(hold->drive_id, sizeof hold->drive_id, drive->drive_id);
+	if (use->holds)
+		use->holds->previous = hold;
+	use->holds = hold;
+	use->writers += !drive->read_only;
 }
 
 /* Under the table's lock. -1 and @words if @key is taken; -EAGAIN: by a VM of that very name. */
 static int claim_key(Runtime *runtime, DriveClaim *claim, const char *key, const VmDrive *drive,
-		     const char *vm_id, char words[static AGAINST_MAX])
+		     ClaimFor purpose, char words[static AGAINST_MAX])
 {
 	DriveUse *use = find_or_add(runtime, key);
+	const Hold *against = find_against(use, claim, drive, purpose);
 
-	if (taken(use, drive, words, AGAINST_MAX))
-		return !has(claim, use) && strcmp(use->writer, vm_id) == 0 ? -EAGAIN : -1;
-	note(claim, use, drive, vm_id);
-	return 0;
+	if (!against) {
+		note(claim, use, drive);
+		return 0;
+	}
+	explain(against, claim->vm_id, words);
+	return purpose == CLAIM_FOR_CREATE && against->claim != claim &&
+			       strcmp(against->claim->vm_id, claim->vm_id) == 0
+		       ? -EAGAIN
+		       : -1;
 }
 
 /* Under the table's lock. */
 static void give_back(Runtime *runtime, DriveClaim *claim)
 {
 	for (size_t i = 0; i < claim->count; i++) {
-		if (claim->reads[i])
-			claim->uses[i]->readers--;
-		else
-			claim->uses[i]->writer[0] = '\0';
-		drop(runtime, claim->uses[i]);
+		Hold *hold = &claim->holds[i];
+
+		hold->use->writers -= !hold->reads;
+		if (hold->next)
+			hold->next->previous = hold->previous;
+		*(hold->previous ? &hold->previous->next : &hold->use->holds) = hold->next;
+		drop(runtime, hold->use);
 	}
 	claim->count = 0;
 }
@@ -160,45 +205,59 @@ static void blame(Error *err, char against[][AGAINST_MAX], size_t count)
 	}
 }
 
-int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
-		 Error *err)
+/* Claims every drive of @spec, or says in @against what each is refused for: 0, -1, -EAGAIN. */
+static int claim_all(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, ClaimFor purpose,
+		     char against[][AGAINST_MAX])
 {
-	cleanup_free DriveClaim *claim = new0(DriveClaim);
 	char *keys[KEYS_MAX] = { 0 };
-	char against[SPEC_DRIVES_MAX][AGAINST_MAX] = { "" };
-	bool refused = false, again = false;
-	size_t count = spec->drives.count;
+	size_t count = spec->drives.count * KEYS;
+	int result = 0;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < spec->drives.count; i++) {
 		keys[i * KEYS] = real_path(spec_drive(spec, i)->path);
 		keys[i * KEYS + 1] = file_key(spec_drive(spec, i)->path);
 	}
 
 	lock_take(&runtime->table_lock);
-	for (size_t k = 0; k < count * KEYS; k++) {
+	for (size_t k = 0; k < count; k++) {
 		const VmDrive *drive = spec_drive(spec, k / KEYS);
 		char *words = against[k / KEYS];
 		int r;
 
 		if (!keys[k] || words[0])
 			continue;
-		r = claim_key(runtime, claim, keys[k], drive, vm_id, words);
-		refused |= r < 0;
-		again |= r == -EAGAIN;
+		r = claim_key(runtime, claim, keys[k], drive, purpose, words);
+		if (r < 0 && result != -EAGAIN)
+			result = r;
 	}
-	if (refused || !ret)
+	if (result < 0)
 		give_back(runtime, claim);
 	lock_drop(&runtime->table_lock);
 
-	for (size_t k = 0; k < count * KEYS; k++)
+	for (size_t k = 0; k < count; k++)
 		free(keys[k]);
-	if (refused)
-		blame(err, against, count);
-	if (refused)
-		return again ? -EAGAIN : -1;
-	if (ret)
-		*ret = take_ptr(claim);
-	return 0;
+	return result;
+}
+
+int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimFor purpose,
+		 DriveClaim **ret, Error *err)
+{
+	DriveClaim *claim =
+		must_calloc(1, sizeof *claim + spec->drives.count * KEYS * sizeof(Hold));
+	char against[SPEC_DRIVES_MAX][AGAINST_MAX] = { "" };
+	int r;
+
+	text_copy(claim->vm_id, sizeof claim->vm_id, vm_id);
+	r = claim_all(runtime, claim, spec, purpose, against);
+	if (r < 0)
+		blame(err, against, spec->drives.count);
+	if (r < 0)
+		free(claim);
+	else if (ret)
+		*ret = claim;
+	else
+		drives_release(runtime, claim);
+	return r;
 }
 
 void drives_release(Runtime *runtime, DriveClaim *claim)

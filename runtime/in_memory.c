@@ -42,6 +42,12 @@ static int nothing_to_do(Backend *backend, Job *job, Error *err)
 	return 0;
 }
 
+static int update(Backend *backend, Job *job, const VmSpec *to, Error *err)
+{
+	(void)to;
+	return nothing_to_do(backend, job, err);
+}
+
 static int stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
 	(void)ladder;
@@ -81,6 +87,7 @@ static const BackendOps in_memory_ops = {
 	.start = start,
 	.pause = nothing_to_do,
 	.resume = nothing_to_do,
+	.update = update,
 	.stop = stop,
 	.look = look,
 	.exit_fd = exit_fd,

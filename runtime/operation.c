@@ -36,6 +36,8 @@ void operation_free(Operation *operation)
 	free(operation->job.rungs.items);
 	free(operation->exit.console_tail);
 	free(operation->run_dir);
+	drives_release(operation->runtime, operation->drives);
+	spec_unref(operation->update);
 	spec_unref(operation->spec);
 	free(operation->principal);
 	record_unref(operation->before);
@@ -63,6 +65,13 @@ void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err)
 		free(waiters);
 		waiters = next;
 	}
+}
+
+void operation_dismiss(Operation *operation, const VmRecord *record, const Error *err)
+{
+	drives_release(operation->runtime, take_ptr(operation->drives));
+	operation_answer(take_ptr(operation->waiters), record, err);
+	operation_free(operation);
 }
 
 /* Ends the last step of @steps. */

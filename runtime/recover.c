@@ -8,7 +8,8 @@
  * What an earlier agent left. VMs at rest need nothing; those that ran are
  * looked for; an interrupted operation is carried on where its intent says, as
  * the same operation: repeating a step that was done already is harmless, by
- * the backends' contract.
+ * the backends' contract. An interrupted update of a VM that runs is undone: its
+ * intent does not say what it was to be.
  */
 
 /* Which operation a busy state belongs to, and the state its rule is that of. */
@@ -70,8 +71,10 @@ static void carry_on(Vm *vm)
 
 static bool must_be_looked_for(const Vm *vm, VmState state)
 {
-	if (state != VM_RUNNING && state != VM_PAUSED)
+	if (!vm_state_has_vmm(state))
 		return false;
+	if (vm->latest->status.operation) /* an update */
+		return true;
 	return vm->runtime->host_rebooted || (vm->backend->ops->capabilities & BACKEND_PROCESS);
 }
 

@@ -168,7 +168,8 @@ static void load_vm(void *user, VmRecord *record)
 		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
 	vm = vm_new(runtime, record, backend);
 	vm_load(runtime, vm);
-	if (drives_claim(runtime, vm->id, record->spec, &vm->drives, &ignored) < 0)
+	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_CREATE, &vm->drives, &ignored) <
+	    0)
 		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
 
 	if ((backend->ops->capabilities & BACKEND_PROCESS) &&

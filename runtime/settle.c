@@ -158,7 +158,7 @@ static Operation *let_next_in(Vm *vm, Error *err) lock_requires(vm->lock)
 	if (!next)
 		return NULL;
 	rule = vm_rule(vm->latest->status.state, next->op);
-	if (rule->answer == VM_GO && !vm->gone) {
+	if (vm_may_begin(vm->latest->status.state, next->op) && !vm->gone) {
 		vm_begin(vm, next, rule);
 		return NULL;
 	}
@@ -185,6 +185,7 @@ void operation_release(Operation *operation, const VmRecord *record)
 	uint64_t run;
 	bool exited;
 
+	drives_release(vm->runtime, take_ptr(operation->drives)); /* which it was is durable */
 	lock_take(&vm->lock);
 	waiters = take_ptr(operation->waiters);
 	vm->running = NULL;
@@ -199,9 +200,7 @@ void operation_release(Operation *operation, const VmRecord *record)
 		runtime_recovered_one(vm->runtime);
 	if (stranded) {
 		published = vm_published(vm);
-		operation_answer(take_ptr(stranded->waiters), published,
-				 error_is_set(&next_err) ? &next_err : NULL);
-		operation_free(stranded);
+		operation_dismiss(stranded, published, error_is_set(&next_err) ? &next_err : NULL);
 	}
 	if (exited)
 		vm_look_into_exit(vm, run);
@@ -351,7 +350,9 @@ static void take_resolved(VmRecord *record, Operation *operation)
 
 	if (operation->op != VM_OP_START && operation->errand != ERRAND_RECOVER)
 		return;
-	if (error_is_set(&operation->error) || !operation->resolved.instance_id)
+	if (operation->op == VM_OP_START && error_is_set(&operation->error))
+		return;
+	if (!operation->resolved.instance_id)
 		return;
 	fields_clear(&vm_resolved_table, resolved);
 	*resolved = operation->resolved;
@@ -423,8 +424,10 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 
 	blame_winner(vm, operation);
 	vm_set_state(record, end_state(operation, record, preempted));
-	if (!operation->errand)
+	if (!operation->errand || record->status.operation) /* an earlier agent's update */
 		conclude(record, operation, preempted);
+	if (operation->op == VM_OP_UPDATE && !error_is_set(&operation->error))
+		vm_apply_update(record, operation);
 	take_resolved(record, operation);
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);

@@ -58,6 +58,7 @@ void vm_unref(Vm *vm)
 		return;
 	record_unref(vm->latest);
 	free(vm->drives);
+	free(vm->doubtful_drives);
 	free(vm);
 }
 

@@ -63,6 +63,12 @@ struct Operation {
 	bool satisfied;    /* the VM is what is asked for, only the spec does not say so */
 	int64_t start_time;
 
+	/* UPDATE: the values, which of them, and the claim on the drives they name, or NULL; after
+	 * success the claim on those of before. */
+	VmSpec *update;
+	unsigned update_mask;
+	DriveClaim *drives;
+
 	VmState from; /* claimed from */
 	VmStepRule rule;
 	VmRecord *before;  /* vm->latest when claimed: where a refused intent goes back to */
@@ -96,7 +102,9 @@ struct Vm {
 	char instance_id[17];
 	Backend *backend;
 	UT_hash_handle hh, hh_uid; /* under the table's lock */
-	DriveClaim *drives;        /* whose claim, of its creation or destruction, it is */
+	/* Theirs who create, update or destroy it: of no two at once. */
+	DriveClaim *drives;
+	DriveClaim *doubtful_drives; /* POISONED by an update: its VMM may have these instead */
 
 	Lock lock;
 	VmRecord *latest;   /* under lock: the newest submitted */
@@ -175,6 +183,8 @@ void operation_free(Operation *operation);
 void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when);
 /* Answers all of @waiters with @record or @err, and frees them. Never under a lock. */
 void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err);
+/* Answers all who wait for @operation, which has not run, and frees it. Never under a lock. */
+void operation_dismiss(Operation *operation, const VmRecord *record, const Error *err);
 
 /* claim.c */
 /**
@@ -196,8 +206,31 @@ int vm_check_call(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock
 /* Checks @call's expected revision. Under no lock. */
 int vm_check_revision(Vm *vm, const VmCall *call, Error *err) must_check;
 
+/* Is there room for @operation to wait? QUEUE_FULL. */
+int vm_check_queue(const Operation *operation, Error *err) must_check;
+
 /* update.c */
 void vm_update(Vm *vm, const VmCall *call, VmReply *reply, void *user);
+/* May @call update @vm at this moment, beside all that goes on? Under lock. */
+int vm_may_update(Vm *vm, const VmCall *call, Error *err) lock_requires(vm->lock) must_check;
+
+/* update_live.c: changes that a VMM has to be told of. */
+/* All that can stand against going from @spec to @next; may block. Claims @next's drives if other
+ * disks are among them; @drives NULL: only looks. */
+int vm_check_live(Vm *vm, const VmSpec *spec, const VmSpec *next, DriveClaim **drives, Error *err)
+	must_check;
+/* Claims the VM for @operation, an update that was checked against @spec: 0, -1, or -EAGAIN when
+ * that is what the VM has no longer. */
+int vm_claim_update(Operation *operation, const VmCall *call, const VmSpec *spec, Error *err)
+	must_check;
+/* May @op, which waited, begin in @state? An update that waited is for a VMM. */
+bool vm_may_begin(VmState state, VmOp op);
+int vm_work_update(Operation *operation, Error *err) must_check;
+/* @record, once @operation has succeeded. */
+void vm_apply_update(VmRecord *record, const Operation *operation);
+/* A RECOVER has seen what became of the VM: undoes an update that was not done when the earlier
+ * agent ended. operation->error tells of it. */
+void vm_end_interrupted_update(Operation *operation);
 
 /* settle.c */
 /* Ends @operation's hold on its VM, answers whoever waited with @record or its error, lets the next
@@ -237,10 +270,16 @@ void runtime_recover(Runtime *runtime);
 void runtime_recovered_one(Runtime *runtime);
 
 /* drives.c: who uses which disk. */
+typedef enum ClaimFor {
+	CLAIM_FOR_CREATE, /* a VM of that name has none */
+	CLAIM_FOR_REST,   /* it has; what it held so far may be any drive's from now on */
+	CLAIM_FOR_LIVE,   /* and its VMM has that open: it stays the same drive's */
+} ClaimFor;
+
 /* Claims @spec's drives for @vm_id (@ret NULL: only looks); INVALID_REQUEST naming each that is
- * taken; -EAGAIN: by a VM of that very name, which is just being created. */
-int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, DriveClaim **ret,
-		 Error *err) must_check;
+ * taken; -EAGAIN, for CREATE: by a VM of that very name, which is just being created. */
+int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimFor purpose,
+		 DriveClaim **ret, Error *err) must_check;
 void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */
 void drives_free(Runtime *runtime);
 

@@ -15,7 +15,8 @@
 #define CUT_STOP  { VM_PREEMPT,   VM_STOPPING,    VM_STOPPED,     VM_POISONED }
 #define DESTROY   { VM_GO,        VM_DESTROYING,  VM_DESTROYED,   VM_POISONED }
 #define CUT_ALL   { VM_PREEMPT,   VM_DESTROYING,  VM_DESTROYED,   VM_POISONED }
-/* One assignment, which claims nothing: it goes beside a running operation as well. */
+/* One assignment, which claims nothing: it goes beside a running operation as well. Only what the VMM
+ * of a running or paused VM has to be told of is an operation, and needs a VM at rest. */
 #define UPDATE(s) { VM_GO,        s,              s,              s }
 
 static const VmStepRule rules[VM_STATE_COUNT_][VM_OP_COUNT_] = {
@@ -64,6 +65,11 @@ bool vm_state_is_busy(VmState state)
 
 	assert(state < VM_STATE_COUNT_);
 	return busy[state];
+}
+
+bool vm_state_has_vmm(VmState state)
+{
+	return state == VM_RUNNING || state == VM_PAUSED;
 }
 
 const char *vm_op_name(VmOp op)

@@ -42,6 +42,9 @@ const VmStepRule *vm_rule(VmState from, VmOp op);
 /* Does an operation own a VM in this state? */
 bool vm_state_is_busy(VmState state);
 
+/* Is its VMM there, at rest: running or paused? */
+bool vm_state_has_vmm(VmState state);
+
 const char *vm_op_name(VmOp op); /* "start" */
 /* The state a VM is in while @op works on it; UPDATE has none. */
 VmState vm_op_busy(VmOp op);

@@ -127,6 +127,7 @@ static int work_destroy(Operation *operation, Error *err)
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "remove %s", operation->run_dir);
 	drives_release(runtime, take_ptr(operation->vm->drives));
+	drives_release(runtime, take_ptr(operation->vm->doubtful_drives));
 	return 0;
 }
 
@@ -136,6 +137,7 @@ static WorkFn *const works[VM_OP_COUNT_] = {
 	[VM_OP_STOP]    = work_stop,
 	[VM_OP_PAUSE]   = work_pause,
 	[VM_OP_RESUME]  = work_resume,
+	[VM_OP_UPDATE]  = vm_work_update,
 	[VM_OP_DESTROY] = work_destroy,
 };
 /* clang-format on */
@@ -158,11 +160,11 @@ static void work_recover(Operation *operation)
 	Vm *vm = operation->vm;
 	Error err = { 0 };
 
-	if (!vm->rebooted &&
-	    ops_of(operation)->look(vm->backend, &operation->job, &operation->seen, &err) == 0 &&
-	    operation->seen != VM_STOPPED && watch_vmm(operation, &err) == 0)
-		return;
-	work_exit(operation);
+	if (vm->rebooted ||
+	    ops_of(operation)->look(vm->backend, &operation->job, &operation->seen, &err) < 0 ||
+	    operation->seen == VM_STOPPED || watch_vmm(operation, &err) < 0)
+		work_exit(operation);
+	vm_end_interrupted_update(operation);
 }
 
 static void prepare(Operation *operation)

@@ -16,7 +16,8 @@ enum {
 /* One "VMM". */
 typedef struct Machine {
 	char vm_id[64];
-	unsigned starts;
+	unsigned starts, updates;
+	uint64_t balloon_mib; /* what it was told last */
 	bool alive, paused;
 	int exit_fd; /* an eventfd, readable once it has ended */
 	ExitReason reason;
@@ -25,7 +26,9 @@ typedef struct Machine {
 struct FaultBackend {
 	Backend backend;
 	bool calm;
+	bool adopts; /* before it is used */
 	Lock lock;
+	bool let_go;                    /* under lock */
 	Machine machines[MACHINES_MAX]; /* under lock */
 };
 
@@ -58,7 +61,9 @@ static Machine *machine_of(FaultBackend *fault, const char *vm_id)
 
 static bool told_to(const FaultBackend *fault, const Job *job, const char *what)
 {
-	return !fault->calm && text_equal(field_map_get(&job->spec->labels, "fault"), what);
+	const char *told = field_map_get(&job->spec->labels, "fault");
+
+	return !fault->calm && told && strstr(told, what);
 }
 
 static void wait_for_cancel(const Job *job)
@@ -149,6 +154,41 @@ static int fault_resume(Backend *backend, Job *job, Error *err)
 	return pause_or_resume(backend, job, false, err);
 }
 
+static void wait_to_be_let_go(FaultBackend *fault, const Job *job)
+{
+	bool let_go = false;
+
+	while (!let_go && !job_cancelled(job)) {
+		clock_sleep_us(USEC_PER_MSEC);
+		lock_take(&fault->lock);
+		let_go = fault->let_go;
+		lock_drop(&fault->lock);
+	}
+}
+
+static int update(Backend *backend, Job *job, const VmSpec *to, Error *err)
+{
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+	const VmBalloon *balloon = spec_balloon(to);
+
+	job_step(job, "update");
+	lock_take(&fault->lock);
+	machine->updates++;
+	lock_drop(&fault->lock);
+	if (told_to(fault, job, job->whole ? "whole-waits" : "update-waits"))
+		wait_to_be_let_go(fault, job);
+	job->poisoned = told_to(fault, job, job->whole ? "whole-fails" : "update-poisons");
+	if (job_cancelled(job))
+		return error_set(err, ERROR_VMM_FAILED, "given up");
+	if (job->poisoned || (!job->whole && told_to(fault, job, "update-fails")))
+		return error_set(err, ERROR_VMM_FAILED, "told to fail");
+	lock_take(&fault->lock);
+	machine->balloon_mib = balloon ? balloon->amount_mib : 0;
+	lock_drop(&fault->lock);
+	return 0;
+}
+
 static int stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
 	FaultBackend *fault = fault_of(backend);
@@ -169,6 +209,10 @@ static int look(Backend *backend, Job *job, VmState *ret, Error *err)
 
 	(void)err;
 	lock_take(&fault->lock);
+	if (fault->adopts && machine->exit_fd < 0) {
+		machine->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		machine->alive = true;
+	}
 	*ret = !machine->alive ? VM_STOPPED : machine->paused ? VM_PAUSED : VM_RUNNING;
 	lock_drop(&fault->lock);
 	return 0;
@@ -214,6 +258,7 @@ static const BackendOps fault_ops = {
 	.start = start,
 	.pause = fault_pause,
 	.resume = fault_resume,
+	.update = update,
 	.stop = stop,
 	.look = look,
 	.exit_fd = exit_fd,
@@ -234,6 +279,18 @@ FaultBackend *fault_backend_new(bool calm)
 Backend *fault_backend(FaultBackend *fault)
 {
 	return &fault->backend;
+}
+
+void fault_adopt(FaultBackend *fault)
+{
+	fault->adopts = true;
+}
+
+void fault_let_go(FaultBackend *fault)
+{
+	lock_take(&fault->lock);
+	fault->let_go = true;
+	lock_drop(&fault->lock);
 }
 
 void fault_exit(FaultBackend *fault, const char *vm_id, ExitReason reason)
@@ -267,4 +324,26 @@ bool fault_alive(FaultBackend *fault, const char *vm_id)
 	alive = machine->alive;
 	lock_drop(&fault->lock);
 	return alive;
+}
+
+unsigned fault_updates(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	unsigned updates;
+
+	lock_take(&fault->lock);
+	updates = machine->updates;
+	lock_drop(&fault->lock);
+	return updates;
+}
+
+uint64_t fault_balloon_mib(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	uint64_t balloon_mib;
+
+	lock_take(&fault->lock);
+	balloon_mib = machine->balloon_mib;
+	lock_drop(&fault->lock);
+	return balloon_mib;
 }

@@ -38,6 +38,8 @@ void test_node_open(TestNode *node)
 	}
 	config.state_dir = node->state_dir;
 	node->fault = fault_backend_new(node->calm);
+	if (node->adopts)
+		fault_adopt(node->fault);
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = fault_backend(node->fault);
 	if (runtime_open_with(&node->runtime, &config, backends, &err) < 0) {

@@ -12,6 +12,7 @@
 typedef struct TestNode {
 	char state_dir[64];
 	bool calm;        /* the fault backend ignores its labels */
+	bool adopts;      /* the fault backend finds every VMM it looks for */
 	uint32_t max_vms; /* 0: 100 */
 	Runtime *runtime;
 	FaultBackend *fault;

@@ -5,6 +5,8 @@
 #include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 /*
  * What the core does when nothing can be written down: an intent that is
@@ -100,6 +102,54 @@ Test(full_disk, an_update_that_is_refused_does_not_come_true_later)
 	is_refused(&answer);
 	fill_disk(false);
 	run(VM_OP_START, "web-1", VM_RUNNING);
+}
+
+/* Its drives would be @spec's, had there been room to write that down. */
+static void check_drives_refused(VmSpec *spec, VmSpec *values, VmState state)
+{
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_DRIVES };
+	cleanup_(record_unrefp) VmRecord *before = NULL;
+	cleanup_(record_unrefp) VmRecord *after = NULL;
+	VmSpec *old = spec_copy(spec), *new = spec_copy(values);
+	TestAnswer answer;
+
+	spec->desired_state = state == VM_RUNNING ? VM_DESIRED_RUNNING : VM_DESIRED_STOPPED;
+	old->desired_state = new->desired_state = VM_DESIRED_STOPPED;
+	create("web-1", spec, state);
+	before = look("web-1");
+
+	fill_disk(true);
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+
+	is_refused(&answer);
+	fill_disk(false);
+	after = look("web-1");
+	cr_assert_eq(before, after);
+	cr_assert_eq(fault_updates(node.fault, "web-1"), 0);
+	answer = test_create(&node, "web-2", old);
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_REQUEST);
+	create("web-2", new, VM_CREATED);
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+	run(VM_OP_DESTROY, "web-2", VM_DESTROYED);
+}
+
+Test(full_disk, an_update_of_drives_that_is_refused_keeps_the_old_and_frees_the_new)
+{
+	static const VmState states[] = { VM_CREATED, VM_RUNNING };
+
+	for (size_t i = 0; i < array_size(states); i++) {
+		cleanup_(spec_unrefp) VmSpec *values = with_drive();
+		VmDrive *drive = values->drives.items;
+		int fd;
+
+		free(drive->path);
+		drive->path = text_printf("%s/other.img", node.state_dir);
+		fd = open(drive->path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		cr_assert_eq(write(fd, "x", 1), 1);
+		closep(&fd);
+
+		check_drives_refused(with_drive(), values, states[i]);
+	}
 }
 
 /* Each of the calls builds on the one before, and all are refused, together or apart. */

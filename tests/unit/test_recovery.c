@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/text.h"
 #include "tests/support/suite_node.h"
 
 #include <criterion/criterion.h>
@@ -132,6 +133,80 @@ static void leave_two(void)
 	must(test_create(&node, "web-2", test_spec(VM_DESIRED_UNSET, NULL)).record);
 }
 
+/* A VM whose balloon of 8 MiB is being made one of 9 when its agent dies. */
+static void begin_update_of(VmBackend backend, const char *fault)
+{
+	static TestAnswer unanswered;
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, fault), *to;
+	VmCall call = { .vm_id = "web-1", .update_mask = RUNTIME_UPDATE_BALLOON };
+
+	spec->backend = backend;
+	spec->devices = new0(VmDevices);
+	spec->devices->balloon = new0(VmBalloon);
+	spec->devices->balloon->amount_mib = 8;
+	to = spec_copy(spec);
+	to->devices->balloon->amount_mib = 9;
+	call.update = to;
+	must(test_create(&node, "web-1", spec).record);
+	test_begin(&node, VM_OP_UPDATE, &call, &unanswered);
+}
+
+static void wait_for_update(void)
+{
+	while (fault_updates(node.fault, "web-1") == 0)
+		clock_sleep_us(USEC_PER_MSEC);
+}
+
+static void begin_update(void)
+{
+	begin_update_of(VM_BACKEND_QEMU, "update-waits,whole-fails");
+	wait_for_update();
+}
+
+static void begin_update_whose_undo_waits(void)
+{
+	begin_update_of(VM_BACKEND_QEMU, "update-waits,whole-waits");
+	wait_for_update();
+}
+
+static void die_in_update(Watcher *watcher)
+{
+	cleanup_(record_unrefp) VmRecord *record = look("web-1");
+
+	(void)watcher;
+	if (record && record->status.operation &&
+	    text_equal(record->status.operation->verb, "update"))
+		_exit(0);
+}
+
+/* An update in memory is over in no time: the agent dies as soon as the intent is durable. */
+static void begin_update_in_memory(void)
+{
+	static Watcher watcher = { .wake = die_in_update };
+
+	registry_watch(runtime_registry(node.runtime), &watcher);
+	begin_update_of(VM_BACKEND_IN_MEMORY, NULL);
+	clock_sleep_us(10 * (int64_t)USEC_PER_SEC);
+	must(false);
+}
+
+/* What the next agent says of the update; to unref. */
+static VmRecord *look_after_update(VmState state)
+{
+	VmRecord *record;
+
+	while (!runtime_adopted(node.runtime))
+		clock_sleep_us(USEC_PER_MSEC);
+	record = look("web-1");
+	cr_assert_eq(record->status.state, state);
+	cr_assert_null(record->status.operation);
+	cr_assert_str_eq(record->status.last_operation->verb, "update");
+	cr_assert_eq(record->status.last_operation->outcome, OPERATION_FAILED);
+	cr_assert_eq(record->generation, 1);
+	cr_assert_eq(spec_balloon(record->spec)->amount_mib, 8);
+	return record;
+}
+
 static void check_failed(ExitReason reason)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
@@ -243,4 +318,127 @@ Test(recovery, a_limit_lowered_below_what_there_is_keeps_every_vm)
 	cr_assert_eq(refused.err.kind, ERROR_CAPACITY);
 	cr_assert_eq(test_run(&node, VM_OP_PAUSE, "web-1").err.kind, ERROR_INVALID_TRANSITION);
 	cr_assert_eq(test_run(&node, VM_OP_PAUSE, "web-2").err.kind, ERROR_INVALID_TRANSITION);
+}
+
+Test(recovery, an_interrupted_update_is_undone)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_update);
+	node.calm = node.adopts = true;
+	test_node_open(&node);
+
+	record = look_after_update(VM_RUNNING);
+	cr_assert_not_null(strstr(record->status.last_operation->error->message,
+				  "the agent ended while it was carried out; undone"));
+	cr_assert_eq(fault_updates(node.fault, "web-1"), 1);
+	cr_assert_eq(fault_balloon_mib(node.fault, "web-1"), 8);
+	cr_assert_eq(record->status.resolved->vmm_pid, 4242);
+	run(VM_OP_PAUSE, "web-1", VM_PAUSED);
+}
+
+Test(recovery, an_interrupted_update_that_cannot_be_undone_poisons)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_update);
+	node.adopts = true;
+	test_node_open(&node);
+
+	record = look_after_update(VM_POISONED);
+	cr_assert_not_null(strstr(record->status.last_operation->error->message, "told to fail"));
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+}
+
+Test(recovery, an_interrupted_update_ends_with_its_vmm)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_update);
+	test_node_open(&node);
+
+	record = look_after_update(VM_FAILED);
+	cr_assert_eq(record->status.last_exit->reason, EXIT_UNKNOWN);
+	cr_assert_eq(fault_updates(node.fault, "web-1"), 0);
+}
+
+Test(recovery, an_interrupted_update_in_memory_is_undone)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	agent_that_dies(begin_update_in_memory);
+	test_node_open(&node);
+
+	record = look_after_update(VM_RUNNING);
+}
+
+/* To unref. */
+static VmSpec *balloon_of_ten(void)
+{
+	VmSpec *values = test_spec(VM_DESIRED_UNSET, NULL);
+
+	values->devices = new0(VmDevices);
+	values->devices->balloon = new0(VmBalloon);
+	values->devices->balloon->amount_mib = 10;
+	return values;
+}
+
+Test(recovery, a_vm_not_yet_adopted_is_updated_once_it_is)
+{
+	cleanup_(spec_unrefp) VmSpec *values = balloon_of_ten();
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_BALLOON };
+	TestAnswer answer;
+
+	agent_that_dies(begin_update_whose_undo_waits);
+	node.adopts = true;
+	test_node_open(&node);
+	wait_for_update();
+
+	test_begin(&node, VM_OP_UPDATE, &call, &answer);
+	fault_let_go(node.fault);
+
+	cr_assert(test_wait(&answer));
+	cr_assert_eq(state_of(&answer), VM_RUNNING);
+	cr_assert_eq(fault_balloon_mib(node.fault, "web-1"), 10);
+	test_answer_clear(&answer);
+}
+
+/* Waits until another update is under way, so that @call would be refused. */
+static void wait_until_refused(const VmCall *call)
+{
+	VmCall dry = *call;
+	TestAnswer answer = { 0 };
+
+	dry.validate_only = true;
+	while (!error_is_set(&answer.err)) {
+		answer = test_call(&node, VM_OP_UPDATE, &dry);
+		test_answer_clear(&answer);
+	}
+	cr_assert_eq(answer.err.kind, ERROR_INVALID_TRANSITION);
+}
+
+Test(recovery, an_update_that_waits_gives_way_to_a_stop)
+{
+	cleanup_(spec_unrefp) VmSpec *values = balloon_of_ten();
+	VmCall call = { .vm_id = "web-1", .update = values, .update_mask = RUNTIME_UPDATE_BALLOON };
+	VmCall stop = { .vm_id = "web-1" };
+	TestAnswer updated, stopped;
+
+	agent_that_dies(begin_update_whose_undo_waits);
+	node.adopts = true;
+	test_node_open(&node);
+	wait_for_update();
+	test_begin(&node, VM_OP_UPDATE, &call, &updated);
+	wait_until_refused(&call);
+
+	run_fails(VM_OP_PAUSE, "web-1", ERROR_INVALID_TRANSITION);
+	test_begin(&node, VM_OP_STOP, &stop, &stopped);
+
+	cr_assert(test_wait(&updated));
+	cr_assert_eq(updated.err.kind, ERROR_INVALID_TRANSITION);
+	fault_let_go(node.fault);
+	cr_assert(test_wait(&stopped));
+	cr_assert_eq(state_of(&stopped), VM_STOPPED);
+	cr_assert_eq(fault_updates(node.fault, "web-1"), 1);
+	test_answer_clear(&stopped);
 }
