@@ -329,6 +329,7 @@ Backend *firecracker_new(const BackendConfig *config)
 		.start = start,
 		.pause = pause_vm,
 		.resume = resume,
+		.update = firecracker_update,
 		.stop = firecracker_stop,
 		.look = look,
 		.exit_fd = exit_fd,

@@ -36,6 +36,9 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err) must_che
 /* The backend's stop(). */
 int firecracker_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;
 
+/* The backend's update(). */
+int firecracker_update(Backend *backend, Job *job, const VmSpec *to, Error *err) must_check;
+
 /* Where the VM's Firecracker listens, to free. */
 char *firecracker_socket_path(const Job *job);
 

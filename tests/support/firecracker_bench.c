@@ -2,6 +2,7 @@
 #include "tests/support/firecracker_bench.h"
 
 #include "base/text.h"
+#include "tests/support/api_schema.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -47,6 +48,21 @@ static void skip(const char *why)
 {
 	(void)fprintf(stderr, "skipped: %s\n", why);
 	cr_skip_test("%s", why);
+}
+
+json_t *firecracker_bench_description(void)
+{
+	static const char beside[] = "/../shared/data/firecracker-api.yaml";
+	cleanup_free char *path = text_dup(getenv("HEARTH_FIRECRACKER_API"));
+	json_t *schema = NULL;
+
+	if (!path)
+		path = text_printf("%s%s", HEARTH_SOURCE_DIR, beside);
+	if (access(path, R_OK) < 0)
+		skip("no API description of Firecracker: set HEARTH_FIRECRACKER_API");
+	schema = api_schema_load(path);
+	cr_assert_not_null(schema, "%s", path);
+	return schema;
 }
 
 QemuBench *firecracker_bench_new(const char *boot_args)

@@ -18,4 +18,7 @@ QemuBench *firecracker_bench_new(const char *boot_args);
 /* Another backend, on this @firecracker. */
 Backend *firecracker_bench_backend(const QemuBench *bench, const char *firecracker);
 
+/* Firecracker's API description, which is no part of this tree; skips the test if there is none. */
+json_t *firecracker_bench_description(void);
+
 bool firecracker_bench_socket_exists(const QemuBench *bench);

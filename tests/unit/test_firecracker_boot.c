@@ -5,10 +5,10 @@
 #include "base/text.h"
 #include "runtime/firecracker_boot.h"
 #include "tests/support/api_schema.h"
+#include "tests/support/firecracker_bench.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
 	RANDOM_SPECS = 500,
@@ -113,25 +113,6 @@ Test(firecracker_boot, an_empty_spec_gets_the_defaults)
 	cr_assert_null(strstr(text, "drives"), "%s", text);
 }
 
-/* Firecracker's API description, which is no part of this tree. Skips the test if there is none. */
-static json_t *description(void)
-{
-	static const char beside[] = "/../shared/data/firecracker-api.yaml";
-	cleanup_free char *path = text_dup(getenv("HEARTH_FIRECRACKER_API"));
-	json_t *schema = NULL;
-
-	if (!path)
-		path = text_printf("%s%s", HEARTH_SOURCE_DIR, beside);
-	if (access(path, R_OK) < 0) {
-		(void)fprintf(stderr, "skipped: no API description of Firecracker: set "
-				      "HEARTH_FIRECRACKER_API\n");
-		cr_skip_test("no API description of Firecracker: set HEARTH_FIRECRACKER_API");
-	}
-	schema = api_schema_load(path);
-	cr_assert_not_null(schema, "%s", path);
-	return schema;
-}
-
 static void check_calls(json_t *schema, const VmSpec *spec)
 {
 	cleanup_free char *args = firecracker_boot_args(spec);
@@ -170,7 +151,7 @@ static VmSpec *random_spec(void)
 
 Test(firecracker_boot, every_request_fits_the_api_description)
 {
-	json_t *schema = description();
+	json_t *schema = firecracker_bench_description();
 	cleanup_(spec_unrefp) VmSpec *full = rooted("quiet", false);
 
 	full->boot->initrd_path = text_dup("/i");
@@ -197,7 +178,7 @@ static void check_body(json_t *schema, const char *method, const char *path, jso
 
 Test(firecracker_boot, actions_and_states_fit_the_api_description)
 {
-	json_t *schema = description();
+	json_t *schema = firecracker_bench_description();
 
 	check_body(schema, "put", "/actions", firecracker_action_new("InstanceStart"), NULL);
 	check_body(schema, "put", "/actions", firecracker_action_new("SendCtrlAltDel"), NULL);
@@ -208,7 +189,7 @@ Test(firecracker_boot, actions_and_states_fit_the_api_description)
 
 Test(firecracker_boot, the_api_description_is_really_asked)
 {
-	json_t *schema = description();
+	json_t *schema = firecracker_bench_description();
 
 	check_body(schema, "put", "/actions", firecracker_action_new("Explode"), "none of its");
 	check_body(schema, "put", "/boot-source", json_pack("{s:s}", "boot_args", "a"), "required");
