@@ -79,6 +79,7 @@ static int change(Job *job, int vmm, const VmSpec *to, Error *err)
 		return -1;
 	if (send_all(api, live, &done, err) == 0)
 		return 0;
+	firecracker_api_close(take_ptr(api)); /* one at a time */
 	if (done)
 		undo(job, vmm, back, done);
 	return -1;
