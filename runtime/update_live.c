@@ -38,7 +38,9 @@ int vm_check_live(Vm *vm, const VmSpec *spec, const VmSpec *next, DriveClaim **d
 			err, ERROR_UNSUPPORTED, "update of %s (%s)",
 			spec_update_name(spec_update_difference(spec, next, RUNTIME_UPDATE_LIVE)),
 			vm_backend_name(ops->id));
-	if (spec_update_check_live(spec, next, err) < 0 || check_files(spec, next, err) < 0)
+	if (spec_update_check_live(spec, next, err) < 0)
+		return -1;
+	if ((ops->capabilities & BACKEND_PROCESS) && check_files(spec, next, err) < 0)
 		return -1;
 	if (!names_other_disks(spec, next))
 		return 0;
