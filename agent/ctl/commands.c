@@ -87,6 +87,12 @@ static const Option destroy_options[] = {
 static const Option update_options[] = {
 	POLICY_OPTIONS,
 	{ "no-expiry", OPTION_FLAG, 0, .help = "never end it" },
+	{ "balloon", OPTION_NUMBER, 0, .value = "MIB", .help = "how much memory the balloon is to take" },
+	{ "mmds", OPTION_PATH, 0, .value = "FILE", .help = "the metadata, a JSON object ('-': standard input)" },
+	{ "drive", OPTION_TEXT, 0, .many = true, .value = "id=NAME,path=PATH", .help = "another disk for the drive of that name" },
+	{ "file", OPTION_PATH, 'f', .value = "FILE",
+	  .help = "a spec as JSON ('-': standard input), of which --mask names what is to be taken" },
+	{ "mask", OPTION_TEXT, 0, .value = "NAME,...", .help = "such as drives,devices.mmds; only with --file" },
 	GUARD_OPTIONS,
 	{ 0 },
 };
@@ -157,8 +163,9 @@ const Command commands[] = {
 	{ "pause", "VM...", "hold VMs' virtual CPUs", run_pause, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "resume", "VM...", "let paused VMs go on", run_resume, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "destroy", "VM...", "end VMs at once and remove all they left", run_destroy, destroy_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
-	{ "update", "VM", "change labels, restart policy or expiry", run_update, update_options, TAKES_VM, 1, 1,
-	  "  hearthctl update web-1 --label tier=front --label old- --restart on-failure\n" },
+	{ "update", "VM", "change a VM, also while it runs", run_update, update_options, TAKES_VM, 1, 1,
+	  "  hearthctl update web-1 --label tier=front --label old- --restart on-failure\n"
+	  "  hearthctl update web-1 --drive id=data,path=/srv/data-2.img --balloon 64\n" },
 	{ "get", "VM...", "show VMs", run_get, get_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "describe", "VM", "tell all about a VM, with its latest events", run_describe, get_options, TAKES_VM, 1, 1, NULL },
 	{ "list", "", "list VMs", run_list, list_options, TAKES_NOTHING, 0, 0, NULL },

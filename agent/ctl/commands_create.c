@@ -15,14 +15,22 @@ enum {
 	UPDATE_TRIES = 5
 };
 
-/* The JSON in @path, whose members are checked by json_to_message(); NULL if it is none. */
-static json_t *load_file(const char *path, json_error_t *error)
+/* Members are checked by json_to_message(). */
+json_t *load_json(const char *path, json_error_t *error)
 {
 	const size_t flags = JSON_REJECT_DUPLICATES;
 
 	if (strcmp(path, "-") == 0)
 		return json_loadf(stdin, flags, error);
 	return json_load_file(path, flags, error);
+}
+
+int report_json(const Ctl *ctl, const char *path, const json_error_t *problem)
+{
+	if (problem->line < 0)
+		return failure_report_local(ctl_json(ctl), EXIT_LOCAL, "%s", problem->text);
+	return failure_report_local(ctl_json(ctl), EXIT_USAGE, "%s:%d:%d: %s", path, problem->line,
+				    problem->column, problem->text);
 }
 
 static int report_violations(const Ctl *ctl, const char *path, const Error *err)
@@ -38,19 +46,15 @@ static int report_violations(const Ctl *ctl, const char *path, const Error *err)
 	return EXIT_USAGE;
 }
 
-/* The spec in file @path: 0, or the exit status of what has been reported. */
-static int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret)
+int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret)
 {
 	json_error_t problem;
-	cleanup_(json_freep) json_t *json = load_file(path, &problem);
+	cleanup_(json_freep) json_t *json = load_json(path, &problem);
 	ProtobufCMessage *message = NULL;
 	Error err = { 0 };
 
-	if (!json && problem.line < 0)
-		return failure_report_local(ctl_json(ctl), EXIT_LOCAL, "%s", problem.text);
 	if (!json)
-		return failure_report_local(ctl_json(ctl), EXIT_USAGE, "%s:%d:%d: %s", path,
-					    problem.line, problem.column, problem.text);
+		return report_json(ctl, path, &problem);
 	if (json_to_message(&message, &hearth__v1__vm_spec__descriptor, json, &err) < 0)
 		return report_violations(ctl, path, &err);
 	*ret = (Hearth__V1__VmSpec *)(void *)message;
@@ -106,12 +110,29 @@ int run_create(Ctl *ctl)
 	return send_create(ctl, &request);
 }
 
+/* Changes in @spec, the VM's, what the options say. Return: as request_spec(). */
+static int change_spec(Ctl *ctl, const UpdateInput *input, Hearth__V1__VmSpec *spec,
+		       char *paths[static UPDATE_PATHS], size_t *n_paths)
+{
+	int status = request_policy(ctl, spec, paths, n_paths);
+
+	if (status == 0)
+		status = request_live(ctl, input, spec, paths, n_paths);
+	if (status || !options_has(&ctl->options, "no-expiry"))
+		return status;
+	message_free(take_ptr(spec->expires_at));
+	spec->expire_action = HEARTH__V1__EXPIRE_ACTION__EXPIRE_ACTION_UNSPECIFIED;
+	paths[(*n_paths)++] = text_field("expires_at");
+	return 0;
+}
+
 /*
  * Reads the VM, changes what the options say and writes it back, provided its
  * spec is still the one read. Return: as client_call(), or 1 with *@status for
  * what has been reported.
  */
-static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *failure)
+static int update_once(Ctl *ctl, const UpdateInput *input, Hearth__V1__Vm **ret, int *status,
+		       Failure *failure)
 {
 	const Options *given = &ctl->options;
 	Hearth__V1__GetVmRequest get;
@@ -132,37 +153,24 @@ static int update_once(Ctl *ctl, Hearth__V1__Vm **ret, int *status, Failure *fai
 		vm->spec = new0(Hearth__V1__VmSpec);
 		hearth__v1__vm_spec__init(vm->spec);
 	}
-	*status = request_policy(ctl, vm->spec, paths, &mask.n_paths);
+	*status = input->spec ? 0 : change_spec(ctl, input, vm->spec, paths, &mask.n_paths);
 	if (*status)
 		return 1;
-	if (options_has(given, "no-expiry")) {
-		message_free(take_ptr(vm->spec->expires_at));
-		vm->spec->expire_action = HEARTH__V1__EXPIRE_ACTION__EXPIRE_ACTION_UNSPECIFIED;
-		paths[mask.n_paths++] = text_field("expires_at");
-	}
 	mask.paths = paths;
+	request.spec = vm->spec;
+	if (input->spec) {
+		memcpy(paths, input->paths, sizeof paths);
+		mask.n_paths = input->n_paths;
+		request.spec = input->spec;
+	}
 	request.vm_id = get.vm_id;
 	request.expected_uid = vm->uid;
 	request.expected_revision = options_number(given, "expected-revision", 0);
 	request.expected_generation = options_number(given, "expected-generation", vm->generation);
 	request.validate_only = options_has(given, "validate-only");
-	request.spec = vm->spec;
 	request.update_mask = &mask;
 	return client_call(ctl_client(ctl), vm_method("UpdateVm"), &request.base, timeout, ret,
 			   failure);
-}
-
-static bool names_a_change(const Options *given)
-{
-	static const char *const changes[] = {
-		"label",      "restart",    "max-restarts",  "initial-backoff", "max-backoff",
-		"expires-in", "expires-at", "expire-action", "no-expiry",
-	};
-
-	for (size_t i = 0; i < array_size(changes); i++)
-		if (options_has(given, changes[i]))
-			return true;
-	return false;
 }
 
 /* Has the caller said which state of the VM is meant? Then a conflict is the answer. */
@@ -172,10 +180,10 @@ static bool is_guarded(const Options *given)
 }
 
 /* One try, its success shown; as update_once(). */
-static int update_and_show(Ctl *ctl, int *status, Failure *failure)
+static int update_and_show(Ctl *ctl, const UpdateInput *input, int *status, Failure *failure)
 {
 	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
-	int result = update_once(ctl, &vm, status, failure);
+	int result = update_once(ctl, input, &vm, status, failure);
 
 	if (result)
 		return result;
@@ -189,19 +197,17 @@ static int update_and_show(Ctl *ctl, int *status, Failure *failure)
 
 int run_update(Ctl *ctl)
 {
-	int status = 0;
+	cleanup_(update_input_release) UpdateInput input = { 0 };
+	int status = update_input_read(ctl, &input);
 
-	if (!names_a_change(&ctl->options))
-		return failure_report_local(
-			ctl_json(ctl), EXIT_USAGE,
-			"update: nothing to change; see 'hearthctl help update'");
-	for (int tries = 1;; tries++) {
+	for (int tries = 1; status == 0; tries++) {
 		cleanup_(failure_release) Failure failure = { 0 };
 
-		if (update_and_show(ctl, &status, &failure) >= 0)
+		if (update_and_show(ctl, &input, &status, &failure) >= 0)
 			return status;
 		if (!failure_is(&failure, "CONFLICT") || is_guarded(&ctl->options) ||
 		    tries == UPDATE_TRIES)
 			return failure_report(&failure, ctl_json(ctl));
 	}
+	return status;
 }

@@ -38,8 +38,7 @@ Google__Protobuf__Duration duration_field(int64_t usec)
 	return duration;
 }
 
-/* Replaces a text that @field owns. */
-static void set_text(char **field, const char *text)
+void set_text(char **field, const char *text)
 {
 	if (*field != (const char *)protobuf_c_empty_string)
 		free(*field);

@@ -4,6 +4,7 @@
 /* Requests made from options. */
 
 #include "agent/ctl/ctl.h"
+#include "agent/ctl/json.h"
 #include "google/protobuf/duration.pb-c.h"
 
 /* A borrowed text as a field: protobuf-c's have no const, but a request is only read. */
@@ -11,8 +12,17 @@ char *text_field(const char *text);
 char **text_list_field(const char **texts);
 
 enum {
-	UPDATE_PATHS = 5
+	UPDATE_PATHS = 16 /* more than there are */
 };
+
+/* Replaces a text that @field owns. */
+void set_text(char **field, const char *text);
+
+/* The JSON in @path ("-": standard input); NULL if it is none. report_json() says why. */
+json_t *load_json(const char *path, json_error_t *error);
+int report_json(const Ctl *ctl, const char *path, const json_error_t *problem);
+/* The spec in file @path: 0, or the exit status of what has been reported. */
+int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret);
 
 Google__Protobuf__Duration duration_field(int64_t usec);
 
@@ -32,3 +42,25 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec);
  */
 int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, char *paths[static UPDATE_PATHS],
 		   size_t *n_paths);
+
+/* What update reads before it asks: it may have to try again, and standard input is read once. */
+typedef struct UpdateInput {
+	Hearth__V1__VmSpec *spec; /* --file */
+	char *mask;               /* --mask, cut up */
+	char *paths[UPDATE_PATHS];
+	size_t n_paths;
+	char *mmds; /* --mmds */
+} UpdateInput;
+
+/* Checks which options go together as well. Return: as request_spec(). */
+int update_input_read(const Ctl *ctl, UpdateInput *ret);
+void update_input_release(UpdateInput *input);
+
+/**
+ * request_live() - what the options say about devices and drives of a VM there is
+ * @paths:	takes the names of the fields that were given, behind the *@n_paths there are
+ *
+ * Return: as request_spec().
+ */
+int request_live(const Ctl *ctl, const UpdateInput *input, Hearth__V1__VmSpec *spec,
+		 char *paths[static UPDATE_PATHS], size_t *n_paths);

@@ -3,6 +3,7 @@
 
 import json
 import subprocess
+import tempfile
 
 import grpc
 
@@ -150,6 +151,54 @@ class Ctl(DaemonTest):
         self.assertRegex(listed, r"(?m)^%s\s.*running" % vm_id)
         self.assertEqual("VM_STATE_RUNNING", shown["status"]["state"])
         self.refused(self.vms.GetVm, V.GetVmRequest(vm_id=vm_id), Code.NOT_FOUND)
+
+    def test_it_updates_a_vm_that_runs(self):
+        vm = self.running(drives=[V.Drive(drive_id="data", path="/nonexistent/a", read_only=True),
+                                  V.Drive(drive_id="more", path="/nonexistent/b")],
+                          network_interfaces=[V.NetworkInterface(interface_id="e", mmds=True)],
+                          devices=V.Devices(balloon=V.Balloon(amount_mib=8), mmds=V.Mmds()))
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write('{ "role": "front" }')
+            file.flush()
+
+            self.ctl("update", vm.vm_id, "--balloon", "9", "--mmds", file.name,
+                     "--drive", "id=data,path=/nonexistent/c,d", "--label", "a=b")
+
+        spec = self.get(vm.vm_id).spec
+        self.assertEqual(9, spec.devices.balloon.amount_mib)
+        self.assertEqual('{"role":"front"}', spec.devices.mmds.content)
+        self.assertEqual(["/nonexistent/c,d", "/nonexistent/b"], [d.path for d in spec.drives])
+        self.assertTrue(spec.drives[0].read_only)
+        self.assertEqual({"a": "b"}, dict(spec.labels))
+
+    def test_it_updates_what_a_mask_names_of_a_file(self):
+        vm = self.running(devices=V.Devices(balloon=V.Balloon(amount_mib=8)), labels={"a": "b"})
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write('{"devices": {"balloon": {"amountMib": 10}}, "labels": {"c": "d"}}')
+            file.flush()
+
+            self.ctl("update", vm.vm_id, "--file", file.name, "--mask",
+                     "devices.balloon,expires_at")
+            alone = self.ctl("update", vm.vm_id, "--file", file.name, check=False)
+            mixed = self.ctl("update", vm.vm_id, "--file", file.name, "--mask", "labels",
+                             "--balloon", "1", check=False)
+
+        self.assertEqual(10, self.get(vm.vm_id).spec.devices.balloon.amount_mib)
+        self.assertEqual({"a": "b"}, dict(self.get(vm.vm_id).spec.labels))
+        self.assertIn("--file and --mask go together", alone.stderr)
+        self.assertIn("goes without other changes", mixed.stderr)
+
+    def test_it_says_what_an_update_cannot_mean(self):
+        vm = self.running()
+
+        nothing = self.ctl("update", vm.vm_id, check=False)
+        no_drive = self.ctl("update", vm.vm_id, "--drive", "id=x,path=/y", check=False)
+        no_form = self.ctl("update", vm.vm_id, "--drive", "/y", check=False)
+
+        self.assertIn("nothing to change", nothing.stderr)
+        self.assertIn("the VM has no drive 'x'", no_drive.stderr)
+        self.assertIn("is not id=NAME,path=PATH", no_form.stderr)
+        self.assertEqual({2}, {r.returncode for r in (nothing, no_drive, no_form)})
 
     def test_it_exits_by_the_codes_of_grpc_and_explains(self):
         result = self.ctl("get", "nobody", check=False)

@@ -288,6 +288,73 @@ class Update(DaemonTest):
                          [words.split()[0] for words in failure.violations["update_mask"]])
         self.assertEqual(vm, self.get(vm.vm_id))
 
+    def with_devices(self, mib, **more):
+        return {"drives": [V.Drive(drive_id="data", path="/nonexistent/" + self.new_id())],
+                "network_interfaces": [V.NetworkInterface(interface_id="eth0", mmds=True)],
+                "devices": V.Devices(balloon=V.Balloon(amount_mib=mib), mmds=V.Mmds(**more))}
+
+    def test_devices_of_a_running_vm_change_in_one_operation(self):
+        vm = self.running(**self.with_devices(8))
+
+        updated = self.vms.UpdateVm(self.update(
+            vm.vm_id, ["devices.balloon", "devices.mmds", "labels"], labels={"b": "2"},
+            devices=V.Devices(balloon=V.Balloon(amount_mib=9), mmds=V.Mmds(content='{"a": 1}'))),
+            timeout=20)
+
+        self.assertEqual(V.VM_STATE_RUNNING, updated.status.state)
+        self.assertEqual(9, updated.spec.devices.balloon.amount_mib)
+        self.assertEqual('{"a": 1}', updated.spec.devices.mmds.content)
+        self.assertEqual({"b": "2"}, dict(updated.spec.labels))
+        self.assertEqual("data", updated.spec.drives[0].drive_id)
+        self.assertEqual(vm.generation + 1, updated.generation)
+        self.assertEqual(updated.generation, updated.status.observed_generation)
+        self.assertEqual("update", updated.status.last_operation.verb)
+        self.assertFalse(updated.status.HasField("operation"))
+        events = self.vms.ListVmEvents(V.ListVmEventsRequest(vm_id=vm.vm_id), timeout=20).events
+        self.assertEqual(["UpdateAccepted", "Updated"], [event.reason for event in events[-2:]])
+
+    def test_what_a_running_vm_cannot_change_is_refused_by_name(self):
+        vm = self.running(**self.with_devices(8))
+        spec = self.with_devices(8)
+        spec["drives"] = [V.Drive(drive_id="data", path=vm.spec.drives[0].path, read_only=True)]
+        spec["network_interfaces"][0].mtu = 1400
+        spec["devices"].balloon.stats_interval.FromSeconds(1)
+        spec["devices"].mmds.ipv4_address = "169.254.1.1"
+        mask = ["drives", "network_interfaces", "devices.balloon", "devices.mmds"]
+
+        failure = self.refused(self.vms.UpdateVm, self.update(vm.vm_id, mask, **spec),
+                               Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertEqual({"spec.drives[0].read_only", "spec.network_interfaces[0].mtu",
+                          "spec.devices.balloon.stats_interval",
+                          "spec.devices.mmds.ipv4_address"}, set(failure.violations))
+        self.assertEqual(vm, self.get(vm.vm_id))
+        self.vms.StopVm(V.StopVmRequest(vm_id=vm.vm_id), timeout=20)
+        self.vms.UpdateVm(self.update(vm.vm_id, mask, **spec), timeout=20)
+        self.assertEqual(1400, self.get(vm.vm_id).spec.network_interfaces[0].mtu)
+
+    def test_a_running_vms_new_disk_must_be_nobody_elses(self):
+        vm = self.running(**self.with_devices(8))
+        other = self.running(**self.with_devices(8))
+
+        taken = self.refused(self.vms.UpdateVm, self.update(
+            vm.vm_id, ["drives"], drives=other.spec.drives),
+            Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertEqual(["vm '%s' writes to it" % other.vm_id],
+                         taken.violations["spec.drives[0].path"])
+
+    def test_validating_an_update_of_a_running_vm_changes_nothing(self):
+        vm = self.running(**self.with_devices(8))
+        request = self.update(vm.vm_id, ["devices.balloon"],
+                              devices=V.Devices(balloon=V.Balloon(amount_mib=9)))
+        request.validate_only = True
+
+        shown = self.vms.UpdateVm(request, timeout=20)
+
+        self.assertEqual(9, shown.spec.devices.balloon.amount_mib)
+        self.assertEqual(vm, self.get(vm.vm_id))
+
     def test_a_vm_expires_by_being_stopped(self):
         vm = self.running()
         request = self.update(vm.vm_id, ["expires_at"])
