@@ -102,12 +102,11 @@ static bool ends_vmm(const Operation *operation)
 	return operation->op == VM_OP_STOP || operation->op == VM_OP_DESTROY;
 }
 
-/* May @operation take the place of @waiting? A destroy of anything; a stop of what would find no
- * VMM after it. */
+/* May @operation take the place of @waiting? As it would that of the same one running. */
 static bool displaces(const Operation *operation, const Operation *waiting)
 {
 	return operation->op == VM_OP_DESTROY ||
-	       (operation->op == VM_OP_STOP && waiting->op == VM_OP_UPDATE);
+	       (operation->op == VM_OP_STOP && waiting->op != VM_OP_DESTROY);
 }
 
 /* An update has no busy state, in which the table could say that it gives way. */

@@ -258,6 +258,22 @@ Test(update_live, a_pause_waits_for_it)
 	test_answer_clear(&paused);
 }
 
+Test(update_live, a_stop_goes_ahead_of_a_pause_that_waits_for_it)
+{
+	VmCall pause = { .vm_id = "web-1" };
+	TestAnswer updated, paused;
+
+	create("web-1", with_balloon(VM_DESIRED_RUNNING, "update-waits", 8), VM_RUNNING);
+	begin_update(with_balloon(VM_DESIRED_UNSET, NULL, 9), RUNTIME_UPDATE_BALLOON, &updated);
+	test_begin(&node, VM_OP_PAUSE, &pause, &paused);
+
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+
+	cr_assert(test_wait(&updated) && test_wait(&paused));
+	cr_assert_eq(updated.err.kind, ERROR_INVALID_TRANSITION);
+	cr_assert_eq(paused.err.kind, ERROR_INVALID_TRANSITION);
+}
+
 static void check_preempted(VmOp op, VmState state)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
