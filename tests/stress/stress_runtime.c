@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/vm.h"
 #include "tests/support/node.h"
 
 #include <pthread.h>
@@ -15,6 +16,7 @@
  */
 
 enum {
+	DISKS = 3, /* for all of them */
 	CALLERS = 8,
 	ROUNDS = 300,
 	MACHINES = 5,
@@ -42,17 +44,54 @@ static VmRestartPolicy *restarting(void)
 	return policy;
 }
 
-/* Labels come and go, policies and expiries change. */
+static char *disk(unsigned i)
+{
+	return text_printf("%s/disk-%u", node.state_dir, i % DISKS);
+}
+
+static void make_disks(void)
+{
+	for (unsigned i = 0; i < DISKS; i++) {
+		cleanup_free char *path = disk(i);
+		FILE *file = fopen(path, "we");
+
+		if (!file || fputs("disk", file) < 0 || fclose(file) != 0)
+			abort();
+	}
+}
+
+/* A balloon, and sometimes a drive that others may want. */
+static void add_parts(VmSpec *spec, unsigned dice)
+{
+	VmDrive *drive = dice % 4 == 0 ? field_list_add(&spec->drives, &vm_drive_table) : NULL;
+
+	if (drive) {
+		drive->drive_id = text_dup("root");
+		drive->path = disk(dice / 4);
+		drive->read_only = dice & 32;
+	}
+	spec->devices = new0(VmDevices);
+	spec->devices->balloon = new0(VmBalloon);
+	spec->devices->balloon->amount_mib = dice % 64;
+}
+
+/* Labels come and go, policies and expiries change, balloons swell, disks are swapped. */
 static void update_one(const char *vm_id, unsigned dice)
 {
+	static const char *const faults[] = { NULL,           "start-fails",    "update-fails",
+					      "update-waits", "update-poisons", NULL };
+	static const unsigned live[] = { 0, 0, RUNTIME_UPDATE_BALLOON, RUNTIME_UPDATE_DRIVES,
+					 RUNTIME_UPDATE_LIVE };
 	cleanup_(spec_unrefp) VmSpec *values =
-		test_spec(VM_DESIRED_UNSET, dice & 16 ? "start-fails" : NULL);
+		test_spec(VM_DESIRED_UNSET, faults[dice / 16 % array_size(faults)]);
 	VmCall call = { .vm_id = vm_id,
 			.principal = "stress",
 			.validate_only = dice % 32 == 0,
 			.update = values,
 			.update_mask = dice % 15 + 1 };
 
+	add_parts(values, dice / 8);
+	call.update_mask |= live[dice / 8 % array_size(live)];
 	if (dice & 32)
 		values->restart_policy = restarting();
 	if (dice & 64)
@@ -63,7 +102,8 @@ static void update_one(const char *vm_id, unsigned dice)
 static void create_one(const char *vm_id, unsigned dice)
 {
 	static const char *const faults[] = { NULL,          NULL,          "start-hangs",
-					      "start-fails", "pause-fails", "undo-fails" };
+					      "start-fails", "pause-fails", "undo-fails",
+					      "update-waits" };
 	VmSpec *spec = test_spec(dice & 1 ? VM_DESIRED_RUNNING : VM_DESIRED_PAUSED,
 				 faults[dice % array_size(faults)]);
 	/* Some ask for a uid that others ask for, or had. */
@@ -72,13 +112,8 @@ static void create_one(const char *vm_id, unsigned dice)
 			    .tenant = "",
 			    .spec = spec,
 			    .principal = "stress" };
-	VmDrive *drive = dice % 4 == 0 ? field_list_add(&spec->drives, &vm_drive_table) : NULL;
 
-	if (drive) {
-		drive->drive_id = text_dup("root");
-		drive->path = text_dup("/dev/null");
-		drive->read_only = dice & 32;
-	}
+	add_parts(spec, dice);
 	if (dice % 3 == 0)
 		spec->restart_policy = restarting();
 	if (dice % 7 == 0) {
@@ -195,7 +230,7 @@ static bool destroy_all(void)
 	return false;
 }
 
-/* Stops what may hang while starting; how many there were. */
+/* Stops what may hang while starting, or in an update; how many there were. */
 static size_t stop_starting(void)
 {
 	VmList *list = registry_list(runtime_registry(node.runtime));
@@ -204,7 +239,8 @@ static size_t stop_starting(void)
 	for (size_t i = 0; i < list->count; i++) {
 		VmCall call = { .vm_id = list->records[i]->vm_id, .principal = "stress" };
 
-		if (list->records[i]->status.state != VM_STARTING)
+		if (list->records[i]->status.state != VM_STARTING &&
+		    !list->records[i]->status.operation)
 			continue;
 		starting++;
 		asked++;
@@ -227,6 +263,17 @@ static bool settle_all(void)
 	return false;
 }
 
+/* Without VMs no disk is anybody's. */
+static bool all_disks_free(void)
+{
+	bool free;
+
+	lock_take(&node.runtime->table_lock);
+	free = !node.runtime->drive_uses;
+	lock_drop(&node.runtime->table_lock);
+	return free;
+}
+
 /* One round of all callers on a node that is opened before and closed after. */
 static bool round_of_callers(unsigned round)
 {
@@ -236,6 +283,7 @@ static bool round_of_callers(unsigned round)
 	bool clean;
 
 	test_node_open(&node);
+	make_disks();
 	if (pthread_create(&reader, NULL, watcher, &ending) != 0)
 		abort();
 	for (unsigned i = 0; i < CALLERS; i++) {
@@ -245,7 +293,7 @@ static bool round_of_callers(unsigned round)
 	}
 	for (int i = 0; i < CALLERS; i++)
 		pthread_join(callers[i], NULL);
-	clean = round + 1 < OPENINGS ? settle_all() : destroy_all();
+	clean = round + 1 < OPENINGS ? settle_all() : destroy_all() && all_disks_free();
 	ending = true;
 	pthread_join(reader, NULL);
 	if (!clean)
