@@ -5,9 +5,13 @@ Firecracker is in no package: FIRECRACKER_BIN names it, or it is on PATH, or the
 """
 
 import os
+import pathlib
 import shutil
 import signal
+import tempfile
 import unittest
+
+from google.protobuf import field_mask_pb2
 
 from harness import PROGRAMS, Code, DaemonTest, N, V, process_alive, wait_until
 
@@ -57,6 +61,32 @@ class FirecrackerTest(DaemonTest):
         self.assertTrue(info.is_default)
         self.assertEqual("kvm", info.accelerator)
         self.assertIn("pause", info.capabilities)
+
+    def disk(self, folder, name):
+        path = pathlib.Path(folder) / name
+        path.write_bytes(bytes(65536))
+        return str(path)
+
+    def has_open(self, vm, path):
+        fds = pathlib.Path("/proc/%d/fd" % vm.status.resolved.vmm_pid)
+        return path in {os.readlink(fd) for fd in fds.iterdir()}
+
+    def test_a_running_guest_gets_another_disk_and_a_limit(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        old, new = self.disk(folder, "old"), self.disk(folder, "new")
+        vm = self.boot("exit=loop", drives=[V.Drive(drive_id="data-1", path=old)])
+        limit = V.RateLimiter(ops=V.TokenBucket(size=10, refill_time_ms=100))
+
+        updated = self.vms.UpdateVm(V.UpdateVmRequest(
+            vm_id=vm.vm_id, update_mask=field_mask_pb2.FieldMask(paths=["drives"]),
+            spec=V.VmSpec(drives=[V.Drive(drive_id="data-1", path=new, rate_limiter=limit)])),
+            timeout=30)
+
+        self.assertEqual(new, updated.spec.drives[0].path)
+        self.assertEqual("update", updated.status.last_operation.verb)
+        self.assertTrue(self.has_open(updated, new))
+        self.assertFalse(self.has_open(updated, old))
+        self.grows(updated)
 
     def test_a_life_from_create_to_ctrl_alt_del(self):
         vm = self.boot("exit=button")
