@@ -30,6 +30,20 @@ const ConfigKey config_keys[] = {
 	  .choices = "auto|kvm|tcg", .help = "auto: KVM where it truly works, else TCG" },
 	{ "firecracker.binary", CONFIG_TEXT, AT(firecracker_binary), .min = 1, .max = 4095,
 	  .value = "firecracker", .help = "Firecracker, a path or looked up on PATH" },
+	{ "jailer.mode", CONFIG_TEXT, AT(jailer_mode), .value = "on", .choices = "on|off",
+	  .help = "run Firecracker in a jail, as a user of its own" },
+	{ "jailer.binary", CONFIG_TEXT, AT(jailer_binary), .min = 1, .max = 4095, .value = "jailer",
+	  .help = "Firecracker's jailer, a path or looked up on PATH" },
+	{ "jailer.dir", CONFIG_PATH, AT(jailer_dir), .max = 256,
+	  .help = "where jails are made; default: jail below state_dir" },
+	{ "jailer.cgroup", CONFIG_TEXT, AT(jailer_cgroup), .min = 1, .max = 64, .value = "hearth",
+	  .help = "control group that jails' groups are made in; another agent needs another" },
+	{ "jailer.first_uid", CONFIG_NUMBER, AT(jailer_first_uid), .min = 1, .max = 4294000000,
+	  .value = "1900000000", .help = "the first of the users and groups that jails run as" },
+	{ "jailer.uid_count", CONFIG_NUMBER, AT(jailer_uid_count), .min = 2, .max = 900000,
+	  .value = "65536", .help = "how many of them; one is for probes" },
+	{ "image_dirs", CONFIG_TEXT, AT(image_dirs), .min = 1, .max = 65535, .value = "/",
+	  .help = "DIR:DIR..., where kernels, initrds and disks of VMs may lie" },
 	{ "limits.max_vms", CONFIG_NUMBER, AT(max_vms), .min = 1, .max = 1000000, .value = "10000",
 	  .help = "VMs on this node" },
 	{ "limits.max_operations", CONFIG_NUMBER, AT(max_operations), .min = 1, .max = 4096,
@@ -339,6 +353,22 @@ static int read_flags(Config *config, int argc, char *const argv[], Error *err)
 	return error_is_set(err) ? -1 : 0;
 }
 
+/* What a key's own row cannot say. */
+static int check_more(const Config *config, Error *err)
+{
+	cleanup_free char *dirs = text_dup(config->image_dirs);
+	char *rest = dirs;
+	const char *dir;
+
+	if (strchr(config->jailer_cgroup, '/') || config->jailer_cgroup[0] == '.')
+		(void)error_add_violation(err, "jailer.cgroup", "must be one name without '/'");
+	while ((dir = strsep(&rest, ":")))
+		if (dir[0] != '/')
+			(void)error_add_violation(err, "image_dirs",
+						  "'%.64s' is not an absolute path", dir);
+	return error_is_set(err) ? -1 : 0;
+}
+
 static int set_from_host(Config *config, Error *err)
 {
 	char buffer[4096];
@@ -352,6 +382,8 @@ static int set_from_host(Config *config, Error *err)
 		buffer[253] = '\0';
 		config->node_id = text_dup(buffer);
 	}
+	if (!config->jailer_dir)
+		config->jailer_dir = text_printf("%s/jail", config->state_dir);
 	if (config->keeper)
 		return 0;
 	n = readlink("/proc/self/exe", buffer, sizeof buffer - 1);
@@ -371,7 +403,7 @@ int config_read(Config *config, ConfigAction *action, int argc, char *const argv
 		return -1;
 	if (*action == CONFIG_HELP || *action == CONFIG_VERSION)
 		return 0;
-	if (read_flags(config, argc, argv, err) < 0)
+	if (read_flags(config, argc, argv, err) < 0 || check_more(config, err) < 0)
 		return -1;
 	return set_from_host(config, err);
 }

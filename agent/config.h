@@ -37,6 +37,13 @@ typedef struct Config {
 	char *qemu_binary;
 	char *qemu_accelerator; /* "auto", "kvm" or "tcg" */
 	char *firecracker_binary;
+	char *jailer_mode; /* "on" or "off" */
+	char *jailer_binary;
+	char *jailer_dir; /* default: <state_dir>/jail */
+	char *jailer_cgroup;
+	uint64_t jailer_first_uid;
+	uint64_t jailer_uid_count;
+	char *image_dirs; /* "DIR:DIR"; "/" allows all */
 	uint64_t max_vms;
 	uint64_t max_operations;
 	uint64_t max_connections;

@@ -216,6 +216,19 @@ static int start_server(Daemon *daemon, Error *err)
 	return 0;
 }
 
+/* The last of the range is for probes. */
+static JailConfig jail_settings(const Config *config)
+{
+	bool on = strcmp(config->jailer_mode, "on") == 0;
+
+	return (JailConfig){
+		.jailer_path = on ? config->jailer_binary : NULL,
+		.dir = config->jailer_dir,
+		.group = config->jailer_cgroup,
+		.probe_uid = (uint32_t)(config->jailer_first_uid + config->jailer_uid_count - 1),
+	};
+}
+
 static int open_runtime(Daemon *daemon, Error *err)
 {
 	const Config *config = &daemon->config;
@@ -231,7 +244,11 @@ static int open_runtime(Daemon *daemon, Error *err)
 			.state_dir = config->state_dir,
 			.console_max_bytes = config->console_max_bytes,
 			.console_rate = config->console_rate_bytes,
+			.jail = jail_settings(config),
+			.image_dirs = config->image_dirs,
 		},
+		.first_uid = (uint32_t)config->jailer_first_uid,
+		.uid_count = (uint32_t)config->jailer_uid_count - 1,
 		.max_vms = (uint32_t)config->max_vms,
 		.max_operations = (uint32_t)config->max_operations,
 		.history = (uint32_t)config->history,

@@ -83,6 +83,23 @@ int process_wait(int pidfd, int64_t deadline)
 	}
 }
 
+char *process_find(const char *name)
+{
+	cleanup_free char *path = text_dup(getenv("PATH"));
+	char *rest = path;
+	const char *dir;
+
+	if (strchr(name, '/'))
+		return access(name, X_OK) == 0 ? text_dup(name) : NULL;
+	while (path && (dir = strsep(&rest, ":"))) {
+		cleanup_free char *file = text_printf("%s/%s", *dir ? dir : ".", name);
+
+		if (access(file, X_OK) == 0)
+			return take_ptr(file);
+	}
+	return NULL;
+}
+
 static int spawn(pid_t *ret, char *const argv[], int out)
 {
 	posix_spawn_file_actions_t actions;

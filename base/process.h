@@ -44,6 +44,9 @@ typedef struct ProcessResult {
 	char *output; /* standard output and error, at most 64 KiB, NUL-terminated; to free */
 } ProcessResult;
 
+/* The program that @name is by PATH, or by being a path; to free. NULL: none. */
+char *process_find(const char *name);
+
 /**
  * process_run() - run a program to its end and collect what it says
  * @argv:	argv[0] is looked up on PATH; NULL-terminated

@@ -12,6 +12,7 @@
  */
 
 #include "runtime/record.h"
+#include "runtime/vmm_metrics.h"
 
 typedef struct Job Job;
 typedef struct Backend Backend;
@@ -21,6 +22,7 @@ enum {
 	BACKEND_POWER_BUTTON = 2, /* the stop ladder's first rung */
 	BACKEND_CONSOLE = 4,
 	BACKEND_PROCESS = 8, /* a keeper and a VMM exist while a VM runs */
+	BACKEND_JAIL = 16,   /* its VMMs can run in a jail, as a user of their own */
 };
 
 /* How StopVm goes about it; a negative time-out skips the rung. */
@@ -88,6 +90,10 @@ typedef struct BackendOps {
 	 * of that is one of undoing, unless the VMM has ended. NULL: nothing can be changed. */
 	int (*update)(Backend *backend, Job *job, const VmSpec *to, Error *err);
 
+	/* What the VMM counts, into a zeroed @ret: told now, or, @cached, last. Of a VM that nobody
+	 * has claimed, whose VMM may end meanwhile. METRICS. NULL: it counts nothing. */
+	int (*metrics)(Backend *backend, Job *job, bool cached, VmMetrics *ret, Error *err);
+
 	/* Climbs the ladder until the VMM has ended; SHUTDOWN if even SIGKILL did not do it. With
 	 * no VMM left it is success at once. Not cancelled by job->cancel_fd alone: a cancelled
 	 * stop goes to its last rung. */
@@ -105,12 +111,27 @@ typedef struct BackendOps {
 	 * EXIT_UNKNOWN without evidence. */
 	void (*read_exit)(Backend *backend, Job *job, VmmExit *ret);
 
+	/* What instances have something on the host beside a run directory, older than @grace usec?
+	 * NULL: none ever. */
+	void (*find_leftovers)(Backend *backend, int64_t grace,
+			       void (*each)(void *user, const char *instance_id), void *user);
+	/* Removes all that @instance_id may have beside its run directory, processes too. */
+	int (*remove_leftovers)(Backend *backend, const char *instance_id, Error *err);
+
 	void (*free)(Backend *backend);
 } BackendOps;
 
 struct Backend {
 	const BackendOps *ops;
 };
+
+/* How VMMs are jailed on this node. */
+typedef struct JailConfig {
+	const char *jailer_path; /* jailer, or a path; NULL: they are not */
+	const char *dir;         /* made if missing; jails are below it, and nothing else */
+	const char *group;       /* control group that those of VMs are made in; one component */
+	uint32_t probe_uid;      /* that probes use; no VM's */
+} JailConfig;
 
 /* What the process backends need to know of the node. */
 typedef struct BackendConfig {
@@ -121,6 +142,8 @@ typedef struct BackendConfig {
 	const char *state_dir;        /* for probes' scratch files */
 	uint64_t console_max_bytes;   /* kept per VM, over both files */
 	uint64_t console_rate;        /* bytes a second; 0: no limit */
+	JailConfig jail;              /* firecracker's */
+	const char *image_dirs;       /* see runtime/image_path.h; NULL: anywhere */
 } BackendConfig;
 
 Backend *in_memory_new(void);

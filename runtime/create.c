@@ -214,6 +214,14 @@ static bool is_equal_ahead(const Create *create, int r, Error *err)
 	return true;
 }
 
+/* It could not enter: what it had claimed is anybody's again. */
+static void take_back(Create *create, Vm *vm)
+{
+	drives_release(create->runtime, take_ptr(vm->drives));
+	vm_return_uid(create->runtime, vm->jail_uid);
+	create->record->status.resolved->jail_uid = 0;
+}
+
 /* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
  * was taken, or given up, meanwhile. */
 static int make(Create *create, Error *err)
@@ -234,11 +242,15 @@ static int make(Create *create, Error *err)
 				 create->validate_only ? NULL : &drives, err);
 	if (r)
 		return is_equal_ahead(create, r, err) ? 1 : -1;
+	if (!create->validate_only && vm_lease_uid(runtime, backend, record, err) < 0) {
+		drives_release(runtime, drives);
+		return -1;
+	}
 	vm = vm_new(runtime, record_ref(record), backend);
 	vm->drives = drives;
 	r = create->validate_only ? vm_may_enter(runtime, vm) : enter(create, vm);
 	if (r < 0)
-		drives_release(runtime, take_ptr(vm->drives));
+		take_back(create, vm);
 	if (r == -EEXIST)
 		return 1;
 	if (r < 0)

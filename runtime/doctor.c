@@ -161,6 +161,35 @@ static void check_firecracker(Runtime *runtime, DoctorCheck *ret)
 			  "firecracker.binary in the configuration, and give hearthd /dev/kvm");
 }
 
+static void check_jailer(Runtime *runtime, DoctorCheck *ret)
+{
+	const JailConfig *jail = &runtime->config.backend.jail;
+	const BackendInfo *info = &runtime->infos[VM_BACKEND_FIRECRACKER];
+	bool wanted, works;
+
+	lock_take(&runtime->lock);
+	wanted = info->is_default;
+	works = info->available;
+	text_copy(ret->message, sizeof ret->message, info->message);
+	lock_drop(&runtime->lock);
+	if (!jail->jailer_path) {
+		ret->status = CHECK_DEGRADED;
+		text_copy(ret->message, sizeof ret->message, "jailer.mode is off");
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "set jailer.mode to on: VMs of strangers are no safer than their VMM's "
+			  "user");
+		return;
+	}
+	ret->status = works ? CHECK_OK : wanted ? CHECK_MISSING : CHECK_DEGRADED;
+	if (works)
+		(void)snprintf(ret->message, sizeof ret->message, "%s ran Firecracker in %s",
+			       jail->jailer_path, jail->dir);
+	else
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "for VMs on Firecracker: install the jailer of the same release, run "
+			  "hearthd as root, with control groups of cpu, memory and pids mounted");
+}
+
 static void check_kvm(Runtime *runtime, DoctorCheck *ret)
 {
 	const BackendInfo *info = &runtime->infos[VM_BACKEND_QEMU];
@@ -189,6 +218,7 @@ size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 		{ "keeper", check_keeper },
 		{ "qemu", check_qemu },
 		{ "firecracker", check_firecracker },
+		{ "jailer", check_jailer },
 		{ "kvm", check_kvm },
 	};
 	size_t count = 0;

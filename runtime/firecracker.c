@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
 #include "base/text.h"
+#include "netfw/tap.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/firecracker_probe.h"
+#include "runtime/jail.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -20,7 +22,40 @@
 
 char *firecracker_socket_path(const Job *job)
 {
-	return text_printf("%s/firecracker.sock", job->run_dir);
+	const char *jail = job->resolved->jail_path;
+
+	return text_equal(jail, "") ? text_printf("%s/firecracker.sock", job->run_dir)
+				    : text_printf("%s/api.sock", jail);
+}
+
+void firecracker_clear_run_dir(const Job *job)
+{
+	static const char *const names[] = { "vsock.sock", "metrics.fifo" };
+
+	for (size_t i = 0; i < array_size(names); i++) {
+		cleanup_free char *path = text_printf("%s/%s", job->run_dir, names[i]);
+
+		(void)unlink(path);
+	}
+}
+
+static int remove_taps(const char *instance_id, Error *err)
+{
+	for (unsigned i = 0; i < SPEC_INTERFACES_MAX; i++) {
+		char name[TAP_NAME_MAX];
+
+		tap_name(name, instance_id, i);
+		if (tap_remove(name, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
+{
+	if (jail_remove(&firecracker->config, instance_id, err) < 0)
+		return -1;
+	return remove_taps(instance_id, err);
 }
 
 int firecracker_connect(FirecrackerApi **ret, const Job *job, int vmm_pidfd, int cancel_fd,
@@ -43,6 +78,9 @@ static void probe(Backend *backend, BackendInfo *ret)
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
 
 	firecracker_probe(ret, &firecracker->config);
+	if (ret->available && firecracker->config.jail.jailer_path)
+		ret->available = jail_probe(&firecracker->config, firecracker->firecracker_path,
+					    ret->message, sizeof ret->message);
 	lock_take(&firecracker->lock);
 	firecracker->probed = true;
 	firecracker->info = *ret;
@@ -61,139 +99,6 @@ BackendInfo firecracker_info(Firecracker *firecracker)
 	if (!probed)
 		probe(&firecracker->backend, &info);
 	return info;
-}
-
-static void resolve(Job *job, const BackendInfo *info)
-{
-	VmResolved *resolved = job->resolved;
-
-	free(resolved->boot_args);
-	free(resolved->accelerator);
-	free(resolved->vmm_version);
-	resolved->boot_args = firecracker_boot_args(job->spec);
-	resolved->accelerator = text_dup(info->accelerator);
-	resolved->vmm_version = text_dup(info->version);
-	resolved->vcpus = spec_vcpus(job->spec);
-	resolved->memory_mib = spec_memory_mib(job->spec);
-	resolved->vmm_pid = resolved->keeper_pid = 0;
-	resolved->start_time = 0;
-}
-
-static int prepare(Firecracker *firecracker, Job *job, const char *socket, Error *err)
-{
-	BackendInfo info = firecracker_info(firecracker);
-
-	/* The VMM may be an older one than when the VM was created. */
-	if (firecracker_can(&info, job->spec, err) < 0)
-		return -1;
-	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
-		return error_add_violation(err, "spec.boot.kernel_path", "required by firecracker");
-	if (vmm_process_clear_socket(socket, err) < 0)
-		return -1;
-	resolve(job, &info);
-	return 0;
-}
-
-static int launch(const Firecracker *firecracker, Job *job, const char *socket, Error *err)
-{
-	const char *const words[] = {
-		firecracker->firecracker_path,
-		"--api-sock",
-		socket,
-		"--id",
-		job->vm_id,
-		"--level",
-		"Warning",
-	};
-	char *argv[array_size(words) + 1] = { NULL };
-	const KeeperConfig config = {
-		.keeper_path = firecracker->keeper_path,
-		.run_dir = job->run_dir,
-		.console_max_bytes = firecracker->config.console_max_bytes,
-		.console_rate = firecracker->config.console_rate,
-		.vmm_argv = argv,
-	};
-	int r;
-
-	for (size_t i = 0; i < array_size(words); i++)
-		argv[i] = text_dup(words[i]);
-	r = vmm_process_launch(&config, job, err);
-	for (size_t i = 0; i < array_size(words); i++)
-		free(argv[i]);
-	return r;
-}
-
-static int configure(FirecrackerApi *api, const Job *job, Error *err)
-{
-	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot =
-		firecracker_boot_new(job->spec, job->resolved->boot_args);
-
-	for (size_t i = 0; i < boot->count; i++) {
-		const FirecrackerCall call = {
-			.kind = FIRECRACKER_CONFIGURE,
-			.method = "PUT",
-			.path = boot->puts[i].path,
-			.body = boot->puts[i].body,
-		};
-
-		if (firecracker_api_call(api, &call, NULL, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
-static int boot_guest(FirecrackerApi *api, Error *err)
-{
-	json_t *body = firecracker_action_new("InstanceStart");
-	const FirecrackerCall call = { FIRECRACKER_BOOT, "PUT", "/actions", body };
-	int r = firecracker_api_call(api, &call, NULL, err);
-
-	json_decref(body);
-	return r;
-}
-
-/* @refused: the error has Firecracker's own words. */
-static int boot(Job *job, bool *refused, Error *err)
-{
-	cleanup_close int vmm = -1;
-	cleanup_(firecracker_api_closep) FirecrackerApi *api = NULL;
-
-	job_step(job, "connect");
-	if (vmm_process_open(&vmm, job, "firecracker", err) < 0 ||
-	    firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0 ||
-	    firecracker_api_wait(api, FIRECRACKER_LISTEN_TIMEOUT, err) < 0)
-		return -1;
-	job_step(job, "configure");
-	if (configure(api, job, err) < 0) {
-		*refused = firecracker_api_refused(api);
-		return -1;
-	}
-	job_step(job, "boot");
-	if (boot_guest(api, err) < 0) {
-		*refused = firecracker_api_refused(api);
-		return -1;
-	}
-	job->resolved->start_time = clock_wall_us();
-	return 0;
-}
-
-static int start(Backend *backend, Job *job, Error *err)
-{
-	Firecracker *firecracker = container_of(backend, Firecracker, backend);
-	cleanup_free char *socket = firecracker_socket_path(job);
-	off_t log_from = vmm_process_log_size(job);
-	bool refused = false;
-
-	job_step(job, "prepare");
-	if (prepare(firecracker, job, socket, err) < 0)
-		return -1;
-	if (job_cancelled(job))
-		return error_set(err, ERROR_VMM_FAILED, "given up before firecracker was started");
-	job_step(job, "launch");
-	if (launch(firecracker, job, socket, err) == 0 && boot(job, &refused, err) == 0)
-		return 0;
-	vmm_process_undo_start(job, socket, refused ? -1 : log_from, err);
-	return -1;
 }
 
 /* A change of whether the guest runs, and how to see that it has worked. */
@@ -300,12 +205,30 @@ static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
 	return vmm_process_exit_fd(job, ret, err);
 }
 
+/* A jailed VMM whose keeper died lives on: it ends with its jail. */
 static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 {
+	const Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	cleanup_free char *socket = firecracker_socket_path(job);
+	Error left = { 0 };
 
-	(void)backend;
 	vmm_process_read_exit(job, socket, ret);
+	firecracker_clear_run_dir(job);
+	if (firecracker_clear(firecracker, job->resolved->instance_id, &left) < 0)
+		error_clear(&left); /* the next start or destroy removes it, or says why not */
+}
+
+static void find_leftovers(Backend *backend, int64_t grace,
+			   void (*each)(void *user, const char *instance_id), void *user)
+{
+	const Firecracker *firecracker = container_of(backend, Firecracker, backend);
+
+	jail_list(&firecracker->config, grace, each, user);
+}
+
+static int remove_leftovers(Backend *backend, const char *instance_id, Error *err)
+{
+	return firecracker_clear(container_of(backend, Firecracker, backend), instance_id, err);
 }
 
 static void firecracker_free(Backend *backend)
@@ -315,6 +238,10 @@ static void firecracker_free(Backend *backend)
 	free(firecracker->keeper_path);
 	free(firecracker->firecracker_path);
 	free(firecracker->state_dir);
+	free(firecracker->jailer_path);
+	free(firecracker->jail_dir);
+	free(firecracker->jail_group);
+	free(firecracker->image_dirs);
 	free(firecracker);
 }
 
@@ -322,18 +249,21 @@ Backend *firecracker_new(const BackendConfig *config)
 {
 	static const BackendOps ops = {
 		.id = VM_BACKEND_FIRECRACKER,
-		.capabilities =
-			BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE | BACKEND_PROCESS,
+		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
+				BACKEND_PROCESS | BACKEND_JAIL,
 		.probe = probe,
 		.check = firecracker_check,
-		.start = start,
+		.start = firecracker_start,
 		.pause = pause_vm,
 		.resume = resume,
 		.update = firecracker_update,
+		.metrics = firecracker_metrics,
 		.stop = firecracker_stop,
 		.look = look,
 		.exit_fd = exit_fd,
 		.read_exit = read_exit,
+		.find_leftovers = find_leftovers,
+		.remove_leftovers = remove_leftovers,
 		.free = firecracker_free,
 	};
 	Firecracker *firecracker = new0(Firecracker);
@@ -345,5 +275,10 @@ Backend *firecracker_new(const BackendConfig *config)
 	firecracker->config.firecracker_path = firecracker->firecracker_path =
 		text_dup(config->firecracker_path);
 	firecracker->config.state_dir = firecracker->state_dir = text_dup(config->state_dir);
+	firecracker->config.jail.jailer_path = firecracker->jailer_path =
+		text_dup(config->jail.jailer_path);
+	firecracker->config.jail.dir = firecracker->jail_dir = text_dup(config->jail.dir);
+	firecracker->config.jail.group = firecracker->jail_group = text_dup(config->jail.group);
+	firecracker->config.image_dirs = firecracker->image_dirs = text_dup(config->image_dirs);
 	return &firecracker->backend;
 }

@@ -3,7 +3,6 @@
 
 #include "base/text.h"
 #include "runtime/boot_args.h"
-#include "runtime/firecracker_json.h"
 
 #include <assert.h>
 #include <string.h>
@@ -12,6 +11,29 @@ static const char default_boot_args[] = "console=ttyS0 reboot=k panic=1";
 
 /* The writing end of the keeper's console pipe, as the VMM inherits it. */
 static const char console_path[] = "/proc/self/fd/3";
+
+/* clang-format off */
+static const char *const huge_pages_words[] = {
+	[VM_HUGE_PAGES_NONE]        = "None",
+	[VM_HUGE_PAGES_2M]          = "2M",
+	[VM_HUGE_PAGES_TRANSPARENT] = "Transparent",
+};
+static_assert(array_size(huge_pages_words) == VM_HUGE_PAGES_COUNT_, "a word for each kind");
+
+static const char *const cpu_template_words[] = {
+	[VM_CPU_TEMPLATE_C3]   = "C3",
+	[VM_CPU_TEMPLATE_T2]   = "T2",
+	[VM_CPU_TEMPLATE_T2S]  = "T2S",
+	[VM_CPU_TEMPLATE_T2CL] = "T2CL",
+	[VM_CPU_TEMPLATE_T2A]  = "T2A",
+	[VM_CPU_TEMPLATE_V1N1] = "V1N1",
+};
+static_assert(array_size(cpu_template_words) == VM_CPU_TEMPLATE_COUNT_, "a word for each template");
+/* clang-format on */
+
+enum {
+	MSEC_PER_SEC = 1000
+};
 
 char *firecracker_boot_args(const VmSpec *spec)
 {
@@ -24,48 +46,101 @@ char *firecracker_boot_args(const VmSpec *spec)
 	return text_printf("%s%s", root, args);
 }
 
-/* Adds a request and takes what is in it. */
-static void add(FirecrackerBoot *boot, FirecrackerPut put)
+void firecracker_paths_clear(FirecrackerPaths *paths)
 {
-	assert(put.body); /* paths are UTF-8: checked with the spec */
-	boot->puts = must_realloc(boot->puts, boot->count + 1, sizeof *boot->puts);
-	boot->puts[boot->count++] = put;
+	free(paths->kernel);
+	free(paths->initrd);
+	for (size_t i = 0; i < SPEC_DRIVES_MAX; i++)
+		free(paths->drives[i]);
+	free(paths->console);
+	free(paths->metrics);
+	free(paths->vsock);
+	*paths = (FirecrackerPaths){ 0 };
 }
 
-static json_t *boot_source(const VmBoot *boot, const char *boot_args)
+void firecracker_paths_plain(FirecrackerPaths *ret, const VmSpec *spec, const char *run_dir)
 {
-	json_t *body = json_pack("{s:s, s:s}", "kernel_image_path", boot->kernel_path, "boot_args",
-				 boot_args);
+	*ret = (FirecrackerPaths){
+		.kernel = text_dup(spec->boot->kernel_path),
+		.console = text_dup(console_path),
+		.metrics = text_printf("%s/metrics.fifo", run_dir),
+		.vsock = text_printf("%s/vsock.sock", run_dir),
+	};
+	if (!text_equal(spec->boot->initrd_path, ""))
+		ret->initrd = text_dup(spec->boot->initrd_path);
+	for (size_t i = 0; i < spec->drives.count; i++)
+		ret->drives[i] = text_dup(spec_drive(spec, i)->path);
+}
 
-	if (!text_equal(boot->initrd_path, ""))
-		(void)json_object_set_new(body, "initrd_path", json_string(boot->initrd_path));
+void firecracker_boot_add(FirecrackerBoot *boot, char *path, json_t *body)
+{
+	assert(body); /* paths are UTF-8: checked with the spec */
+	boot->puts = must_realloc(boot->puts, boot->count + 1, sizeof *boot->puts);
+	boot->puts[boot->count++] = (FirecrackerPut){ path, body };
+}
+
+static void add(FirecrackerBoot *boot, const char *path, json_t *body)
+{
+	firecracker_boot_add(boot, text_dup(path), body);
+}
+
+static json_t *machine(const VmSpec *spec)
+{
+	json_t *body = json_pack("{s:I, s:I}", "vcpu_count", (json_int_t)spec_vcpus(spec),
+				 "mem_size_mib", (json_int_t)spec_memory_mib(spec));
+	const VmMachine *asked = spec->machine;
+
+	if (!asked)
+		return body;
+	if (asked->smt)
+		(void)json_object_set_new(body, "smt", json_true());
+	if (asked->track_dirty_pages)
+		(void)json_object_set_new(body, "track_dirty_pages", json_true());
+	if (asked->huge_pages)
+		(void)json_object_set_new(body, "huge_pages",
+					  json_string(huge_pages_words[asked->huge_pages]));
+	if (asked->cpu_template)
+		(void)json_object_set_new(body, "cpu_template",
+					  json_string(cpu_template_words[asked->cpu_template]));
 	return body;
 }
 
-static void add_drive(FirecrackerBoot *boot, const VmDrive *drive)
+static json_t *boot_source(const FirecrackerPlan *plan)
 {
-	cleanup_free char *id = firecracker_id(drive->drive_id);
+	json_t *body = json_pack("{s:s, s:s}", "kernel_image_path", plan->paths->kernel,
+				 "boot_args", plan->boot_args);
 
-	add(boot, (FirecrackerPut){ text_printf("/drives/%s", id),
-				    json_pack("{s:s, s:s, s:b, s:b}", "drive_id", id,
-					      "path_on_host", drive->path, "is_read_only",
-					      (int)drive->read_only, "is_root_device", 0) });
+	if (plan->paths->initrd)
+		(void)json_object_set_new(body, "initrd_path", json_string(plan->paths->initrd));
+	return body;
 }
 
-FirecrackerBoot *firecracker_boot_new(const VmSpec *spec, const char *boot_args)
+/* The keeper limits what it keeps; this also spares the host the work. */
+static json_t *serial(const FirecrackerPlan *plan)
+{
+	json_t *body = json_pack("{s:s}", "serial_out_path", plan->paths->console);
+
+	if (plan->console_rate && firecracker_has_serial_limit(&plan->version))
+		(void)json_object_set_new(body, "rate_limiter",
+					  json_pack("{s:I, s:i}", "size",
+						    (json_int_t)plan->console_rate, "refill_time",
+						    MSEC_PER_SEC));
+	return body;
+}
+
+FirecrackerBoot *firecracker_boot_new(const FirecrackerPlan *plan)
 {
 	FirecrackerBoot *boot = new0(FirecrackerBoot);
+	const VmMachine *asked = plan->spec->machine;
 
-	add(boot,
-	    (FirecrackerPut){ text_dup("/machine-config"),
-			      json_pack("{s:I, s:I}", "vcpu_count", (json_int_t)spec_vcpus(spec),
-					"mem_size_mib", (json_int_t)spec_memory_mib(spec)) });
-	add(boot, (FirecrackerPut){ text_dup("/boot-source"), boot_source(spec->boot, boot_args) });
-	for (size_t i = 0; i < spec->drives.count; i++)
-		add_drive(boot, spec_drive(spec, i));
-	add(boot, (FirecrackerPut){ text_dup("/entropy"), json_object() });
-	add(boot, (FirecrackerPut){ text_dup("/serial"),
-				    json_pack("{s:s}", "serial_out_path", console_path) });
+	if (plan->paths->metrics)
+		add(boot, "/metrics", json_pack("{s:s}", "metrics_path", plan->paths->metrics));
+	add(boot, "/machine-config", machine(plan->spec));
+	if (asked && !text_equal(asked->cpu_config, ""))
+		add(boot, "/cpu-config", json_loads(asked->cpu_config, 0, NULL));
+	add(boot, "/boot-source", boot_source(plan));
+	firecracker_devices(boot, plan);
+	add(boot, "/serial", serial(plan));
 	return boot;
 }
 

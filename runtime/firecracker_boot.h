@@ -7,7 +7,8 @@
  */
 
 #include "runtime/firecracker_api.h"
-#include "runtime/spec.h"
+#include "runtime/firecracker_features.h"
+#include "runtime/record.h"
 
 /*
  * The guest kernel's command line, to free: the spec's arguments (default: a serial console, reboot
@@ -21,15 +22,43 @@ typedef struct FirecrackerPut {
 	json_t *body;
 } FirecrackerPut;
 
+/* Where things are in the VMM's own eyes, which is not where they are on the host when it is
+ * jailed. */
+typedef struct FirecrackerPaths {
+	char *kernel, *initrd;         /* initrd NULL: none */
+	char *drives[SPEC_DRIVES_MAX]; /* as many as the spec has */
+	char *console;                 /* file or FIFO that the serial port writes to */
+	char *metrics;                 /* FIFO; NULL: none */
+	char *vsock;                   /* socket to be made, if the spec wants it */
+} FirecrackerPaths;
+
+void firecracker_paths_clear(FirecrackerPaths *paths);
+/* As they are on the host, for a VMM that is not jailed; sockets and FIFOs are in @run_dir. */
+void firecracker_paths_plain(FirecrackerPaths *ret, const VmSpec *spec, const char *run_dir);
+
+typedef struct FirecrackerPlan {
+	const VmSpec *spec;
+	const char *boot_args;
+	const FirecrackerPaths *paths;
+	const VmResolvedInterface *taps; /* of each interface, in the spec's order */
+	FirecrackerVersion version;      /* extras are sent where the VMM knows them */
+	uint64_t console_rate;           /* bytes a second the serial port may write; 0: no limit */
+} FirecrackerPlan;
+
 /* The requests in their order, without the last, InstanceStart. */
 typedef struct FirecrackerBoot {
 	FirecrackerPut *puts;
 	size_t count;
 } FirecrackerBoot;
 
-FirecrackerBoot *firecracker_boot_new(const VmSpec *spec, const char *boot_args);
+FirecrackerBoot *firecracker_boot_new(const FirecrackerPlan *plan);
 void firecracker_boot_free(FirecrackerBoot *boot);
 DEFINE_CLEANUP(FirecrackerBoot *, firecracker_boot_free);
+
+/* For runtime/firecracker_boot.c: what the guest's devices are made of, in their order. */
+void firecracker_devices(FirecrackerBoot *boot, const FirecrackerPlan *plan);
+/* Adds a request and takes what is in it. */
+void firecracker_boot_add(FirecrackerBoot *boot, char *path, json_t *body);
 
 /* The body of a PUT to /actions: { "action_type": @action }. */
 json_t *firecracker_action_new(const char *action);

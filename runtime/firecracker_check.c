@@ -4,6 +4,7 @@
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/spec_files.h"
+#include "runtime/spec_lacks.h"
 
 #include <string.h>
 
@@ -25,9 +26,13 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 	cleanup_free char *args = firecracker_boot_args(spec);
 	BackendInfo info = firecracker_info(firecracker);
 
-	if (firecracker_can(&info, spec, err) < 0)
+	unsigned has =
+		SPEC_HAS_DEVICES | (firecracker->config.jail.jailer_path ? SPEC_HAS_LIMITS : 0);
+
+	if (firecracker_can(&info, spec, err) < 0 ||
+	    spec_lacks_check(spec, has, "firecracker without a jail", err) < 0)
 		return -1;
-	spec_files_check(spec, "firecracker", err);
+	spec_files_check(spec, "firecracker", firecracker->config.image_dirs, err);
 	if (strlen(args) > BOOT_ARGS_MAX)
 		(void)error_add_violation(err, "spec.boot.boot_args",
 					  "%zu bytes with what the agent adds, at most %d",

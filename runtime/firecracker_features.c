@@ -2,6 +2,7 @@
 #include "runtime/firecracker_features.h"
 
 #include "base/text.h"
+#include "runtime/spec_asks.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,16 +19,6 @@ typedef struct Feature {
 	bool (*is_needed)(const VmSpec *spec); /* NULL: always */
 } Feature;
 
-static bool has_initrd(const VmSpec *spec)
-{
-	return spec->boot && !text_equal(spec->boot->initrd_path, "");
-}
-
-static bool has_drives(const VmSpec *spec)
-{
-	return spec->drives.count > 0;
-}
-
 static bool has_bzimage(const VmSpec *spec)
 {
 	return spec->boot && !text_equal(spec->boot->kernel_path, "") &&
@@ -39,12 +30,30 @@ static const Feature features[] = {
 	{ "vmm_version",                            { 0, 20, 0 },  NULL },        /* GET / */
 	{ "machine",                                { 0, 17, 0 },  NULL },        /* PUT /machine-config */
 	{ "pause",                                  { 0, 23, 0 },  NULL },        /* PATCH /vm */
+	{ "metrics",                                { 0, 22, 0 },  NULL },        /* PUT /metrics */
 	{ "entropy",                                { 1, 4, 0 },   NULL },        /* PUT /entropy */
 	{ "console",                                { 1, 14, 0 },  NULL },        /* PUT /serial: serial_out_path */
-	{ "spec.drives",                            { 0, 5, 0 },   has_drives },  /* PUT /drives */
-	{ "spec.boot.initrd_path",                  { 0, 21, 0 },  has_initrd },
+	{ "spec.drives",                            { 0, 5, 0 },   spec_asks_drives },  /* PUT /drives */
+	{ "spec.drives.rate_limiter",               { 0, 5, 0 },   spec_asks_drive_limit },
+	{ "spec.drives.cache_type",                 { 0, 25, 0 },  spec_asks_cache_type },
+	{ "spec.drives.io_engine",                  { 1, 0, 0 },   spec_asks_io_engine },
+	{ "spec.boot.initrd_path",                  { 0, 21, 0 },  spec_asks_initrd },
 	{ "spec.boot.kernel_path being a bzImage",  { 1, 17, 0 },  has_bzimage },
+	{ "spec.machine.huge_pages",                { 1, 7, 0 },   spec_asks_huge_pages },
+	{ "spec.machine.huge_pages TRANSPARENT",    { 1, 17, 0 },  spec_asks_transparent_pages },
+	{ "spec.machine.cpu_config",                { 1, 4, 0 },   spec_asks_cpu_config },
+	{ "spec.machine.track_dirty_pages",         { 0, 23, 0 },  spec_asks_dirty_tracking },
+	{ "spec.network_interfaces",                { 0, 5, 0 },   spec_asks_interfaces },
+	{ "spec.network_interfaces.mtu",            { 1, 16, 0 },  spec_asks_mtu },
+	{ "spec.devices.vsock",                     { 0, 19, 0 },  spec_asks_vsock },
+	{ "spec.devices.balloon",                   { 0, 24, 0 },  spec_asks_balloon },
+	{ "spec.devices.balloon.free_page_hinting", { 1, 14, 0 },  spec_asks_hinting },
+	{ "spec.devices.balloon.free_page_reporting", { 1, 14, 0 }, spec_asks_reporting },
+	{ "spec.devices.mmds",                      { 1, 0, 0 },   spec_asks_mmds },    /* PUT /mmds/config: version V2 */
+	{ "spec.devices.mmds.imds_compat",          { 1, 13, 0 },  spec_asks_imds },
 };
+
+static const FirecrackerVersion serial_limit = { 1, 16, 0 }; /* PUT /serial: rate_limiter */
 /* clang-format on */
 
 bool firecracker_version_parse(FirecrackerVersion *ret, const char *text)
@@ -105,4 +114,9 @@ int firecracker_features_check(const FirecrackerVersion *version, const VmSpec *
 	return at == lacks ? 0
 			   : error_set(err, ERROR_UNSUPPORTED, "firecracker %u.%u.%u lacks %s",
 				       version->major, version->minor, version->patch, lacks);
+}
+
+bool firecracker_has_serial_limit(const FirecrackerVersion *version)
+{
+	return !is_older(version, &serial_limit);
 }

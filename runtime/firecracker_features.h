@@ -21,6 +21,9 @@ bool firecracker_version_parse(FirecrackerVersion *ret, const char *text);
 /* Which kernel image it is: only newer ones take a bzImage. False too if it cannot be read. */
 bool firecracker_is_bzimage(const char *path);
 
+/* Can it limit what the guest's serial port writes? Used where it is there, needed by nothing. */
+bool firecracker_has_serial_limit(const FirecrackerVersion *version);
+
 /**
  * firecracker_features_check() - has the VMM of @version all that @spec needs?
  * @spec:	NULL: only what every VM needs

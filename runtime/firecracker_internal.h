@@ -18,7 +18,9 @@ enum {
 typedef struct Firecracker {
 	Backend backend;
 	BackendConfig config;
-	char *keeper_path, *firecracker_path, *state_dir; /* what config points to */
+	/* what config points to */
+	char *keeper_path, *firecracker_path, *state_dir, *jailer_path, *jail_dir, *jail_group,
+		*image_dirs;
 	Lock lock;
 	bool probed;      /* under lock */
 	BackendInfo info; /* under lock; as last probed */
@@ -32,6 +34,21 @@ int firecracker_can(const BackendInfo *info, const VmSpec *spec, Error *err) mus
 
 /* The backend's check(). */
 int firecracker_check(Backend *backend, const VmSpec *spec, Error *err) must_check;
+
+/* The backend's start(). */
+int firecracker_start(Backend *backend, Job *job, Error *err) must_check;
+
+/* Ends and removes what @instance_id has on the host beside its run directory, whatever made it:
+ * its jail, its taps. JAILER, NETWORK_SETUP. */
+int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
+	must_check;
+
+/* Removes the sockets and FIFOs in the run directory of a VM whose VMM has ended. */
+void firecracker_clear_run_dir(const Job *job);
+
+/* The backend's metrics(). */
+int firecracker_metrics(Backend *backend, Job *job, bool cached, VmMetrics *ret, Error *err)
+	must_check;
 
 /* The backend's stop(). */
 int firecracker_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;

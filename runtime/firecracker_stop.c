@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/stop_ladder.h"
@@ -37,8 +38,16 @@ static RungOutcome ask_ctrl_alt_del(Climb *climb, int64_t timeout)
 
 int firecracker_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
-	static const FirstRung first = { "ctrl_alt_del", ask_ctrl_alt_del };
+	const Firecracker *firecracker = container_of(backend, Firecracker, backend);
+	const FirstRung first = {
+		.name = "ctrl_alt_del",
+		.ask = ask_ctrl_alt_del,
+		.deaf = text_equal(job->resolved->jail_path, "")
+				? NULL
+				: "init of a pid namespace ignores SIGTERM",
+	};
 
-	(void)backend;
-	return stop_ladder_climb(job, ladder, "firecracker", &first, err);
+	if (stop_ladder_climb(job, ladder, "firecracker", &first, err) < 0)
+		return -1;
+	return firecracker_clear(firecracker, job->resolved->instance_id, err);
 }

@@ -1,28 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
+#include "base/text.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/firecracker_live.h"
+#include "runtime/image_path.h"
+#include "runtime/jail.h"
 #include "runtime/vmm_process.h"
 
 #include <assert.h>
 #include <errno.h>
 
-/* Where the VMM finds @drive's disk. */
-static const char *path_in_vmm(const Job *job, const VmDrive *drive)
+static bool is_jailed(const Job *job)
 {
-	(void)job;
-	return drive->path;
+	return !text_equal(job->resolved->jail_path, "");
+}
+
+/* Where the VMM finds @drive's disk; to free. */
+static char *path_in_vmm(const Job *job, const VmDrive *drive)
+{
+	cleanup_free char *name = NULL;
+
+	if (!is_jailed(job))
+		return text_dup(drive->path);
+	name = jail_drive_name(drive);
+	return text_printf("/%s", name);
 }
 
 /* What leads @job's VMM from @from, NULL for anything, to @to. */
 static FirecrackerLive *plan(const Job *job, const VmSpec *from, const VmSpec *to)
 {
+	char *own[SPEC_DRIVES_MAX] = { NULL };
 	const char *paths[SPEC_DRIVES_MAX];
+	FirecrackerLive *live;
 
 	assert(to->drives.count <= SPEC_DRIVES_MAX);
 	for (size_t i = 0; i < to->drives.count; i++)
-		paths[i] = path_in_vmm(job, spec_drive(to, i));
-	return firecracker_live_new(from, to, paths);
+		paths[i] = own[i] = path_in_vmm(job, spec_drive(to, i));
+	live = firecracker_live_new(from, to, paths);
+	for (size_t i = 0; i < to->drives.count; i++)
+		free(own[i]);
+	return live;
+}
+
+static bool has_moved(const VmSpec *from, const VmSpec *to, size_t i)
+{
+	return !text_equal(spec_drive(from, i)->path, spec_drive(to, i)->path);
+}
+
+/* Makes a drive's disk visible in the VMM's jail; or, without @drive, only removes @gone. */
+static int attach(const Firecracker *firecracker, const Job *job, const VmDrive *drive,
+		  const char *gone, Error *err)
+{
+	cleanup_free char *name = drive ? jail_drive_name(drive) : NULL, *real = NULL;
+	KeeperJailFile file;
+	const KeeperJailConfig inside = {
+		.root = job->resolved->jail_path,
+		.uid = job->resolved->jail_uid,
+		.files = &file,
+		.count = drive ? 1 : 0,
+	};
+	int r = drive ? image_path_resolve(&real, drive->path, firecracker->config.image_dirs) : 0;
+
+	if (r < 0)
+		return error_set_errno(err, ERROR_JAILER, -r, "resolve %s", drive->path);
+	if (drive)
+		file = (KeeperJailFile){ name, real, drive->read_only };
+	return keeper_attach(firecracker->config.keeper_path, job->run_dir, &inside, gone, err);
+}
+
+/* Puts the disks of @to that @from does not have into the jail, if there is one. */
+static int attach_all(const Firecracker *firecracker, const Job *job, const VmSpec *from,
+		      const VmSpec *to, Error *err)
+{
+	for (size_t i = 0; is_jailed(job) && i < to->drives.count; i++)
+		if (has_moved(from, to, i) &&
+		    attach(firecracker, job, spec_drive(to, i), NULL, err) < 0)
+			return -1;
+	return 0;
+}
+
+/* Takes the disks of @from that @to does not have out of the jail; what stays, stays unused. */
+static void detach_all(const Firecracker *firecracker, const Job *job, const VmSpec *from,
+		       const VmSpec *to)
+{
+	for (size_t i = 0; is_jailed(job) && i < to->drives.count; i++) {
+		cleanup_free char *gone = jail_drive_name(spec_drive(from, i));
+		Error ignored = { 0 };
+
+		if (has_moved(from, to, i))
+			(void)!attach(firecracker, job, NULL, gone, &ignored);
+	}
 }
 
 static int send(FirecrackerApi *api, const FirecrackerChange *change, Error *err)
@@ -67,7 +134,7 @@ static void undo(Job *job, int vmm, const FirecrackerLive *back, size_t done)
 		job->poisoned = true;
 }
 
-static int change(Job *job, int vmm, const VmSpec *to, Error *err)
+static int change(const Firecracker *firecracker, Job *job, int vmm, const VmSpec *to, Error *err)
 {
 	cleanup_(firecracker_api_closep) FirecrackerApi *api = NULL;
 	cleanup_(firecracker_live_freep) FirecrackerLive *live = plan(job, job->spec, to);
@@ -75,18 +142,24 @@ static int change(Job *job, int vmm, const VmSpec *to, Error *err)
 	size_t done = 0;
 
 	assert(live->count == back->count);
-	if (firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0)
+	if (attach_all(firecracker, job, job->spec, to, err) < 0 ||
+	    firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0)
 		return -1;
-	if (send_all(api, live, &done, err) == 0)
+	if (send_all(api, live, &done, err) == 0) {
+		detach_all(firecracker, job, job->spec, to);
 		return 0;
+	}
 	firecracker_api_close(take_ptr(api)); /* one at a time */
 	if (done)
 		undo(job, vmm, back, done);
+	if (!job->poisoned)
+		detach_all(firecracker, job, to, job->spec);
 	return -1;
 }
 
 /* Not given up for anything: it is itself an undo. */
-static int make_whole(const Job *job, int vmm, const VmSpec *to, Error *err)
+static int make_whole(const Firecracker *firecracker, const Job *job, int vmm, const VmSpec *to,
+		      Error *err)
 {
 	const FirecrackerCall look = { FIRECRACKER_LOOK, "GET", "/vm/config", NULL };
 	cleanup_(firecracker_api_closep) FirecrackerApi *api = NULL;
@@ -99,6 +172,12 @@ static int make_whole(const Job *job, int vmm, const VmSpec *to, Error *err)
 		return -1;
 	firecracker_live_spare(live, config);
 	json_decref(config);
+	/* One that is missing is not needed if the VMM has it still; else the VMM says so. */
+	for (size_t i = 0; is_jailed(job) && i < to->drives.count; i++) {
+		Error ignored = { 0 };
+
+		(void)!attach(firecracker, job, spec_drive(to, i), NULL, &ignored);
+	}
 	return send_all(api, live, &done, err);
 }
 
@@ -119,14 +198,15 @@ static bool has_ended(const Job *job, int vmm)
 
 int firecracker_update(Backend *backend, Job *job, const VmSpec *to, Error *err)
 {
+	const Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	cleanup_close int vmm = -1;
 	int r;
 
-	(void)backend;
 	job_step(job, "update");
 	r = vmm_process_open(&vmm, job, "firecracker", err);
 	if (r == 0)
-		r = job->whole ? make_whole(job, vmm, to, err) : change(job, vmm, to, err);
+		r = job->whole ? make_whole(firecracker, job, vmm, to, err)
+			       : change(firecracker, job, vmm, to, err);
 	if (r < 0 && job->whole)
 		job->poisoned = !has_ended(job, vmm);
 	return r;

@@ -14,7 +14,7 @@
 
 enum {
 	FILE_MAX = 64 * 1024,
-	OWN_ARGS_MAX = 9,
+	EXIT_JAIL = 3, /* runtime/keeper/main.c's code for a jail that cannot be made */
 	PANIC_TAIL = 16 * 1024,
 	START_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host executes slowly */
 	RECORD_TIMEOUT = 2 * USEC_PER_SEC  /* from the VMM's end to the keeper's */
@@ -95,80 +95,129 @@ static int clear_run_dir(const char *run_dir, Error *err)
 		return error_set(err, ERROR_VMM_FAILED, "%s still has a keeper, pid %d", run_dir,
 				 (int)old.keeper.pid);
 	if (remove_file(run_dir, "exit.json", err) < 0 ||
+	    remove_file(run_dir, "metrics.json", err) < 0 ||
 	    remove_file(run_dir, "keeper.json", err) < 0)
 		return -1;
 	return 0;
 }
 
-static int run_keeper(const KeeperConfig *config, char *const argv[], Error *err)
+/* Runs hearth-keeper to its end; its words are the error's. */
+static int run_keeper(const char *path, char *const argv[], Error *err)
 {
 	cleanup_free char *output = NULL;
 	ProcessResult result = { 0 };
 	int r = process_run(&result, argv, START_TIMEOUT);
+	size_t length;
 
 	output = result.output;
 	/* Killed at its time-out, it takes keeper and VMM with it. */
 	if (r < 0)
-		return error_set_errno(err, ERROR_VMM_FAILED, -r, "run %s", config->keeper_path);
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "run %s", path);
 	if (result.signal)
-		return error_set(err, ERROR_VMM_FAILED, "%s ended by signal %d",
-				 config->keeper_path, result.signal);
-	if (result.code != 0) {
-		size_t length = strlen(output);
+		return error_set(err, ERROR_VMM_FAILED, "%s ended by signal %d", path,
+				 result.signal);
+	if (result.code == 0)
+		return 0;
+	length = strlen(output);
+	while (length && output[length - 1] == '\n')
+		output[--length] = '\0';
+	return error_set(err, result.code == EXIT_JAIL ? ERROR_JAILER : ERROR_VMM_FAILED, "%s",
+			 length ? output : "hearth-keeper failed without a word");
+}
 
-		while (length && output[length - 1] == '\n')
-			output[--length] = '\0';
-		return error_set(err, ERROR_VMM_FAILED, "%s",
-				 length ? output : "hearth-keeper failed without a word");
+/* A command line in the making, ended by NULL. */
+typedef struct Words {
+	char **items;
+	size_t count;
+} Words;
+
+static void words_free(Words *words)
+{
+	for (size_t i = 0; i < words->count; i++)
+		free(words->items[i]);
+	free(words->items);
+}
+
+/* Takes @word over. */
+static void words_add(Words *words, char *word)
+{
+	words->items = must_realloc(words->items, words->count + 2, sizeof *words->items);
+	words->items[words->count++] = word;
+	words->items[words->count] = NULL;
+}
+
+static void words_add_option(Words *words, const char *option, char *value)
+{
+	words_add(words, text_dup(option));
+	words_add(words, value);
+}
+
+static void words_add_jail(Words *words, const KeeperJailConfig *jail)
+{
+	words_add_option(words, "--uid", text_printf("%" PRIu32, jail->uid));
+	for (size_t i = 0; i < jail->count; i++) {
+		const KeeperJailFile *file = &jail->files[i];
+
+		words_add_option(words, file->read_only ? "--file-ro" : "--file-rw",
+				 text_printf("%s=%s", file->name, file->path));
 	}
-	return 0;
 }
 
-static void argv_free(char **argv)
+/* The keeper's command line. */
+static void words_of(Words *words, const KeeperConfig *config)
 {
-	for (size_t i = 0; argv[i]; i++)
-		free(argv[i]);
-	free(argv);
-}
-DEFINE_CLEANUP(char **, argv_free);
-
-/* The keeper's command line; to be released by argv_free(). */
-static char **keeper_argv(const KeeperConfig *config)
-{
-	size_t n = 0, vmm_args = 0;
-	char **argv;
-
-	while (config->vmm_argv[vmm_args])
-		vmm_args++;
-	argv = new0_array(char *, OWN_ARGS_MAX + vmm_args + 1);
-	argv[n++] = text_dup(config->keeper_path);
-	argv[n++] = text_dup("--run-dir");
-	argv[n++] = text_dup(config->run_dir);
-	argv[n++] = text_dup("--console-max");
-	argv[n++] = text_printf("%" PRIu64, config->console_max_bytes);
-	argv[n++] = text_dup("--console-rate");
-	argv[n++] = text_printf("%" PRIu64, config->console_rate);
+	words_add(words, text_dup(config->keeper_path));
+	words_add_option(words, "--run-dir", text_dup(config->run_dir));
+	words_add_option(words, "--console-max",
+			 text_printf("%" PRIu64, config->console_max_bytes));
+	words_add_option(words, "--console-rate", text_printf("%" PRIu64, config->console_rate));
 	if (config->qmp)
-		argv[n++] = text_dup("--qmp");
-	argv[n++] = text_dup("--");
-	for (size_t i = 0; i < vmm_args; i++)
-		argv[n++] = text_dup(config->vmm_argv[i]);
-	return argv;
+		words_add(words, text_dup("--qmp"));
+	if (config->console_fifo)
+		words_add_option(words, "--console-fifo", text_dup(config->console_fifo));
+	if (config->metrics_fifo)
+		words_add_option(words, "--metrics-fifo", text_dup(config->metrics_fifo));
+	if (config->jail) {
+		words_add_option(words, "--jail", text_dup(config->jail->root));
+		words_add_jail(words, config->jail);
+	}
+	words_add(words, text_dup("--"));
+	for (size_t i = 0; config->vmm_argv[i]; i++)
+		words_add(words, text_dup(config->vmm_argv[i]));
 }
 
 int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
 {
-	cleanup_(argv_freep) char **argv = keeper_argv(config);
+	cleanup_(words_free) Words words = { 0 };
 
+	words_of(&words, config);
 	if (clear_run_dir(config->run_dir, err) < 0)
 		return -1;
-	if (run_keeper(config, argv, err) < 0)
+	if (run_keeper(config->keeper_path, words.items, err) < 0)
 		return -1;
 	/* The VMM may have ended by now, and the keeper with it: that is for the caller to see. */
 	if (keeper_load(ret, config->run_dir) < 0)
 		return error_set(err, ERROR_VMM_FAILED, "%s/keeper.json cannot be read",
 				 config->run_dir);
 	return 0;
+}
+
+int keeper_attach(const char *keeper_path, const char *run_dir, const KeeperJailConfig *jail,
+		  const char *gone, Error *err)
+{
+	cleanup_(words_free) Words words = { 0 };
+	KeeperState state;
+	int r = keeper_load(&state, run_dir);
+
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find the VMM by %s", run_dir);
+	words_add(&words, text_dup(keeper_path));
+	words_add_option(&words, "--attach",
+			 text_printf("%d:%" PRIu64, (int)state.vmm.pid, state.vmm.start_time));
+	words_add_jail(&words, jail);
+	if (gone)
+		words_add_option(&words, "--remove", text_dup(gone));
+	return run_keeper(keeper_path, words.items, err);
 }
 
 int keeper_load(KeeperState *ret, const char *run_dir)

@@ -16,6 +16,20 @@
 #include "base/process.h"
 #include "runtime/record.h"
 
+/* A file or block device of the host that a jailed VMM is to have. */
+typedef struct KeeperJailFile {
+	char *name; /* in the jail's root */
+	char *path; /* absolute, without symbolic links */
+	bool read_only;
+} KeeperJailFile;
+
+typedef struct KeeperJailConfig {
+	const char *root; /* exists */
+	uint32_t uid;     /* and gid */
+	const KeeperJailFile *files;
+	size_t count;
+} KeeperJailConfig;
+
 typedef struct KeeperConfig {
 	const char *keeper_path;
 	const char *run_dir;        /* exists */
@@ -26,6 +40,12 @@ typedef struct KeeperConfig {
 	 * socket on which it speaks QMP to the keeper, if qmp is set. Standard output and error go
 	 * to vmm.log. */
 	bool qmp;
+	/* A FIFO to be made, which the VMM opens itself, instead of fd 3; NULL: none. */
+	const char *console_fifo;
+	/* A FIFO to be made, which the VMM writes its metrics to; NULL: it does not. */
+	const char *metrics_fifo;
+	/* The VMM runs in a jail, and vmm_argv is the jailer's; NULL: it does not. */
+	const KeeperJailConfig *jail;
 } KeeperConfig;
 
 /* keeper.json */
@@ -43,12 +63,20 @@ enum {
 /**
  * keeper_start() - start a keeper and, under it, the VMM
  * @ret:	as in the keeper.json now on disk
- * @err:	VMM_FAILED: the keeper or VMM could not be executed, in its own words
+ * @err:	VMM_FAILED: the keeper or VMM could not be executed, in its own words; JAILER
  *
  * Returns when the VMM has been executed. Removes an older run's exit.json and keeper.json
  * first; the console goes on. Nothing is left running on failure.
  */
 int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err) must_check;
+
+/**
+ * keeper_attach() - put @jail's files into the jail of @run_dir's running VMM
+ * @gone:	name in the jail that is to go; NULL: none
+ * @err:	VMM_FAILED, JAILER
+ */
+int keeper_attach(const char *keeper_path, const char *run_dir, const KeeperJailConfig *jail,
+		  const char *gone, Error *err) must_check;
 
 /* Reads @run_dir's keeper.json: 0; -ENOENT; -EINVAL when it is no such file. */
 int keeper_load(KeeperState *ret, const char *run_dir) must_check;

@@ -5,6 +5,7 @@
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
 #include "runtime/spec_files.h"
+#include "runtime/spec_lacks.h"
 
 #include <string.h>
 
@@ -26,7 +27,9 @@ int qemu_check(Backend *backend, const VmSpec *spec, Error *err)
 
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
-	spec_files_check(spec, "qemu", err);
+	if (spec_lacks_check(spec, 0, "qemu", err) < 0)
+		return -1;
+	spec_files_check(spec, "qemu", qemu->config.image_dirs, err);
 	check_args(spec, info.accelerator, err);
 	if (spec_vcpus(spec) > QEMU_VCPUS_MAX)
 		(void)error_add_violation(err, "spec.machine.vcpus", "at most %d on qemu's microvm",

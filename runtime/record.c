@@ -343,6 +343,20 @@ const VmCondition *record_condition(const VmRecord *record, const char *type)
 	return find_condition(record, type);
 }
 
+void record_end_run(VmResolved *resolved)
+{
+	resolved->vmm_pid = resolved->keeper_pid = 0;
+	set_text(&resolved->jail_path, NULL);
+	set_text(&resolved->cgroup, NULL);
+	set_text(&resolved->vsock_path, NULL);
+	free(take_ptr(resolved->limits));
+	for (size_t i = 0; i < resolved->network_interfaces.count; i++)
+		fields_clear(&vm_resolved_interface_table,
+			     (VmResolvedInterface *)resolved->network_interfaces.items + i);
+	free(take_ptr(resolved->network_interfaces.items));
+	resolved->network_interfaces.count = 0;
+}
+
 const char *vm_state_name(VmState state)
 {
 	assert(state > VM_STATE_UNSET && state < VM_STATE_COUNT_);

@@ -192,6 +192,9 @@ void record_set_condition(VmRecord *record, const char *type, ConditionStatus st
 			  const char *reason, const char *message);
 const VmCondition *record_condition(const VmRecord *record, const char *type);
 
+/* What was of the run that has ended goes. */
+void record_end_run(VmResolved *resolved);
+
 /* "running", "failed"; the goal of an operation as error messages name it. */
 const char *vm_state_name(VmState state);
 const char *exit_reason_name(ExitReason reason); /* "guest_panic" */

@@ -167,6 +167,8 @@ static void load_vm(void *user, VmRecord *record)
 	if (!backend) /* of a backend that this agent does not have: it is let alone */
 		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
 	vm = vm_new(runtime, record, backend);
+	if (vm->jail_uid) /* outside a range that has been moved it is nobody else's */
+		(void)!lease_claim(runtime->uids_to_lease, vm->jail_uid);
 	vm_load(runtime, vm);
 	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_CREATE, &vm->drives, &ignored) <
 	    0)
@@ -181,6 +183,25 @@ static void load_vm(void *user, VmRecord *record)
 		record_set_condition(shown, "Ready", CONDITION_UNKNOWN, "NotYetAdopted", NULL);
 	}
 	registry_load(runtime->registry, take_ptr(shown));
+}
+
+/*
+ * VMs of an agent that did not jail get a user each, now that it is known which are taken. Their
+ * next record, the intent of any start, makes it durable.
+ */
+static void lease_missing(Runtime *runtime)
+{
+	size_t count;
+	cleanup_free Vm **all = vm_all(runtime, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		Error none_left = { 0 };
+
+		if (vm_lease_uid(runtime, all[i]->backend, all[i]->latest, &none_left) < 0)
+			error_clear(&none_left); /* its start will say so */
+		all[i]->jail_uid = all[i]->latest->status.resolved->jail_uid;
+		vm_unref(all[i]);
+	}
 }
 
 static void load_change(void *user, Change *change)
@@ -203,8 +224,10 @@ static int open_store(Runtime *runtime, Error *err)
 		return -1;
 	runtime->registry = registry_new(store_revision(runtime->store), config.history);
 	if (store_load_changes(runtime->store, config.history, load_change, runtime, err) < 0 ||
-	    store_load_vms(runtime->store, load_vm, runtime, err) < 0 ||
-	    store_start(runtime->store, registry_publish, runtime->registry, err) < 0)
+	    store_load_vms(runtime->store, load_vm, runtime, err) < 0)
+		return -1;
+	lease_missing(runtime);
+	if (store_start(runtime->store, registry_publish, runtime->registry, err) < 0)
 		return -1;
 	if (store_exchange_boot_id(runtime->store, runtime->boot_id, boot_before, err) < 0)
 		return -1;
@@ -258,6 +281,7 @@ static void runtime_free(Runtime *runtime)
 	console_watch_free(runtime->console_watch);
 	free_table(runtime);
 	drives_free(runtime);
+	lease_pool_free(runtime->uids_to_lease);
 	registry_free(runtime->registry);
 	free_backends(runtime);
 	free(runtime->cordon);
@@ -292,6 +316,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	runtime->node_id = text_dup(config->node_id);
 	lock_init(&runtime->table_lock);
 	lock_init(&runtime->lock);
+	runtime->uids_to_lease = lease_pool_new(config->first_uid, config->uid_count);
 	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
 		runtime->backends[id] = backends[id];
 	runtime_list_backends(runtime);

@@ -27,6 +27,8 @@ typedef struct RuntimeConfig {
 	uint32_t max_vms;
 	uint32_t max_operations; /* at once; more wait */
 	uint32_t history;        /* changes kept for watchers and ListVmEvents */
+	/* Users that jailed VMMs run as, one for each VM. */
+	uint32_t first_uid, uid_count;
 } RuntimeConfig;
 
 typedef enum ReturnWhen { /* the proto's numbers */
@@ -102,6 +104,14 @@ int runtime_get_vm(Runtime *runtime, const char *vm_id, const char *expected_uid
 		   Error *err) must_check;
 /* The run directory of @record's VM; to free. */
 char *runtime_run_dir(Runtime *runtime, const VmRecord *record);
+
+/**
+ * runtime_get_metrics() - what @vm_id's VMM counts and uses; blocks
+ * @ret:	zeroed; vmm_metrics_clear() it, after failure too
+ * @err:	VM_NOT_FOUND, CONFLICT (uid), METRICS, UNSUPPORTED
+ */
+int runtime_get_metrics(Runtime *runtime, const char *vm_id, const char *expected_uid, bool cached,
+			VmMetrics *ret, Error *err) must_check;
 
 /* Cordons; STORE. */
 int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err) must_check;

@@ -309,6 +309,9 @@ static void run_settled(Work *work)
 {
 	Operation *operation = container_of(work, Operation, work);
 
+	/* Only now: a crash before it would have found two VMs with one user. */
+	if (operation->outcome->status.state == VM_DESTROYED)
+		vm_return_uid(operation->runtime, operation->vm->jail_uid);
 	operation_release(operation, operation->outcome);
 }
 
@@ -338,10 +341,8 @@ static void note_exit(VmRecord *record, Operation *operation, bool requested)
 	exit->console_tail = take_ptr(operation->exit.console_tail);
 	exit->rungs = operation->job.rungs;
 	operation->job.rungs = (FieldList){ 0 };
-	if (record->status.resolved) {
-		record->status.resolved->vmm_pid = 0;
-		record->status.resolved->keeper_pid = 0;
-	}
+	if (record->status.resolved)
+		record_end_run(record->status.resolved);
 }
 
 static void take_resolved(VmRecord *record, Operation *operation)

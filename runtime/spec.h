@@ -210,6 +210,7 @@ enum {
 	SPEC_OVERHEAD_MIB = 128,    /* of a VMM beside its guest's memory */
 	SPEC_OVERHEAD_MIN_MIB = 16, /* and what it cannot do without */
 	SPEC_PIDS = 64,             /* beside two a virtual CPU */
+	SPEC_DEFAULT_CID = 3,
 	SPEC_DRIVES_MAX = 16,
 	SPEC_INTERFACES_MAX = 8,
 	SPEC_LABELS_MAX = 64,

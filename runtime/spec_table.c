@@ -95,8 +95,8 @@ static const FieldTable boot_table = {
 
 #define AT(member) .offset = offsetof(VmTokenBucket, member)
 static const Field bucket_fields[] = {
-	{ "size",           FIELD_U64, AT(size), .min = 1, .flags = FIELD_REQUIRED },
-	{ "one_time_burst", FIELD_U64, AT(one_time_burst) },
+	{ "size",           FIELD_U64, AT(size), .min = 1, .max = INT64_MAX, .flags = FIELD_REQUIRED },
+	{ "one_time_burst", FIELD_U64, AT(one_time_burst), .max = INT64_MAX },
 	{ "refill_time_ms", FIELD_U64, AT(refill_time_ms), .min = 1, .max = 86400000, .flags = FIELD_REQUIRED },
 };
 #undef AT

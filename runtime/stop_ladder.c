@@ -12,6 +12,7 @@
 typedef struct Rung {
 	const char *name;
 	RungAskFn *ask;
+	const char *useless; /* why it is not tried; NULL: it is */
 	bool is_last;
 } Rung;
 
@@ -80,6 +81,10 @@ static RungOutcome try_rung(Climb *climb, const Rung *rung, int64_t timeout)
 		text_copy(climb->why, sizeof climb->why, "not asked for");
 		return RUNG_SKIPPED;
 	}
+	if (rung->useless) {
+		(void)snprintf(climb->why, sizeof climb->why, "not applicable: %s", rung->useless);
+		return RUNG_SKIPPED;
+	}
 	if (!rung->is_last && job_cancelled(climb->job)) {
 		text_copy(climb->why, sizeof climb->why, "the stop is in a hurry");
 		return RUNG_SKIPPED;
@@ -118,7 +123,7 @@ static int climb_all(Climb *climb, const StopLadder *ladder, const char *name,
 {
 	const Rung rungs[] = {
 		{ .name = first->name, .ask = first->ask },
-		{ .name = "terminate", .ask = ask_terminate },
+		{ .name = "terminate", .ask = ask_terminate, .useless = first->deaf },
 		{ .name = "kill", .ask = ask_kill, .is_last = true },
 	};
 	const int64_t timeouts[array_size(rungs)] = {

@@ -26,6 +26,7 @@ typedef RungOutcome RungAskFn(Climb *climb, int64_t timeout);
 typedef struct FirstRung {
 	const char *name;
 	RungAskFn *ask;
+	const char *deaf; /* why this VMM cannot notice SIGTERM; NULL: it can */
 } FirstRung;
 
 /* A backend's stop(), for the VMM called @name. */

@@ -11,9 +11,10 @@
 
 /*
  * What belongs to no VM goes. Proof that it was ours: it lies in vms/ of our
- * own state directory, which is locked, under a name such as only we give; a
- * process is killed only if that directory's keeper.json names it with its
- * start time.
+ * own state directory, which is locked, or in the directory of jails, under a
+ * name such as only we give; a process is killed only if that directory's
+ * keeper.json names it with its start time, or it is in that instance's
+ * control group.
  */
 
 enum {
@@ -55,29 +56,59 @@ static bool is_old(const char *path, int64_t grace)
 	return clock_wall_us() - (int64_t)st.st_ctim.tv_sec * USEC_PER_SEC >= grace;
 }
 
-static bool remove_orphan(const char *path)
+/* All that there is of an instance: its processes, what its backend made, its run directory last,
+ * so that what could not be removed is found again. */
+static bool remove_orphan(Runtime *runtime, const char *instance)
 {
-	return keeper_kill(path, (int64_t)KILL_TIMEOUT_SEC * USEC_PER_SEC) == 0 &&
-	       file_remove_tree(path) == 0;
+	cleanup_free char *path = text_printf("%s/vms/%s", runtime->state_dir, instance);
+
+	if (keeper_kill(path, (int64_t)KILL_TIMEOUT_SEC * USEC_PER_SEC) < 0)
+		return false;
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++) {
+		Backend *backend = runtime->backends[id];
+		Error err = { 0 };
+
+		if (backend && backend->ops->remove_leftovers &&
+		    backend->ops->remove_leftovers(backend, instance, &err) < 0)
+			return false;
+	}
+	return file_remove_tree(path) == 0;
 }
 
-/* The directories in @vms that look like ours and are older than @grace. */
-static char **instances_in(const char *vms, int64_t grace, size_t *count)
+typedef struct Names {
+	char **items;
+	size_t count;
+} Names;
+
+static void names_add(void *user, const char *instance)
 {
+	Names *names = user;
+
+	if (!is_instance_id(instance))
+		return;
+	names->items = must_realloc(names->items, names->count + 1, sizeof *names->items);
+	names->items[names->count++] = text_dup(instance);
+}
+
+/* The instances of which there is something older than @grace; some perhaps twice. */
+static void find_instances(Runtime *runtime, int64_t grace, Names *ret)
+{
+	cleanup_free char *vms = text_printf("%s/vms", runtime->state_dir);
 	cleanup_closedir DIR *dir = opendir(vms);
 	const struct dirent *entry;
-	char **names = NULL;
 
-	*count = 0;
 	while (dir && (entry = readdir(dir))) {
 		cleanup_free char *path = text_printf("%s/%s", vms, entry->d_name);
 
-		if (!is_instance_id(entry->d_name) || !is_old(path, grace))
-			continue;
-		names = must_realloc(names, *count + 1, sizeof *names);
-		names[(*count)++] = text_dup(entry->d_name);
+		if (is_old(path, grace))
+			names_add(ret, entry->d_name);
 	}
-	return names;
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++) {
+		Backend *backend = runtime->backends[id];
+
+		if (backend && backend->ops->find_leftovers)
+			backend->ops->find_leftovers(backend, grace, names_add, ret);
+	}
 }
 
 static void free_all(char **texts, size_t count)
@@ -89,21 +120,19 @@ static void free_all(char **texts, size_t count)
 
 size_t runtime_sweep(Runtime *runtime, int64_t grace)
 {
-	cleanup_free char *vms = text_printf("%s/vms", runtime->state_dir);
-	size_t found_count, known_count, removed = 0;
+	size_t known_count, removed = 0;
+	Names found = { 0 };
+	char **known;
+
 	/* In this order: a directory is made after its VM has entered the table, and is removed
 	 * before the VM leaves it. */
-	char **found = instances_in(vms, grace, &found_count);
-	char **known = known_instances(runtime, &known_count);
-
-	for (size_t i = 0; i < found_count; i++) {
-		cleanup_free char *path = text_printf("%s/%s", vms, found[i]);
-
-		if (!bsearch(&found[i], known, known_count, sizeof *known, compare) &&
-		    remove_orphan(path))
+	find_instances(runtime, grace, &found);
+	known = known_instances(runtime, &known_count);
+	for (size_t i = 0; i < found.count; i++)
+		if (!bsearch(&found.items[i], known, known_count, sizeof *known, compare) &&
+		    remove_orphan(runtime, found.items[i]))
 			removed++;
-	}
-	free_all(found, found_count);
+	free_all(found.items, found.count);
 	free_all(known, known_count);
 	return removed;
 }

@@ -21,11 +21,11 @@ static bool names_other_disks(const VmSpec *spec, const VmSpec *next)
 	return false;
 }
 
-static int check_files(const VmSpec *spec, const VmSpec *next, Error *err)
+static int check_files(const VmSpec *spec, const VmSpec *next, const char *image_dirs, Error *err)
 {
 	for (size_t i = 0; i < next->drives.count; i++)
 		if (!text_equal(spec_drive(spec, i)->path, spec_drive(next, i)->path))
-			spec_files_check_drive(next, i, err);
+			spec_files_check_drive(next, i, image_dirs, err);
 	return error_is_set(err) ? -1 : 0;
 }
 
@@ -40,7 +40,8 @@ int vm_check_live(Vm *vm, const VmSpec *spec, const VmSpec *next, DriveClaim **d
 			vm_backend_name(ops->id));
 	if (spec_update_check_live(spec, next, err) < 0)
 		return -1;
-	if ((ops->capabilities & BACKEND_PROCESS) && check_files(spec, next, err) < 0)
+	if ((ops->capabilities & BACKEND_PROCESS) &&
+	    check_files(spec, next, vm->runtime->config.backend.image_dirs, err) < 0)
 		return -1;
 	if (!names_other_disks(spec, next))
 		return 0;

@@ -42,6 +42,7 @@ Vm *vm_new(Runtime *runtime, VmRecord *record, Backend *backend)
 	text_copy(vm->uid, sizeof vm->uid, record->uid);
 	text_copy(vm->instance_id, sizeof vm->instance_id, record->status.resolved->instance_id);
 	vm->backend = backend;
+	vm->jail_uid = record->status.resolved->jail_uid;
 	vm->latest = record;
 	return vm;
 }
@@ -145,10 +146,27 @@ void vm_leave(Runtime *runtime, Vm *vm)
 void vm_never_was(Vm *vm)
 {
 	drives_release(vm->runtime, take_ptr(vm->drives)); /* before anybody may take its name */
+	vm_return_uid(vm->runtime, vm->jail_uid);
 	lock_take(&vm->lock);
 	vm->gone = true;
 	vm_leave(vm->runtime, vm);
 	lock_drop(&vm->lock);
+}
+
+int vm_lease_uid(Runtime *runtime, const Backend *backend, VmRecord *record, Error *err)
+{
+	if (!runtime->config.backend.jail.jailer_path ||
+	    !(backend->ops->capabilities & BACKEND_JAIL) || record->status.resolved->jail_uid)
+		return 0;
+	if (lease_take(runtime->uids_to_lease, &record->status.resolved->jail_uid) < 0)
+		return error_set_capacity(err, "jail_uids", 1, 0);
+	return 0;
+}
+
+void vm_return_uid(Runtime *runtime, uint32_t uid)
+{
+	if (uid)
+		lease_return(runtime->uids_to_lease, uid);
 }
 
 char *vm_run_dir(const Vm *vm)

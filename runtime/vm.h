@@ -19,6 +19,7 @@
 #include "base/lock.h"
 #include "base/loop.h"
 #include "base/workers.h"
+#include "runtime/lease.h"
 #include "runtime/runtime.h"
 
 #include <uthash.h>
@@ -105,6 +106,7 @@ struct Vm {
 	/* Theirs who create, update or destroy it: of no two at once. */
 	DriveClaim *drives;
 	DriveClaim *doubtful_drives; /* POISONED by an update: its VMM may have these instead */
+	uint32_t jail_uid;           /* leased; 0: none */
 
 	Lock lock;
 	VmRecord *latest;   /* under lock: the newest submitted */
@@ -137,6 +139,7 @@ struct Runtime {
 	Vm *uids;  /* the same by uid */
 	size_t vm_count;
 	struct DriveUse *drive_uses; /* uthash by path */
+	LeasePool *uids_to_lease;    /* of jailed VMMs */
 
 	Lock lock;
 	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
@@ -282,6 +285,11 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimF
 		 DriveClaim **ret, Error *err) must_check;
 void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */
 void drives_free(Runtime *runtime);
+
+/* vm.c: a user for the VM of @record to run as, where its backend jails: 0, also where none is
+ * needed; CAPACITY. */
+int vm_lease_uid(Runtime *runtime, const Backend *backend, VmRecord *record, Error *err) must_check;
+void vm_return_uid(Runtime *runtime, uint32_t uid); /* 0 is fine */
 
 /* doctor.c */
 void runtime_list_backends(Runtime *runtime); /* before any thread: what needs no probe */

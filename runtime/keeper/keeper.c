@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/keeper/bounded_log.h"
+#include "runtime/keeper/fifo.h"
+#include "runtime/keeper/metrics.h"
 #include "runtime/keeper/qmp_watch.h"
 #include "runtime/keeper/run_files.h"
 #include "runtime/keeper/vmm.h"
@@ -32,8 +34,11 @@ struct Keeper {
 	const KeeperOptions *options;
 	Vmm vmm;
 	int children; /* signalfd: SIGCHLD */
+	bool heard;   /* something, in the last round */
 	BoundedLog *console, *output;
 	int reserved; /* for exit.json */
+	int metrics_fd;
+	KeeperMetrics *metrics;
 	QmpWatch qmp;
 	bool qmp_answered;
 	bool ended;
@@ -86,6 +91,7 @@ static size_t take(Keeper *keeper, int *fd)
 {
 	ssize_t n = read(*fd, keeper->buffer, sizeof keeper->buffer);
 
+	keeper->heard = keeper->heard || n > 0;
 	if (n > 0)
 		return (size_t)n;
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
@@ -112,9 +118,11 @@ static void serve_once(Keeper *keeper, int timeout_ms)
 		{ .fd = keeper->vmm.console, .events = POLLIN },
 		{ .fd = keeper->vmm.output, .events = POLLIN },
 		{ .fd = keeper->vmm.qmp, .events = POLLIN },
+		{ .fd = keeper->metrics_fd, .events = POLLIN },
 	};
 	struct signalfd_siginfo info;
 
+	keeper->heard = false;
 	if (poll(polled, array_size(polled), timeout_ms) <= 0)
 		return;
 	if (polled[0].revents) {
@@ -129,11 +137,16 @@ static void serve_once(Keeper *keeper, int timeout_ms)
 				  take(keeper, &keeper->vmm.output));
 	if (polled[3].revents)
 		serve_qmp(keeper);
+	if (polled[4].revents)
+		metrics_feed(keeper->metrics, keeper->buffer, take(keeper, &keeper->metrics_fd));
 }
 
+/* Of a FIFO, which this process holds open itself, there is no end to wait for. */
 static bool pipes_open(const Keeper *keeper)
 {
-	return keeper->vmm.console >= 0 || keeper->vmm.output >= 0 || keeper->vmm.qmp >= 0;
+	bool console = keeper->vmm.console >= 0 && !keeper->options->console_fifo;
+
+	return console || keeper->heard || keeper->vmm.output >= 0 || keeper->vmm.qmp >= 0;
 }
 
 /* Reads what is still in the pipes; processes that hold them open are ended. */
@@ -210,13 +223,48 @@ static int open_logs(Keeper *keeper, Error *err)
 	return 0;
 }
 
+static int start_vmm(Keeper *keeper, Error *err)
+{
+	const KeeperOptions *options = keeper->options;
+	const KeeperJail *jail = &options->jail;
+	const VmmFds fds = { .console = !options->console_fifo, .qmp = options->qmp };
+	uid_t owner = jail->root ? jail->uid : (uid_t)-1;
+	cleanup_close int console = -1;
+	pid_t jailer;
+	int r = 0;
+
+	if (jail->root && jail_furnish(jail, err) < 0)
+		return -1;
+	if (options->console_fifo)
+		r = fifo_open(&console, options->console_fifo, owner);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "make %s", options->console_fifo);
+	if (options->metrics_fifo)
+		r = fifo_open(&keeper->metrics_fd, options->metrics_fifo, owner);
+	if (r < 0)
+		return error_set_errno(err, ERROR_VMM_FAILED, -r, "make %s", options->metrics_fifo);
+	if (vmm_start(&keeper->vmm, options->vmm_argv, fds, err) < 0)
+		return -1;
+	if (options->console_fifo)
+		keeper->vmm.console = take_fd(console);
+	if (!jail->root)
+		return 0;
+	jailer = keeper->vmm.pid;
+	keeper->vmm.pid = -1; /* nobody's, as soon as it is reaped */
+	r = jail_find_vmm(&keeper->vmm.pid, jailer, keeper->vmm.output, err);
+	if (r < 0)
+		kill_children();
+	return r;
+}
+
 int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 {
 	cleanup_(keeper_freep) Keeper *keeper = new0(Keeper);
 	int r;
 
 	keeper->options = options;
-	keeper->reserved = -1;
+	keeper->reserved = keeper->metrics_fd = -1;
+	keeper->metrics = metrics_new(options->run_dir);
 	keeper->vmm = (Vmm){ .pid = -1, .console = -1, .output = -1, .qmp = -1 };
 	keeper->children = watch_children();
 	if (keeper->children < 0)
@@ -227,8 +275,7 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "reserve %s/exit.json",
 				       options->run_dir);
-	if (open_logs(keeper, err) < 0 ||
-	    vmm_start(&keeper->vmm, options->vmm_argv, options->qmp, err) < 0)
+	if (open_logs(keeper, err) < 0 || start_vmm(keeper, err) < 0)
 		return -1;
 	r = run_files_write_keeper(options->run_dir, keeper->vmm.pid);
 	if (r < 0)
@@ -263,5 +310,7 @@ void keeper_free(Keeper *keeper)
 	closep(&keeper->vmm.qmp);
 	closep(&keeper->children);
 	closep(&keeper->reserved);
+	closep(&keeper->metrics_fd);
+	metrics_free(keeper->metrics);
 	free(keeper);
 }

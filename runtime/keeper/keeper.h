@@ -8,16 +8,21 @@
  * Single-threaded: one poll() over the VMM's pipes and SIGCHLD. Nothing the
  * VMM or guest does blocks it: pipes are read a buffer at a time, whatever
  * cannot be written is dropped. Signals that ask it to end are ignored, since
- * VMs outlive agents; SIGKILL ends it and, by PR_SET_PDEATHSIG, the VMM.
+ * VMs outlive agents; SIGKILL ends it and, by PR_SET_PDEATHSIG, the VMM. (Not a
+ * jailed one: the kernel forgets that signal with a change of user. Agents end it.)
  */
 
 #include "base/error.h"
+#include "runtime/keeper/jail.h"
 
 typedef struct KeeperOptions {
 	char *run_dir; /* absolute */
 	uint64_t console_max;
 	uint64_t console_rate;
 	bool qmp;
+	char *console_fifo; /* instead of the VMM's fd 3; NULL: not so */
+	char *metrics_fifo; /* the VMM writes its metrics to it; NULL: it does not */
+	KeeperJail jail;    /* then vmm_argv is the jailer's */
 	char *const *vmm_argv;
 } KeeperOptions;
 
@@ -25,7 +30,7 @@ typedef struct Keeper Keeper;
 
 /**
  * keeper_new() - become the keeper: start the VMM and write keeper.json
- * @err:	VMM_FAILED; nothing is left running then
+ * @err:	VMM_FAILED, JAILER; nothing is left running then
  */
 int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err) must_check;
 /* Serves until the VMM has ended and exit.json is written. */

@@ -3,13 +3,22 @@
 /*
  * hearth-keeper: the parent of one VMM. Usage:
  *
- *	hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp] -- VMM ARG...
+ *	hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]
+ *		[--console-fifo PATH] [--metrics-fifo PATH] [--jail ROOT --uid UID
+ *[--file-ro|--file-rw NAME=PATH]...]
+ *		-- VMM ARG...
+ *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]... [--remove
+ *NAME]...
  *
  * The process that is called ends once the VMM has been executed (0), or with
- * the reason on standard error (1; 2: bad usage). The keeper itself is its
+ * the reason on standard error (1; 2: bad usage; 3: the jail). The keeper itself is its
  * child and detached: what called it holds nothing of it.
+ *
+ * With a jail, what is executed is the jailer, which starts the VMM. With --attach no VMM is
+ * started: the files are put into the jail of the one that runs, and those named are removed.
  */
 
+#include "base/process.h"
 #include "base/text.h"
 #include "runtime/keeper/keeper.h"
 
@@ -24,64 +33,145 @@
 enum {
 	CONSOLE_MIN = 8 * 1024,
 	REPORT_FD = 3,
-	FD_BEYOND = 16 /* no number that is to be given out */
+	FD_BEYOND = 16, /* no number that is to be given out */
+	/* Exit codes; runtime/keeper_link.c knows them. */
+	EXIT_VMM = 1,
+	EXIT_USAGE = 2,
+	EXIT_JAIL = 3,
 };
 
 static const char usage[] =
-	"usage: hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp] -- "
-	"VMM ARG...\n";
+	"usage: hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]\n"
+	"           [--console-fifo PATH] [--metrics-fifo PATH]\n"
+	"           [--jail ROOT --uid UID [--file-ro|--file-rw NAME=PATH]...] -- VMM ARG...\n"
+	"       hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...\n"
+	"           [--remove NAME]...\n";
 
 /* The keeper says this when its VMM runs; anything else is why it does not. */
 static const char started[] = "started";
 
-static int option_take(KeeperOptions *options, int option)
+typedef struct Options {
+	KeeperOptions keeper;
+	ProcessId attach; /* pid 0: start a VMM */
+	const char *gone[JAIL_FILES_MAX];
+	size_t gone_count;
+} Options;
+
+static int take_uid(uid_t *ret, const char *text)
 {
+	uint64_t number;
+
+	if (text_to_u64(&number, text) < 0 || number == 0 || number >= UINT32_MAX)
+		return -1;
+	*ret = (uid_t)number;
+	return 0;
+}
+
+/* "PID:START", as keeper.json has them. */
+static int take_process(ProcessId *ret, const char *text)
+{
+	const char *colon = strchr(text, ':');
+	cleanup_free char *first = text_printf("%.*s", (int)strcspn(text, ":"), text);
+	uint64_t pid;
+
+	if (!colon || text_to_u64(&pid, first) < 0 || pid < 1 || pid > INT32_MAX ||
+	    text_to_u64(&ret->start_time, colon + 1) < 0)
+		return -1;
+	ret->pid = (pid_t)pid;
+	return 0;
+}
+
+/* To a whole path, as the keeper leaves this directory. */
+static int take_directory(char **ret, const char *text)
+{
+	free(*ret);
+	*ret = realpath(text, NULL);
+	if (!*ret)
+		perror(text);
+	return *ret ? 0 : -1;
+}
+
+static int take_gone(Options *options, const char *name)
+{
+	if (options->gone_count == JAIL_FILES_MAX || !*name || strchr(name, '/'))
+		return -1;
+	options->gone[options->gone_count++] = name;
+	return 0;
+}
+
+static int option_take(Options *options, int option)
+{
+	KeeperOptions *keeper = &options->keeper;
+
 	switch (option) {
 	case 'd':
-		free(options->run_dir);
-		options->run_dir = realpath(optarg, NULL); /* the keeper leaves this directory */
-		if (!options->run_dir)
-			perror(optarg);
-		return options->run_dir ? 0 : -1;
+		return take_directory(&keeper->run_dir, optarg);
 	case 'm':
-		return text_to_u64(&options->console_max, optarg);
+		return text_to_u64(&keeper->console_max, optarg);
 	case 'r':
-		return text_to_u64(&options->console_rate, optarg);
+		return text_to_u64(&keeper->console_rate, optarg);
 	case 'q':
-		options->qmp = true;
+		keeper->qmp = true;
 		return 0;
+	case 'c':
+		keeper->console_fifo = optarg;
+		return 0;
+	case 'f':
+		keeper->metrics_fifo = optarg;
+		return 0;
+	case 'j':
+		return take_directory(&keeper->jail.root, optarg);
+	case 'u':
+		return take_uid(&keeper->jail.uid, optarg);
+	case 'o':
+	case 'w':
+		return jail_add_file(&keeper->jail, optarg, option == 'o');
+	case 'a':
+		return take_process(&options->attach, optarg);
+	case 'x':
+		return take_gone(options, optarg);
 	default:
 		return -1;
 	}
 }
 
-static int options_parse(KeeperOptions *options, int argc, char **argv)
+static int options_parse(Options *options, int argc, char **argv)
 {
 	static const struct option known[] = {
 		{ "run-dir", required_argument, NULL, 'd' },
 		{ "console-max", required_argument, NULL, 'm' },
 		{ "console-rate", required_argument, NULL, 'r' },
+		{ "console-fifo", required_argument, NULL, 'c' },
+		{ "metrics-fifo", required_argument, NULL, 'f' },
 		{ "qmp", no_argument, NULL, 'q' },
+		{ "jail", required_argument, NULL, 'j' },
+		{ "uid", required_argument, NULL, 'u' },
+		{ "file-ro", required_argument, NULL, 'o' },
+		{ "file-rw", required_argument, NULL, 'w' },
+		{ "attach", required_argument, NULL, 'a' },
+		{ "remove", required_argument, NULL, 'x' },
 		{ 0 },
 	};
+	KeeperOptions *keeper = &options->keeper;
 	int option;
 
 	while ((option = getopt_long(argc, argv, "+", known, NULL)) != -1)
 		if (option_take(options, option) < 0)
 			return -1;
-	options->vmm_argv = argv + optind;
-	if (!options->run_dir || !options->vmm_argv[0])
+	keeper->vmm_argv = argv + optind;
+	if (keeper->console_max < CONSOLE_MIN)
+		keeper->console_max = CONSOLE_MIN;
+	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
 		return -1;
-	if (options->console_max < CONSOLE_MIN)
-		options->console_max = CONSOLE_MIN;
-	return 0;
+	return options->attach.pid || (keeper->run_dir && keeper->vmm_argv[0]) ? 0 : -1;
 }
 
-/* Passes on what the keeper says on @fd: this program's exit status. */
-static int report_relay(int fd)
+/* Passes on what the keeper, @pid, says on @fd: this program's exit status. */
+static int report_relay(int fd, pid_t pid)
 {
 	char words[ERROR_WHAT_MAX + 1];
 	size_t used = 0;
+	int status = 0;
 	ssize_t n;
 
 	do {
@@ -93,7 +183,9 @@ static int report_relay(int fd)
 	if (strcmp(words, started) == 0)
 		return 0;
 	(void)fprintf(stderr, "%s\n", used ? words : "hearth-keeper ended before it began");
-	return 1;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status))
+		return WEXITSTATUS(status);
+	return EXIT_VMM;
 }
 
 static int report_send(int fd, const char *words)
@@ -131,6 +223,11 @@ static int detach(int report)
 	return 0;
 }
 
+static int exit_code(const Error *err)
+{
+	return err->kind == ERROR_JAILER ? EXIT_JAIL : EXIT_VMM;
+}
+
 static int keeper_run(const KeeperOptions *options)
 {
 	cleanup_(keeper_freep) Keeper *keeper = NULL;
@@ -138,7 +235,7 @@ static int keeper_run(const KeeperOptions *options)
 
 	if (keeper_new(&keeper, options, &err) < 0) {
 		(void)report_send(REPORT_FD, err.what);
-		return 1;
+		return exit_code(&err);
 	}
 	/* Nobody left to hear of it: the VM must not run unknown. */
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0 || report_send(REPORT_FD, started) < 0)
@@ -162,22 +259,44 @@ static int keeper_start_detached(const KeeperOptions *options)
 	}
 	if (pid > 0) {
 		(void)close(report[1]);
-		return report_relay(report[0]);
+		return report_relay(report[0], pid);
 	}
 	if (die_with(caller) < 0 || detach(report[1]) < 0)
 		return 1;
 	return keeper_run(options);
 }
 
+/* Into the jail of a VMM that runs already. */
+static int attach(const Options *options)
+{
+	cleanup_close int vmm = -1;
+	Error err = { 0 };
+	int r = process_open(&vmm, &options->attach);
+
+	if (r < 0)
+		r = error_set_errno(&err, ERROR_VMM_FAILED, -r, "find the VMM, pid %d",
+				    (int)options->attach.pid);
+	else
+		r = jail_attach(&options->keeper.jail, vmm, options->gone, options->gone_count,
+				&err);
+	if (r == 0)
+		return 0;
+	(void)fprintf(stderr, "%s\n", err.what);
+	return exit_code(&err);
+}
+
 int main(int argc, char **argv)
 {
-	KeeperOptions options = { 0 };
-	int status = 2;
+	Options options = { 0 };
+	int status = EXIT_USAGE;
 
-	if (options_parse(&options, argc, argv) == 0)
-		status = keeper_start_detached(&options);
-	else
+	if (options_parse(&options, argc, argv) < 0)
 		(void)fputs(usage, stderr);
-	free(options.run_dir);
+	else if (options.attach.pid)
+		status = attach(&options);
+	else
+		status = keeper_start_detached(&options.keeper);
+	free(options.keeper.run_dir);
+	jail_clear(&options.keeper.jail);
 	return status;
 }

@@ -129,7 +129,7 @@ static pid_t child_start(char *const argv[], ChildFds *fds)
 	return -problem;
 }
 
-int vmm_start(Vmm *ret, char *const argv[], bool qmp, Error *err)
+int vmm_start(Vmm *ret, char *const argv[], VmmFds wanted, Error *err)
 {
 	cleanup_close int console = -1, output = -1, ours = -1;
 	cleanup_close int null = -1, console_in = -1, output_in = -1, theirs = -1;
@@ -139,8 +139,9 @@ int vmm_start(Vmm *ret, char *const argv[], bool qmp, Error *err)
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (null < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "open /dev/null");
-	if (pipe_make(&console, &console_in) < 0 || pipe_make(&output, &output_in) < 0 ||
-	    (qmp && socket_make(&ours, &theirs) < 0))
+	if (pipe_make(&output, &output_in) < 0 ||
+	    (wanted.console && pipe_make(&console, &console_in) < 0) ||
+	    (wanted.qmp && socket_make(&ours, &theirs) < 0))
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "pipes for %s", argv[0]);
 	fds = (ChildFds){ .fd = { null, output_in, output_in, console_in, theirs } };
 	pid = child_start(argv, &fds);

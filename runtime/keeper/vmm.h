@@ -12,16 +12,21 @@
 
 typedef struct Vmm {
 	pid_t pid;
-	int console; /* what it writes to its fd 3; all three non-blocking, -1 once at their end */
+	int console; /* what it writes to its fd 3; all non-blocking, -1 once at their end */
 	int output;  /* its standard output and error */
 	int qmp;     /* the other end of its fd 4; -1 without */
 } Vmm;
 
+typedef struct VmmFds {
+	bool console; /* as fd 3 */
+	bool qmp;     /* a socket as fd 4 */
+} VmmFds;
+
 /**
  * vmm_start() - run @argv as a child that dies with this process
- * @qmp:	give it a socket as fd 4
+ * @fds:	which of the descriptors it gets
  * @err:	VMM_FAILED
  *
  * Returns when it has been executed. The caller is single-threaded: it forks.
  */
-int vmm_start(Vmm *ret, char *const argv[], bool qmp, Error *err) must_check;
+int vmm_start(Vmm *ret, char *const argv[], VmmFds fds, Error *err) must_check;

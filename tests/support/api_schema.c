@@ -145,9 +145,26 @@ static int check_object(Check *check, json_t *schema, json_t *value, const char 
 		cleanup_free char *inner = text_printf("%s.%s", where, key);
 		json_t *property = json_object_get(properties, key);
 
+		if (!property && json_is_true(json_object_get(schema, "additionalProperties")))
+			continue;
 		if (!property)
 			return unfit(check, inner, "no such property");
 		if (check_value(check, property, member, inner) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int check_items(Check *check, json_t *schema, json_t *array, const char *where)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+	{
+		cleanup_free char *inner = text_printf("%s[%zu]", where, i);
+
+		if (check_value(check, schema, item, inner) < 0)
 			return -1;
 	}
 	return 0;
@@ -165,6 +182,8 @@ static int check_value(Check *check, json_t *schema, json_t *value, const char *
 		return unfit(check, where, "of another type");
 	if (json_is_object(value))
 		return check_object(check, schema, value, where);
+	if (json_is_array(value))
+		return check_items(check, json_object_get(schema, "items"), value, where);
 	return check_plain(check, schema, value, where);
 }
 

@@ -4,7 +4,7 @@
 /*
  * An API description (Swagger 2.0, YAML) and whether a request's body fits it:
  * types, enumerations, limits, required properties, and, stricter than the
- * description says, no property it does not have.
+ * description says, no property it does not have unless it allows any.
  */
 
 #include <jansson.h>

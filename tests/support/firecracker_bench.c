@@ -33,11 +33,13 @@ char *firecracker_bench_find(void)
 Backend *firecracker_bench_backend(const QemuBench *bench, const char *firecracker)
 {
 	cleanup_free char *keeper = text_printf("%s/hearth-keeper", bench->bin);
+	cleanup_free char *jails = text_printf("%s/jail", bench->dir);
 	const BackendConfig config = {
 		.keeper_path = keeper,
 		.firecracker_path = firecracker,
 		.state_dir = bench->dir,
 		.console_max_bytes = CONSOLE_MAX,
+		.jail = { .dir = jails, .group = "hearth-test" },
 	};
 
 	return firecracker_new(&config);

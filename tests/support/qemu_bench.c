@@ -53,6 +53,8 @@ QemuBench *qemu_bench_new(const char *boot_args)
 	bench->spec->boot->kernel_path = text_dup(bench->guest);
 	bench->spec->boot->boot_args = text_dup(boot_args);
 	bench->cancel = eventfd(0, EFD_CLOEXEC);
+	bench->resolved.instance_id = new0_array(char, 17);
+	text_random_hex(bench->resolved.instance_id, 8);
 	bench->job = (Job){
 		.vm_id = "test",
 		.run_dir = bench->run_dir,

@@ -254,3 +254,46 @@ Test(config, explains_every_key_in_help)
 	cr_assert(strstr(text, "--listen"));
 	cr_assert(strstr(text, "(default: /var/lib/hearth)"));
 }
+
+Test(config, jails_are_on_and_below_the_state_directory_unless_said_otherwise)
+{
+	cleanup_(config_clear) Config config = { 0 }, other = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--state-dir", "/s"), 0, "%s",
+		     err.what);
+	cr_assert_eq(READ(&other, &action, &err, "--check", "--jailer-mode", "off", "--jailer-dir",
+			  "/j"),
+		     0, "%s", err.what);
+
+	cr_assert_str_eq(config.jailer_mode, "on");
+	cr_assert_str_eq(config.jailer_dir, "/s/jail");
+	cr_assert_str_eq(config.jailer_cgroup, "hearth");
+	cr_assert_eq(config.jailer_first_uid, 1900000000);
+	cr_assert_eq(config.jailer_uid_count, 65536);
+	cr_assert_str_eq(config.image_dirs, "/");
+	cr_assert_str_eq(other.jailer_mode, "off");
+	cr_assert_str_eq(other.jailer_dir, "/j");
+}
+
+static void check_bad_flag(const char *flag, const char *value, const char *key)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", flag, value), -1, "%s", value);
+	cr_assert_not_null(strstr(err.what, key), "%s: %s", value, err.what);
+}
+
+Test(config, jails_outside_of_what_can_be_are_refused)
+{
+	check_bad_flag("--jailer-cgroup", "a/b", "jailer.cgroup");
+	check_bad_flag("--jailer-cgroup", "..", "jailer.cgroup");
+	check_bad_flag("--jailer-first-uid", "0", "jailer.first_uid");
+	check_bad_flag("--jailer-uid-count", "1", "jailer.uid_count");
+	check_bad_flag("--jailer-mode", "maybe", "jailer.mode");
+	check_bad_flag("--image-dirs", "/a:b", "image_dirs");
+	check_bad_flag("--image-dirs", "/a::/b", "image_dirs");
+}

@@ -2,6 +2,7 @@
 
 /* What Firecracker is told before a boot: its words, and that its API description has them. */
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "runtime/firecracker_boot.h"
 #include "tests/support/api_schema.h"
@@ -60,13 +61,34 @@ Test(firecracker_boot, the_root_drive_is_named_unless_the_arguments_do)
 	check_args(rooted("root=/dev/vdb1 a", true), "root=/dev/vdb1 a");
 }
 
+/* Firecracker 1.17.0 is told of @spec. */
+static FirecrackerBoot *plan_boot(const VmSpec *spec, const char *args)
+{
+	static char tap[] = "tap";
+	static const VmResolvedInterface taps[SPEC_INTERFACES_MAX] = {
+		{ NULL, tap }, { NULL, tap }, { NULL, tap }, { NULL, tap },
+		{ NULL, tap }, { NULL, tap }, { NULL, tap }, { NULL, tap },
+	};
+	cleanup_(firecracker_paths_clear) FirecrackerPaths paths = { 0 };
+	const FirecrackerPlan plan = {
+		.spec = spec,
+		.boot_args = args,
+		.paths = &paths,
+		.taps = taps,
+		.version = { 1, 17, 0 },
+		.console_rate = 1000,
+	};
+
+	firecracker_paths_plain(&paths, spec, "/run");
+	return firecracker_boot_new(&plan);
+}
+
 /* All requests, one a line. */
 static char *told(const VmSpec *spec)
 {
-	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = NULL;
+	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = plan_boot(spec, "the args");
 	char *text = text_dup("");
 
-	boot = firecracker_boot_new(spec, "the args");
 	for (size_t i = 0; i < boot->count; i++) {
 		cleanup_free char *before = text;
 		cleanup_free char *body =
@@ -92,6 +114,7 @@ Test(firecracker_boot, a_whole_spec_becomes_these_requests)
 	text = told(spec);
 
 	cr_assert_str_eq(text,
+			 "PUT /metrics {\"metrics_path\":\"/run/metrics.fifo\"}\n"
 			 "PUT /machine-config {\"mem_size_mib\":300,\"vcpu_count\":3}\n"
 			 "PUT /boot-source {\"boot_args\":\"the args\",\"initrd_path\":\"/i\","
 			 "\"kernel_image_path\":\"/k\"}\n"
@@ -100,7 +123,97 @@ Test(firecracker_boot, a_whole_spec_becomes_these_requests)
 			 "PUT /drives/data {\"drive_id\":\"data\",\"is_read_only\":false,"
 			 "\"is_root_device\":false,\"path_on_host\":\"/d\\\"\\\\\"}\n"
 			 "PUT /entropy {}\n"
-			 "PUT /serial {\"serial_out_path\":\"/proc/self/fd/3\"}\n");
+			 "PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":1000},"
+			 "\"serial_out_path\":\"/proc/self/fd/3\"}\n");
+}
+
+static VmRateLimiter *make_limiter(uint64_t size, uint64_t burst)
+{
+	VmRateLimiter *limiter = new0(VmRateLimiter);
+
+	limiter->bandwidth = new0(VmTokenBucket);
+	*limiter->bandwidth = (VmTokenBucket){ size, burst, 100 };
+	if (burst)
+		return limiter;
+	limiter->ops = new0(VmTokenBucket);
+	*limiter->ops = (VmTokenBucket){ 7, 0, 10 };
+	return limiter;
+}
+
+static VmInterface *add_interface(VmSpec *spec, const char *id)
+{
+	VmInterface *interface = field_list_add(&spec->network_interfaces, &vm_interface_table);
+
+	interface->interface_id = text_dup(id);
+	return interface;
+}
+
+static void add_devices(VmSpec *spec)
+{
+	spec->devices = new0(VmDevices);
+	spec->devices->vsock = new0(VmVsock);
+	spec->devices->balloon = new0(VmBalloon);
+	*spec->devices->balloon = (VmBalloon){ 64, true, 5 * USEC_PER_SEC, true, true };
+	spec->devices->entropy = new0(VmEntropy);
+	spec->devices->entropy->rate_limiter = make_limiter(9, 0);
+	spec->devices->mmds = new0(VmMmds);
+	spec->devices->mmds->content = text_dup("{\"a\": {\"b\": [1]}}");
+	spec->devices->mmds->ipv4_address = text_dup("169.254.1.2");
+	spec->devices->mmds->imds_compat = true;
+}
+
+Test(firecracker_boot, devices_become_these_requests)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = make_spec("");
+	cleanup_free char *text = NULL;
+	VmInterface *interface = add_interface(spec, "eth-0");
+	VmDrive *drive;
+
+	add_drive(spec, "d", "/d", false, false);
+	drive = (VmDrive *)spec->drives.items;
+	drive->cache_type = VM_CACHE_WRITEBACK;
+	drive->io_engine = VM_IO_ASYNC;
+	drive->rate_limiter = make_limiter(5, 0);
+	interface->guest_mac = text_dup("02:00:00:00:00:01");
+	interface->mtu = 1400;
+	interface->rx_rate_limiter = make_limiter(5, 6);
+	interface->mmds = true;
+	add_devices(spec);
+	spec->machine = new0(VmMachine);
+	spec->machine->smt = spec->machine->track_dirty_pages = true;
+	spec->machine->huge_pages = VM_HUGE_PAGES_2M;
+	spec->machine->cpu_template = VM_CPU_TEMPLATE_T2S;
+	spec->machine->cpu_config = text_dup("{\"kvm_capabilities\": [\"1\"]}");
+
+	text = told(spec);
+
+	cr_assert_str_eq(
+		text,
+		"PUT /metrics {\"metrics_path\":\"/run/metrics.fifo\"}\n"
+		"PUT /machine-config {\"cpu_template\":\"T2S\",\"huge_pages\":\"2M\","
+		"\"mem_size_mib\":128,\"smt\":true,\"track_dirty_pages\":true,\"vcpu_count\":1}\n"
+		"PUT /cpu-config {\"kvm_capabilities\":[\"1\"]}\n"
+		"PUT /boot-source {\"boot_args\":\"the args\",\"kernel_image_path\":\"/k\"}\n"
+		"PUT /drives/d "
+		"{\"cache_type\":\"Writeback\",\"drive_id\":\"d\",\"io_engine\":\"Async\","
+		"\"is_read_only\":false,\"is_root_device\":false,\"path_on_host\":\"/d\","
+		"\"rate_limiter\":{\"bandwidth\":{\"refill_time\":100,\"size\":5},"
+		"\"ops\":{\"refill_time\":10,\"size\":7}}}\n"
+		"PUT /network-interfaces/eth_0 {\"guest_mac\":\"02:00:00:00:00:01\","
+		"\"host_dev_name\":\"tap\",\"iface_id\":\"eth_0\",\"mtu\":1400,"
+		"\"rx_rate_limiter\":{\"bandwidth\":{\"one_time_burst\":6,\"refill_time\":100,"
+		"\"size\":5}}}\n"
+		"PUT /vsock {\"guest_cid\":3,\"uds_path\":\"/run/vsock.sock\"}\n"
+		"PUT /balloon "
+		"{\"amount_mib\":64,\"deflate_on_oom\":true,\"free_page_hinting\":true,"
+		"\"free_page_reporting\":true,\"stats_polling_interval_s\":5}\n"
+		"PUT /entropy {\"rate_limiter\":{\"bandwidth\":{\"refill_time\":100,\"size\":9},"
+		"\"ops\":{\"refill_time\":10,\"size\":7}}}\n"
+		"PUT /mmds/config {\"imds_compat\":true,\"ipv4_address\":\"169.254.1.2\","
+		"\"network_interfaces\":[\"eth_0\"],\"version\":\"V2\"}\n"
+		"PUT /mmds {\"a\":{\"b\":[1]}}\n"
+		"PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":1000},"
+		"\"serial_out_path\":\"/proc/self/fd/3\"}\n");
 }
 
 Test(firecracker_boot, an_empty_spec_gets_the_defaults)
@@ -116,7 +229,7 @@ Test(firecracker_boot, an_empty_spec_gets_the_defaults)
 static void check_calls(json_t *schema, const VmSpec *spec)
 {
 	cleanup_free char *args = firecracker_boot_args(spec);
-	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = firecracker_boot_new(spec, args);
+	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = plan_boot(spec, args);
 
 	for (size_t i = 0; i < boot->count; i++) {
 		json_t *body = json_deep_copy(boot->puts[i].body);
@@ -127,6 +240,56 @@ static void check_calls(json_t *schema, const VmSpec *spec)
 			0, "%s: %s", boot->puts[i].path, why);
 		json_decref(body);
 	}
+}
+
+static VmRateLimiter *random_limiter(void)
+{
+	return random() % 2 ? make_limiter((uint64_t)random() + 1, (uint64_t)random() % 2) : NULL;
+}
+
+static void randomize_drives(VmSpec *spec)
+{
+	VmDrive *drives = spec->drives.items;
+
+	for (size_t i = 0; i < spec->drives.count; i++) {
+		drives[i].cache_type = (VmCacheType)(random() % VM_CACHE_COUNT_);
+		drives[i].io_engine = (VmIoEngine)(random() % VM_IO_COUNT_);
+		drives[i].rate_limiter = random_limiter();
+	}
+}
+
+static void randomize_machine(VmSpec *spec)
+{
+	VmMachine *machine = spec->machine;
+
+	if (!machine)
+		return;
+	machine->smt = random() % 2;
+	machine->track_dirty_pages = random() % 2;
+	machine->huge_pages = (VmHugePages)(random() % VM_HUGE_PAGES_COUNT_);
+	machine->cpu_template = (VmCpuTemplate)(random() % VM_CPU_TEMPLATE_COUNT_);
+	if (random() % 2)
+		machine->cpu_config = text_dup("{\"kvm_capabilities\": [\"!56\"]}");
+}
+
+static void randomize_devices(VmSpec *spec)
+{
+	long interfaces = random() % (SPEC_INTERFACES_MAX + 1);
+
+	for (long i = 0; i < interfaces; i++) {
+		cleanup_free char *id = text_printf("eth-%ld", i);
+		VmInterface *interface = add_interface(spec, id);
+
+		interface->mtu = random() % 2 ? 68 + (uint32_t)random() % 65468 : 0;
+		interface->guest_mac = random() % 2 ? text_dup("02:00:00:00:00:01") : NULL;
+		interface->rx_rate_limiter = random_limiter();
+		interface->tx_rate_limiter = random_limiter();
+		interface->mmds = random() % 2;
+	}
+	if (random() % 2)
+		add_devices(spec);
+	if (spec->devices && random() % 2)
+		spec->devices->vsock->guest_cid = 3 + (uint32_t)random();
 }
 
 static VmSpec *random_spec(void)
@@ -146,6 +309,9 @@ static VmSpec *random_spec(void)
 
 		add_drive(spec, id, "/some/path", random() % 2, i == 0 && random() % 2);
 	}
+	randomize_drives(spec);
+	randomize_machine(spec);
+	randomize_devices(spec);
 	return spec;
 }
 

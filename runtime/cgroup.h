@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Control groups of VMs: which hierarchy has the controllers, what the jailer
+ * is told to set, whether it holds, and the end of all that is in one.
+ *
+ * Version 2 is used where its root offers cpu, memory and pids, version 1
+ * where each of them is mounted. A group is "<parent>/<name>" below the
+ * hierarchy of each controller. Safe from any thread.
+ */
+
+#include "base/error.h"
+#include "runtime/spec.h"
+
+#include <sys/types.h>
+
+typedef enum CgroupController {
+	CGROUP_CPU,
+	CGROUP_MEMORY,
+	CGROUP_PIDS,
+	CGROUP_COUNT_,
+} CgroupController;
+
+enum {
+	CGROUP_PATH_MAX = 256,
+	CGROUP_WORDS_MAX = 6,
+	CGROUP_WORD_MAX = 64,
+};
+
+typedef struct CgroupHost {
+	int version; /* 1 or 2 */
+	/* Where each controller's hierarchy is mounted; the same three times in version 2. */
+	char mounts[CGROUP_COUNT_][CGROUP_PATH_MAX];
+} CgroupHost;
+
+/**
+ * cgroup_find() - this host's hierarchies
+ * @mounts:	a file like /proc/self/mounts; NULL: that one
+ * @why:	of @size bytes: what is missing
+ *
+ * Return: 0, or -ENOENT with @why.
+ */
+int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size) must_check;
+
+/* "FILE=VALUE" for each thing to be set so that @limits hold; the count is returned. */
+size_t cgroup_words(const CgroupHost *host, const VmLimits *limits,
+		    char words[static CGROUP_WORDS_MAX][CGROUP_WORD_MAX]);
+
+/**
+ * cgroup_verify() - read back that @limits are set on @group, and that @pid is in it
+ * @err:	JAILER: the file, what is wanted and what is there
+ */
+int cgroup_verify(const CgroupHost *host, const char *group, const VmLimits *limits, pid_t pid,
+		  Error *err) must_check;
+
+/**
+ * cgroup_end() - end every process in @group and remove it
+ *
+ * Return: 0, also if there is none; -ETIMEDOUT if a process did not die within @timeout usec;
+ * -errno.
+ */
+int cgroup_end(const CgroupHost *host, const char *group, int64_t timeout) must_check;
+
+typedef struct CgroupUsage {
+	uint64_t cpu_usec; /* 0 where version 1 does not count it with this controller */
+	uint64_t cpu_throttled_usec;
+	uint64_t memory_bytes, memory_peak_bytes;
+	uint64_t pids;
+} CgroupUsage;
+
+/* What @group uses; what cannot be read is 0. */
+void cgroup_usage(CgroupUsage *ret, const CgroupHost *host, const char *group);

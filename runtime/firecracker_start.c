@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/process.h"
+#include "base/text.h"
+#include "netfw/tap.h"
+#include "runtime/firecracker_boot.h"
+#include "runtime/firecracker_internal.h"
+#include "runtime/huge_pages.h"
+#include "runtime/jail.h"
+#include "runtime/vmm_process.h"
+
+#include <string.h>
+
+/*
+ * A start: what it takes on the host (a jail, taps), then keeper and VMM, then
+ * all the VMM is told, then the boot. A start that fails removes it all again.
+ */
+
+typedef struct Start {
+	Firecracker *firecracker;
+	Job *job;
+	char *socket;
+	Jail *jail; /* NULL: not jailed */
+	FirecrackerPaths paths;
+	FirecrackerVersion version;
+	bool refused; /* the error has Firecracker's own words */
+} Start;
+
+static void start_clear(Start *start)
+{
+	free(start->socket);
+	jail_free(start->jail);
+	firecracker_paths_clear(&start->paths);
+}
+
+static void set_text(char **member, char *text)
+{
+	free(*member);
+	*member = text;
+}
+
+static void resolve(Job *job, const BackendInfo *info)
+{
+	VmResolved *resolved = job->resolved;
+
+	record_end_run(resolved);
+	set_text(&resolved->boot_args, firecracker_boot_args(job->spec));
+	set_text(&resolved->accelerator, text_dup(info->accelerator));
+	set_text(&resolved->vmm_version, text_dup(info->version));
+	resolved->vcpus = spec_vcpus(job->spec);
+	resolved->memory_mib = spec_memory_mib(job->spec);
+	resolved->start_time = 0;
+}
+
+static int prepare(Start *start, Error *err)
+{
+	Firecracker *firecracker = start->firecracker;
+	Job *job = start->job;
+	BackendInfo info = firecracker_info(firecracker);
+
+	/* The VMM may be an older one than when the VM was created. */
+	if (firecracker_can(&info, job->spec, err) < 0)
+		return -1;
+	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
+		return error_add_violation(err, "spec.boot.kernel_path", "required by firecracker");
+	if (huge_pages_check(job->spec, NULL, err) < 0)
+		return -1;
+	(void)firecracker_version_parse(&start->version, info.version);
+	/* Of an earlier run whose agent died before it could. */
+	if (firecracker_clear(firecracker, job->resolved->instance_id, err) < 0)
+		return -1;
+	resolve(job, &info);
+	return 0;
+}
+
+static int prepare_plain(Start *start, Error *err)
+{
+	Job *job = start->job;
+
+	start->socket = firecracker_socket_path(job);
+	firecracker_paths_plain(&start->paths, job->spec, job->run_dir);
+	firecracker_clear_run_dir(job);
+	return vmm_process_clear_socket(start->socket, err);
+}
+
+static int prepare_jail(Start *start, Error *err)
+{
+	const Firecracker *firecracker = start->firecracker;
+	VmResolved *resolved = start->job->resolved;
+	VmLimits *limits;
+
+	if (jail_new(&start->jail, &firecracker->config, firecracker->firecracker_path, start->job,
+		     err) < 0 ||
+	    jail_make(start->jail, err) < 0)
+		return -1;
+	jail_paths(&start->paths, start->job->spec);
+	limits = new0(VmLimits);
+	*limits = start->jail->limits;
+	resolved->limits = limits;
+	set_text(&resolved->jail_path, text_dup(start->jail->root));
+	set_text(&resolved->cgroup, text_dup(start->jail->group));
+	start->socket = firecracker_socket_path(start->job);
+	return 0;
+}
+
+/* Taps are down: nothing passes them. */
+static int add_taps(const Start *start, Error *err)
+{
+	const VmSpec *spec = start->job->spec;
+	VmResolved *resolved = start->job->resolved;
+
+	for (size_t i = 0; i < spec->network_interfaces.count; i++) {
+		const VmInterface *interface = spec_interface(spec, i);
+		char name[TAP_NAME_MAX];
+		const TapConfig config = {
+			.name = name,
+			.owner = start->jail ? start->jail->uid : (uid_t)-1,
+			.mtu = interface->mtu,
+		};
+		VmResolvedInterface *shown;
+
+		tap_name(name, resolved->instance_id, (unsigned)i);
+		if (tap_add(&config, err) < 0)
+			return -1;
+		shown = field_list_add(&resolved->network_interfaces, &vm_resolved_interface_table);
+		shown->interface_id = text_dup(interface->interface_id);
+		shown->host_device = text_dup(name);
+	}
+	return 0;
+}
+
+static int make_host(Start *start, Error *err)
+{
+	const char *dir;
+
+	if (start->firecracker->config.jail.jailer_path ? prepare_jail(start, err) < 0
+							: prepare_plain(start, err) < 0)
+		return -1;
+	dir = start->jail ? start->jail->root : start->job->run_dir;
+	if (spec_vsock(start->job->spec))
+		set_text(&start->job->resolved->vsock_path, text_printf("%s/vsock.sock", dir));
+	return add_taps(start, err);
+}
+
+/* The VMM's command line, without and with the jailer's around it. */
+static char **command_of(const Start *start)
+{
+	const char *const plain[] = {
+		"--api-sock", start->jail ? "/api.sock" : start->socket,
+		"--level",    "Warning",
+		"--id",       start->job->vm_id,
+	};
+	/* The jailer gives the id itself. */
+	size_t count = start->jail ? array_size(plain) - 2 : array_size(plain);
+	char **argv;
+
+	if (start->jail)
+		return jail_argv(start->jail, plain, count);
+	argv = new0_array(char *, count + 2);
+	argv[0] = text_dup(start->firecracker->firecracker_path);
+	for (size_t i = 0; i < count; i++)
+		argv[i + 1] = text_dup(plain[i]);
+	return argv;
+}
+
+static int launch(const Start *start, Error *err)
+{
+	const BackendConfig *config = &start->firecracker->config;
+	const Jail *jail = start->jail;
+	cleanup_(jail_argv_freep) char **argv = command_of(start);
+	cleanup_free char *metrics =
+		text_printf("%s/metrics.fifo", jail ? jail->root : start->job->run_dir);
+	cleanup_free char *console = jail ? text_printf("%s/console.fifo", jail->root) : NULL;
+	const KeeperJailConfig inside = {
+		.root = jail ? jail->root : NULL,
+		.uid = jail ? jail->uid : 0,
+		.files = jail ? jail->files : NULL,
+		.count = jail ? jail->count : 0,
+	};
+	const KeeperConfig keeper = {
+		.keeper_path = config->keeper_path,
+		.run_dir = start->job->run_dir,
+		.console_max_bytes = config->console_max_bytes,
+		.console_rate = config->console_rate,
+		.console_fifo = console,
+		.metrics_fifo = metrics,
+		.jail = jail ? &inside : NULL,
+		.vmm_argv = argv,
+	};
+
+	if (vmm_process_launch(&keeper, start->job, err) < 0)
+		return -1;
+	return jail ? jail_verify(jail, (pid_t)start->job->resolved->vmm_pid, err) : 0;
+}
+
+static int configure(FirecrackerApi *api, const Start *start, Error *err)
+{
+	const VmResolved *resolved = start->job->resolved;
+	const FirecrackerPlan plan = {
+		.spec = start->job->spec,
+		.boot_args = resolved->boot_args,
+		.paths = &start->paths,
+		.taps = resolved->network_interfaces.items,
+		.version = start->version,
+		.console_rate = start->firecracker->config.console_rate,
+	};
+	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = firecracker_boot_new(&plan);
+
+	for (size_t i = 0; i < boot->count; i++) {
+		const FirecrackerCall call = {
+			.kind = FIRECRACKER_CONFIGURE,
+			.method = "PUT",
+			.path = boot->puts[i].path,
+			.body = boot->puts[i].body,
+		};
+
+		if (firecracker_api_call(api, &call, NULL, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int boot_guest(FirecrackerApi *api, Error *err)
+{
+	json_t *body = firecracker_action_new("InstanceStart");
+	const FirecrackerCall call = { FIRECRACKER_BOOT, "PUT", "/actions", body };
+	int r = firecracker_api_call(api, &call, NULL, err);
+
+	json_decref(body);
+	return r;
+}
+
+static int boot(Start *start, Error *err)
+{
+	Job *job = start->job;
+	cleanup_close int vmm = -1;
+	cleanup_(firecracker_api_closep) FirecrackerApi *api = NULL;
+	int r;
+
+	job_step(job, "connect");
+	if (vmm_process_open(&vmm, job, "firecracker", err) < 0 ||
+	    firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0 ||
+	    firecracker_api_wait(api, FIRECRACKER_LISTEN_TIMEOUT, err) < 0)
+		return -1;
+	job_step(job, "configure");
+	r = configure(api, start, err);
+	if (r == 0) {
+		job_step(job, "boot");
+		r = boot_guest(api, err);
+	}
+	start->refused = firecracker_api_refused(api);
+	if (r == 0)
+		job->resolved->start_time = clock_wall_us();
+	return r;
+}
+
+static int carry_out(Start *start, Error *err)
+{
+	Job *job = start->job;
+
+	job_step(job, "host");
+	if (make_host(start, err) < 0)
+		return -1;
+	if (job_cancelled(job))
+		return error_set(err, ERROR_VMM_FAILED, "given up before firecracker was started");
+	job_step(job, "launch");
+	return launch(start, err) < 0 || boot(start, err) < 0 ? -1 : 0;
+}
+
+/* @err tells why; what the VMM itself said since @log_from is added. */
+static void undo(const Start *start, off_t log_from, Error *err)
+{
+	Job *job = start->job;
+	Error left = { 0 };
+
+	vmm_process_undo_start(job, start->socket ? start->socket : "",
+			       start->refused ? -1 : log_from, err);
+	if (firecracker_clear(start->firecracker, job->resolved->instance_id, &left) < 0)
+		job->poisoned = true;
+	record_end_run(job->resolved);
+}
+
+int firecracker_start(Backend *backend, Job *job, Error *err)
+{
+	cleanup_(start_clear) Start start = {
+		.firecracker = container_of(backend, Firecracker, backend),
+		.job = job,
+	};
+	off_t log_from = vmm_process_log_size(job);
+
+	job_step(job, "prepare");
+	if (prepare(&start, err) < 0)
+		return -1;
+	if (carry_out(&start, err) == 0)
+		return 0;
+	undo(&start, log_from, err);
+	return -1;
+}
