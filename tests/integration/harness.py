@@ -222,7 +222,7 @@ class Hearthd:
 
     def run_dir(self, vm):
         """Where the VM's processes and hearthd meet."""
-        found = [path for path in self.state.rglob("*" + vm.status.resolved.instance_id + "*")
+        found = [path for path in (self.state / "vms").rglob("*" + vm.status.resolved.instance_id + "*")
                  if path.is_dir()]
         assert len(found) == 1, "run directory of %s: %s" % (vm.vm_id, found)
         return found[0]
