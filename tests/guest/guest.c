@@ -12,6 +12,8 @@
  *	flood		writes without end
  *	button		ticks until the power button is pressed, then powers off
  *	anything else	ticks for ever
+ * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
+ * them.
  *
  * Firecracker has no ACPI events but a keyboard: its power button is Ctrl-Alt-Del, and all that
  *ends a guest is a reset by the keyboard's controller.
@@ -34,6 +36,9 @@ enum {
 	KEYBOARD_ABSENT = 0xff, /* what no device answers */
 	KEYBOARD_RESET = 0xfe,  /* a command */
 	KEY_DELETE = 0x71,      /* its code's last byte */
+	TOUCH_BEGIN = 4 << 20,  /* past the guest and what the VMM tells it */
+	MIB = 1 << 20,
+	PAGE = 4096,
 	TICK_SPINS = 200000,
 	TICK_SPINS_SLOW = 2000, /* where KVM itself may be emulated */
 };
@@ -126,6 +131,33 @@ static int is(const char *value, const char *word)
 	return !*word && (!*value || *value == ' ');
 }
 
+static uint32_t number_of(const char *text)
+{
+	uint32_t number = 0;
+
+	for (; *text >= '0' && *text <= '9'; text++)
+		number = number * 10 + (uint32_t)(*text - '0');
+	return number;
+}
+
+/* A page holds its own address, which no other does. */
+static void touch(uint32_t mib)
+{
+	uintptr_t end = TOUCH_BEGIN + (uintptr_t)mib * MIB;
+
+	for (uintptr_t at = TOUCH_BEGIN; at < end; at += PAGE)
+		*(volatile uint32_t *)at = (uint32_t)at;
+	for (uintptr_t at = TOUCH_BEGIN; at < end; at += PAGE) {
+		if (*(volatile uint32_t *)at != (uint32_t)at) {
+			put("guest: memory is wrong\r\n");
+			return;
+		}
+	}
+	put("guest: touched ");
+	put_number(mib);
+	put(" MiB\r\n");
+}
+
 static int has_keyboard(void)
 {
 	return in8(KEYBOARD_STATUS) != KEYBOARD_ABSENT;
@@ -178,6 +210,8 @@ void guest_main(const struct start_info *info)
 	put("guest: ");
 	put(args);
 	put("\r\n");
+	if (number_of(find(args, "touch=")))
+		touch(number_of(find(args, "touch=")));
 	if (is(what, "flood"))
 		flood();
 	if (is(what, "panic"))
