@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """VMs on the real Firecracker, looked after through the API, with tests/guest as the guest.
 
-Firecracker is in no package: FIRECRACKER_BIN names it, or it is on PATH, or these are skipped.
+Firecracker is in no package: FIRECRACKER_BIN names it, or it is on PATH, or these are skipped. So it
+is with its jailer and JAILER_BIN. Every test runs jailed and not; nothing may be left after either.
 """
 
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -13,16 +15,40 @@ import unittest
 
 from google.protobuf import field_mask_pb2
 
-from harness import PROGRAMS, Code, DaemonTest, N, V, process_alive, wait_until
+from harness import (PROGRAMS, Code, DaemonTest, Hearthd, N, V, memory_kib, process_alive,
+                     wait_until)
+from leaks import CGROUPS, Leaks, remove_groups
 
 FIRECRACKER = os.environ.get("FIRECRACKER_BIN") or shutil.which("firecracker")
+JAILER = os.environ.get("JAILER_BIN") or shutil.which("jailer")
+KERNEL = PROGRAMS.parent / "guest/guest64.elf"
 BOOT_SECONDS = 60
+CALLERS = 8
 
 
-@unittest.skipUnless(FIRECRACKER, "no firecracker on PATH or in FIRECRACKER_BIN")
-class FirecrackerTest(DaemonTest):
+class Host(DaemonTest):
+    """A hearthd with Firecracker, and the look at the host after its last VM."""
+
     backend = "firecracker"
-    flags = ("--firecracker-binary", FIRECRACKER or "")
+    jail = ()
+
+    @classmethod
+    def flags_of(cls, cgroup):
+        return ("--firecracker-binary", FIRECRACKER, *cls.jail, "--jailer-cgroup", cgroup)
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cgroup = "hearth-test-%d-%s" % (os.getpid(), cls.__name__.lower())
+        cls.flags = cls.flags_of(cls.cgroup)
+        cls.addClassCleanup(remove_groups, cls.cgroup)
+        super().setUpClass()
+        cls.leaks = Leaks(cls.daemon, cls.cgroup)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.destroy_all()
+        cls.leaks.check()
+        super().tearDownClass()
 
     def setUp(self):
         super().setUp()
@@ -31,13 +57,21 @@ class FirecrackerTest(DaemonTest):
         if check.status != N.CHECK_STATUS_OK:
             self.skipTest(check.message)
 
-    def boot(self, args, **spec):
+    def request(self, vm_id, args, memory_mib=16, **spec):
+        """Of a VM that is to run."""
+        return V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
+            machine=V.Machine(memory_mib=memory_mib), desired_state=V.DESIRED_STATE_RUNNING,
+            boot=V.Boot(kernel_path=str(KERNEL), boot_args=args), **spec))
+
+    def new_vm_id(self):
+        """Of a VM that will not outlive the test."""
         vm_id = self.new_id()
         self.addCleanup(self.destroy, vm_id)
-        return self.create(vm_id, timeout=BOOT_SECONDS, machine=V.Machine(memory_mib=16),
-                           desired_state=V.DESIRED_STATE_RUNNING, **spec,
-                           boot=V.Boot(kernel_path=str(PROGRAMS.parent / "guest/guest64.elf"),
-                                       boot_args=args))
+        return vm_id
+
+    def boot(self, args, **spec):
+        vm_id = self.new_vm_id()
+        return self.vms.CreateVm(self.request(vm_id, args, **spec), timeout=BOOT_SECONDS)
 
     def destroy(self, vm_id):
         self.vms.DestroyVm(V.DestroyVmRequest(vm_id=vm_id, allow_missing=True), timeout=60)
@@ -53,6 +87,23 @@ class FirecrackerTest(DaemonTest):
         size = len(self.console(vm))
         return wait_until(lambda: len(self.console(vm)) > size, "more on the console")
 
+    def folder(self):
+        return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+
+    def disk(self, folder, name, size=65536):
+        path = folder / name
+        path.write_bytes(bytes(size))
+        return str(path)
+
+    def has_open(self, vm, path):
+        fds = pathlib.Path("/proc/%d/fd" % vm.status.resolved.vmm_pid)
+        # By file: in a jail it goes by another name.
+        return any(os.path.samefile(fd, path) for fd in fds.iterdir() if fd.exists())
+
+
+class Life:
+    """What a VM goes through, jailed or not."""
+
     def test_it_is_known_with_what_it_can(self):
         node = self.node.GetNode(N.GetNodeRequest(), timeout=20)
 
@@ -62,18 +113,8 @@ class FirecrackerTest(DaemonTest):
         self.assertEqual("kvm", info.accelerator)
         self.assertIn("pause", info.capabilities)
 
-    def disk(self, folder, name):
-        path = pathlib.Path(folder) / name
-        path.write_bytes(bytes(65536))
-        return str(path)
-
-    def has_open(self, vm, path):
-        fds = pathlib.Path("/proc/%d/fd" % vm.status.resolved.vmm_pid)
-        # By file: in a jail it goes by another name.
-        return any(os.path.samefile(fd, path) for fd in fds.iterdir() if fd.exists())
-
     def test_a_running_guest_gets_another_disk_and_a_limit(self):
-        folder = self.enterContext(tempfile.TemporaryDirectory())
+        folder = self.folder()
         old, new = self.disk(folder, "old"), self.disk(folder, "new")
         vm = self.boot("exit=loop", drives=[V.Drive(drive_id="data-1", path=old)])
         limit = V.RateLimiter(ops=V.TokenBucket(size=10, refill_time_ms=100))
@@ -151,14 +192,198 @@ class FirecrackerTest(DaemonTest):
         wait_until(lambda: not process_alive(vm.status.resolved.keeper_pid), "the keeper ends")
 
     def test_what_firecracker_refuses_is_told_in_its_words(self):
-        vm_id = self.new_id()
-        self.addCleanup(self.destroy, vm_id)
+        vm_id = self.new_vm_id()
 
         failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
             desired_state=V.DESIRED_STATE_RUNNING,
             boot=V.Boot(kernel_path="/etc/passwd"))), Code.INTERNAL, "VMM_FAILED", BOOT_SECONDS)
 
         self.assertIn("PUT /actions: 400: ", failure.message)
+
+    def test_a_killed_keeper_fails_the_vm_and_takes_firecracker_with_it(self):
+        vm = self.boot("exit=loop")
+
+        os.kill(vm.status.resolved.keeper_pid, signal.SIGKILL)
+        failed = self.wait_state(vm.vm_id, V.VM_STATE_FAILED)
+
+        self.assertEqual(V.EXIT_REASON_KEEPER_LOST, failed.status.last_exit.reason)
+        self.assertFalse(process_alive(vm.status.resolved.vmm_pid))
+
+    def test_a_guest_has_the_memory_it_was_given(self):
+        vm = self.boot("touch=8 exit=loop")
+
+        self.wait_console(vm, "guest: touched 8 MiB")
+
+        self.assertGreaterEqual(memory_kib(vm.status.resolved.vmm_pid), 8 * 1024)
+
+    def test_fifty_vms_are_created_by_eight_callers_and_destroyed(self):
+        ids = [self.new_vm_id() for _ in range(50)]
+
+        with concurrent.futures.ThreadPoolExecutor(CALLERS) as pool:
+            vms = list(pool.map(lambda vm_id: self.vms.CreateVm(
+                self.request(vm_id, "exit=loop"), timeout=BOOT_SECONDS), ids))
+            states = [self.get(vm_id).status.state for vm_id in ids]
+            list(pool.map(self.destroy, ids))
+
+        self.assertEqual([V.VM_STATE_RUNNING] * len(ids), states)
+        self.assertEqual(len(ids), len({vm.status.resolved.vmm_pid for vm in vms}))
+        self.assertFalse({vm.vm_id for vm in self.listed()} & set(ids))
+        self.leaks.check()
+
+    def listed(self):
+        return self.vms.ListVms(V.ListVmsRequest(page_size=1000), timeout=20).vms
+
+    def cut_creates(self, ids, known):
+        """Kills hearthd when it knows so many of the VMs, and starts it again; those it knows."""
+        calls = [self.vms.CreateVm.future(self.request(vm_id, "exit=loop"), timeout=BOOT_SECONDS)
+                 for vm_id in ids]
+        wait_until(lambda: len({vm.vm_id for vm in self.listed()} & set(ids)) >= known,
+                   "%d are known" % known)
+        self.daemon.restart()
+        ended = [call.exception() for call in calls]
+        self.assertTrue(all(error is None or error.code() == Code.UNAVAILABLE for error in ended))
+        return [vm.vm_id for vm in self.listed() if vm.vm_id in ids]
+
+    def test_what_was_being_created_when_hearthd_was_killed_runs_after_it_is_back(self):
+        for known in 1, CALLERS // 2, CALLERS:
+            with self.subTest(known=known):
+                ids = [self.new_vm_id() for _ in range(CALLERS)]
+
+                there = self.cut_creates(ids, known)
+                vms = [self.wait_state(vm_id, V.VM_STATE_RUNNING, V.VM_STATE_FAILED)
+                       for vm_id in there]
+                alive = [process_alive(vm.status.resolved.vmm_pid) for vm in vms]
+                for vm_id in ids:
+                    self.destroy(vm_id)
+
+                self.assertGreaterEqual(len(there), known)
+                self.assertEqual([V.VM_STATE_RUNNING] * len(vms), [vm.status.state for vm in vms])
+                self.assertEqual([True] * len(vms), alive)
+                self.leaks.check()
+
+
+@unittest.skipUnless(FIRECRACKER, "no firecracker on PATH or in FIRECRACKER_BIN")
+class FirecrackerTest(Life, Host):
+    jail = ("--jailer-mode", "off")
+
+
+@unittest.skipUnless(FIRECRACKER, "no firecracker on PATH or in FIRECRACKER_BIN")
+@unittest.skipUnless(JAILER, "no jailer on PATH or in JAILER_BIN")
+class JailedFirecrackerTest(Life, Host):
+    jail = ("--jailer-binary", JAILER)
+
+    def status_of(self, vm, key):
+        """A line of its VMM's, as words."""
+        with open("/proc/%d/status" % vm.status.resolved.vmm_pid) as status:
+            return next(line.split()[1:] for line in status if line.startswith(key + ":"))
+
+    def test_each_vm_runs_as_a_user_of_its_own(self):
+        vms = [self.boot("exit=loop") for _ in range(2)]
+
+        uids = [vm.status.resolved.jail_uid for vm in vms]
+        self.assertEqual(2, len(set(uids)))
+        self.assertNotIn(0, uids)
+        for vm, uid in zip(vms, uids):
+            self.assertEqual([str(uid)] * 4, self.status_of(vm, "Uid"))
+            self.assertEqual([str(uid)] * 4, self.status_of(vm, "Gid"))
+
+    def test_its_processes_and_files_are_those_of_its_jail(self):
+        vm = self.boot("exit=loop")
+
+        root = os.stat("/proc/%d/root" % vm.status.resolved.vmm_pid)
+        jail = os.stat(vm.status.resolved.jail_path)
+        self.assertEqual((jail.st_dev, jail.st_ino), (root.st_dev, root.st_ino))
+        self.assertEqual([str(vm.status.resolved.vmm_pid), "1"], self.status_of(vm, "NSpid"))
+
+    def limits_set(self, group):
+        """As the kernel has them, of control groups version 1 or 2."""
+        def words(path):
+            return (CGROUPS / path).read_text().split()
+
+        if (CGROUPS / "memory").is_dir():
+            cpu = "cpu/%s/cpu.cfs_" % group
+            quota, period = words(cpu + "quota_us") + words(cpu + "period_us")
+            memory, = words("memory/%s/memory.limit_in_bytes" % group)
+            pids, = words("pids/%s/pids.max" % group)
+        else:
+            quota, period = words("%s/cpu.max" % group)
+            memory, = words("%s/memory.max" % group)
+            pids, = words("%s/pids.max" % group)
+        return V.Limits(cpu_millis=1000 * int(quota) // int(period),
+                        memory_mib=int(memory) // 2**20, pids=int(pids))
+
+    def assert_limited(self, vm, limits):
+        resolved = vm.status.resolved
+        groups = pathlib.Path("/proc/%d/cgroup" % resolved.vmm_pid).read_text().splitlines()
+        groups = [line.split(":", 2)[2] for line in groups]
+
+        self.assertTrue(resolved.cgroup.startswith(self.cgroup + "/"), resolved.cgroup)
+        self.assertIn("/" + resolved.cgroup, groups)
+        self.assertEqual(limits, resolved.limits)
+        self.assertEqual(limits, self.limits_set(resolved.cgroup))
+
+    def test_limits_follow_from_the_machine_where_none_are_asked_for(self):
+        vm = self.boot("exit=loop")
+
+        self.assert_limited(vm, V.Limits(cpu_millis=1000, memory_mib=16 + 128, pids=64 + 2))
+
+    def test_limits_asked_for_are_set(self):
+        limits = V.Limits(cpu_millis=250, memory_mib=48, pids=20)
+
+        vm = self.boot("touch=8 exit=loop", limits=limits)
+
+        self.assert_limited(vm, limits)
+        self.wait_console(vm, "guest: touched 8 MiB")
+
+    def test_a_guest_deaf_to_ctrl_alt_del_is_killed_as_there_is_no_other_way(self):
+        vm = self.boot("exit=loop")
+        request = V.StopVmRequest(vm_id=vm.vm_id)
+        request.power_button_timeout.FromMilliseconds(200)
+
+        vm = self.vms.StopVm(request, timeout=60)
+
+        self.assertEqual([("ctrl_alt_del", V.RUNG_OUTCOME_TIMED_OUT),
+                          ("terminate", V.RUNG_OUTCOME_SKIPPED),
+                          ("kill", V.RUNG_OUTCOME_ENDED)],
+                         [(rung.name, rung.outcome) for rung in vm.status.last_exit.rungs])
+        self.assertIn("not applicable", vm.status.last_exit.rungs[1].message)
+
+    def test_two_vms_share_a_disk_that_only_root_may_read_and_leave_it_as_it_was(self):
+        path = self.disk(self.folder(), "shared", 2**20)
+        os.chmod(path, 0o600)
+        before = os.stat(path)
+        drive = V.Drive(drive_id="shared", path=path, read_only=True)
+
+        vms = [self.boot("exit=loop", drives=[drive]) for _ in range(2)]
+
+        after = os.stat(path)
+        self.assertEqual([True, True], [self.has_open(vm, path) for vm in vms])
+        self.assertEqual([V.VM_STATE_RUNNING] * 2,
+                         [self.get(vm.vm_id).status.state for vm in vms])
+        self.assertEqual((0, 0, before.st_mode, before.st_mtime_ns),
+                         (after.st_uid, after.st_gid, after.st_mode, after.st_mtime_ns))
+
+    def test_files_outside_the_image_directories_are_refused_by_any_path(self):
+        allowed, outside = self.folder(), self.folder()
+        good, bad = self.disk(allowed, "good"), self.disk(outside, "bad")
+        (allowed / "link").symlink_to(bad)
+        cgroup = self.cgroup + "-images"
+        daemon = Hearthd(*self.flags_of(cgroup), "--image-dirs",
+                         "%s:%s" % (allowed, KERNEL.parent), backend="firecracker")
+        self.addCleanup(remove_groups, cgroup)
+        self.addCleanup(daemon.close)
+        daemon.start()
+
+        for path in bad, str(allowed / "link"), "%s/../%s/bad" % (allowed, outside.name):
+            with self.subTest(path=path):
+                failure = self.refused(daemon.vms.CreateVm, self.request(
+                    self.new_id(), "exit=loop", drives=[V.Drive(drive_id="data", path=path)]),
+                    Code.INVALID_ARGUMENT, timeout=BOOT_SECONDS)
+                self.assertEqual(["spec.drives[0].path"], list(failure.violations))
+        vm = daemon.vms.CreateVm(self.request(
+            self.new_id(), "exit=loop", drives=[V.Drive(drive_id="data", path=good)]),
+            timeout=BOOT_SECONDS)
+        self.assertEqual(V.VM_STATE_RUNNING, vm.status.state)
 
 
 class WithoutFirecrackerTest(DaemonTest):
