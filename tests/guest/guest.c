@@ -11,6 +11,7 @@
  *	panic		dies as Linux does: words, then a reset
  *	flood		writes without end
  *	button		ticks until the power button is pressed, then powers off
+ *	halt		sleeps for ever, at no cost to the host
  *	anything else	ticks for ever
  * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
  * them.
@@ -202,6 +203,12 @@ static void flood(void)
 		put("All work and no play makes Jack a dull boy.\r\n");
 }
 
+static void halt(void)
+{
+	for (;;)
+		__asm__ volatile("cli; hlt");
+}
+
 void guest_main(const struct start_info *info)
 {
 	const char *args = (const char *)(uintptr_t)info->command_line;
@@ -214,6 +221,8 @@ void guest_main(const struct start_info *info)
 		touch(number_of(find(args, "touch=")));
 	if (is(what, "flood"))
 		flood();
+	if (is(what, "halt"))
+		halt();
 	if (is(what, "panic"))
 		put("[    0.000000] Kernel panic - not syncing: as told\r\n");
 	if (is(what, "reboot"))
