@@ -23,7 +23,7 @@ GUEST = bench.PROGRAMS.parent / "guest/guest64.elf"
 CGROUP = "hearth-bench-%d" % os.getpid()
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
 MEMORY_MIB = 16
-ARGS = "exit=loop"
+ARGS = "exit=halt"
 CALLERS = 8
 
 
@@ -60,16 +60,17 @@ def twin_ms():
         for file in files:
             pathlib.Path(file).touch()
         begun = time.monotonic()
-        process = subprocess.Popen([FIRECRACKER, "--api-sock", path, "--level", "Warning"],
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([FIRECRACKER, "--api-sock", path, "--level", "Warning",
+                                    "--id", "twin"], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_socket(path)
             with contextlib.closing(UnixConnection(path)) as api:
                 api.put("/metrics", metrics_path=files[1])
                 api.put("/machine-config", vcpu_count=1, mem_size_mib=MEMORY_MIB)
                 api.put("/boot-source", kernel_image_path=str(GUEST), boot_args=ARGS)
-                api.put("/serial", serial_out_path=files[0])
+                api.put("/serial", serial_out_path=files[0],
+                        rate_limiter={"size": 262144, "refill_time": 1000})
                 api.put("/actions", action_type="InstanceStart")
             return 1000 * (time.monotonic() - begun)
         finally:
