@@ -76,27 +76,32 @@ static void kill_at_once(const char *dir)
 		(void)!write(fd, "1", 1);
 }
 
+/* One try: 0: it is gone; 1: not yet; -errno. */
+static int try_end(const char *dir)
+{
+	int r = kill_members(dir);
+
+	if (r != 0)
+		return r == -ENOENT ? 0 : r;
+	if (rmdir(dir) == 0 || errno == ENOENT)
+		return 0;
+	/* The last one's traces may keep it busy for a moment. */
+	return errno == EBUSY ? 1 : -errno;
+}
+
 static int end_one(const char *dir, int64_t deadline)
 {
+	int r;
+
 	if (access(dir, F_OK) < 0 && errno == ENOENT)
 		return 0;
 	kill_at_once(dir);
-	for (;;) {
-		int r = kill_members(dir);
-
-		if (r == -ENOENT)
-			return 0;
-		if (r < 0)
-			return r;
-		/* The last one's traces may keep it busy for a moment. */
-		if (r == 0 && (rmdir(dir) == 0 || errno == ENOENT))
-			return 0;
-		if (r == 0 && errno != EBUSY)
-			return -errno;
+	while ((r = try_end(dir)) > 0) {
 		if (clock_mono_us() >= deadline)
 			return -ETIMEDOUT;
 		clock_sleep_us(TICK);
 	}
+	return r;
 }
 
 int cgroup_end(const CgroupHost *host, const char *group, int64_t timeout)

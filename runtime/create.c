@@ -222,6 +222,17 @@ static void take_back(Create *create, Vm *vm)
 	create->record->status.resolved->jail_uid = 0;
 }
 
+/* 0; -1 with *@err; -EAGAIN as drives_claim(). */
+static int check_and_claim(Create *create, Backend *backend, DriveClaim **drives, Error *err)
+{
+	const VmRecord *record = create->record;
+
+	if (check_cordon(create->runtime, err) < 0 || check_host(create, backend, err) < 0)
+		return -1;
+	return drives_claim(create->runtime, record->vm_id, record->spec, CLAIM_FOR_CREATE,
+			    create->validate_only ? NULL : drives, err);
+}
+
 /* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
  * was taken, or given up, meanwhile. */
 static int make(Create *create, Error *err)
@@ -236,10 +247,7 @@ static int make(Create *create, Error *err)
 
 	if (other)
 		return answer_again(create, other);
-	r = check_cordon(runtime, err) < 0 || check_host(create, backend, err) < 0 ? -1 : 0;
-	if (r == 0)
-		r = drives_claim(runtime, record->vm_id, record->spec, CLAIM_FOR_CREATE,
-				 create->validate_only ? NULL : &drives, err);
+	r = check_and_claim(create, backend, &drives, err);
 	if (r)
 		return is_equal_ahead(create, r, err) ? 1 : -1;
 	if (!create->validate_only && vm_lease_uid(runtime, backend, record, err) < 0) {

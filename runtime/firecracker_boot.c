@@ -72,6 +72,7 @@ void firecracker_paths_plain(FirecrackerPaths *ret, const VmSpec *spec, const ch
 		ret->drives[i] = text_dup(spec_drive(spec, i)->path);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): it is taken over */
 void firecracker_boot_add(FirecrackerBoot *boot, char *path, json_t *body)
 {
 	assert(body); /* paths are UTF-8: checked with the spec */

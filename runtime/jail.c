@@ -23,10 +23,10 @@ static const char initrd_name[] = "initrd";
 /* FNV-1a, 64 bits, as the IETF draft draft-eastlake-fnv has it. */
 static uint64_t hash(const char *text)
 {
-	uint64_t sum = 0xcbf29ce484222325u;
+	uint64_t sum = 0xcbf29ce484222325U;
 
 	for (; *text; text++)
-		sum = (sum ^ (unsigned char)*text) * 0x100000001b3u;
+		sum = (sum ^ (unsigned char)*text) * 0x100000001b3U;
 	return sum;
 }
 

@@ -24,9 +24,9 @@ typedef struct JailFile {
 
 /* One opened, on its way into a jail. */
 typedef struct JailMount {
-	int tree; /* a mount that is attached to nothing; -1 for a device */
 	dev_t device;
 	mode_t device_mode;
+	int tree; /* a mount that is attached to nothing; -1 for a device */
 } JailMount;
 
 /**

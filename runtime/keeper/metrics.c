@@ -172,6 +172,14 @@ static bool name_is_good(const char *name)
 	return *name && strspn(name, bytes) == strlen(name);
 }
 
+static void add_number(KeeperMetrics *metrics, const char *name, const json_t *value)
+{
+	Leaf *leaf = json_integer_value(value) < 0 ? NULL : leaf_of(metrics, name);
+
+	if (leaf)
+		take(leaf, (uint64_t)json_integer_value(value));
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): LEVELS_MAX deep */
 static void add_object(KeeperMetrics *metrics, const char *before, json_t *object, int levels)
 {
@@ -182,17 +190,13 @@ static void add_object(KeeperMetrics *metrics, const char *before, json_t *objec
 	{
 		char name[NAME_MAX_BYTES];
 		int length = snprintf(name, sizeof name, "%s%s%s", before, *before ? "." : "", key);
-		Leaf *leaf;
 
 		if (!name_is_good(key) || length >= (int)sizeof name)
 			continue;
 		if (json_is_object(value) && levels > 1)
 			add_object(metrics, name, value, levels - 1);
-		if (!json_is_integer(value) || json_integer_value(value) < 0)
-			continue;
-		leaf = leaf_of(metrics, name);
-		if (leaf)
-			take(leaf, (uint64_t)json_integer_value(value));
+		if (json_is_integer(value))
+			add_number(metrics, name, value);
 	}
 }
 

@@ -24,9 +24,9 @@ typedef struct VmmFds {
 
 /**
  * vmm_start() - run @argv as a child that dies with this process
- * @fds:	which of the descriptors it gets
+ * @wanted:	which of the descriptors it gets
  * @err:	VMM_FAILED
  *
  * Returns when it has been executed. The caller is single-threaded: it forks.
  */
-int vmm_start(Vmm *ret, char *const argv[], VmmFds fds, Error *err) must_check;
+int vmm_start(Vmm *ret, char *const argv[], VmmFds wanted, Error *err) must_check;
