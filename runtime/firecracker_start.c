@@ -187,9 +187,7 @@ static int launch(const Start *start, Error *err)
 		.vmm_argv = argv,
 	};
 
-	if (vmm_process_launch(&keeper, start->job, err) < 0)
-		return -1;
-	return jail ? jail_verify(jail, (pid_t)start->job->resolved->vmm_pid, err) : 0;
+	return vmm_process_launch(&keeper, start->job, err);
 }
 
 static int configure(FirecrackerApi *api, const Start *start, Error *err)
@@ -240,6 +238,9 @@ static int boot(Start *start, Error *err)
 	if (vmm_process_open(&vmm, job, "firecracker", err) < 0 ||
 	    firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0 ||
 	    firecracker_api_wait(api, FIRECRACKER_LISTEN_TIMEOUT, err) < 0)
+		return -1;
+	/* Not before it listens: until it is executed it is still the jailer's child, and root. */
+	if (start->jail && jail_verify(start->jail, (pid_t)job->resolved->vmm_pid, err) < 0)
 		return -1;
 	job_step(job, "configure");
 	r = configure(api, start, err);

@@ -158,6 +158,10 @@ void vmm_process_read_exit(Job *job, const char *socket, VmmExit *ret)
 	KeeperExit exit;
 	bool recorded = keeper_read_exit(&exit, job->run_dir) == 0;
 
+	/* The keeper was killed, and its VMM is about to be: it is over when both are gone. */
+	if (!recorded)
+		(void)!keeper_kill(job->run_dir, VMM_KILL_TIMEOUT);
+
 	ret->console_tail = console_tail(job->run_dir, TAIL_MAX);
 	ret->reason = keeper_exit_reason(job->run_dir, recorded ? &exit : NULL, ret->console_tail);
 	ret->code = recorded ? exit.code : -1;

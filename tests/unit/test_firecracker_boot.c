@@ -153,7 +153,7 @@ static void add_devices(VmSpec *spec)
 	spec->devices = new0(VmDevices);
 	spec->devices->vsock = new0(VmVsock);
 	spec->devices->balloon = new0(VmBalloon);
-	*spec->devices->balloon = (VmBalloon){ 64, true, 5 * USEC_PER_SEC, true, true };
+	*spec->devices->balloon = (VmBalloon){ 64, true, INT64_C(5) * USEC_PER_SEC, true, true };
 	spec->devices->entropy = new0(VmEntropy);
 	spec->devices->entropy->rate_limiter = make_limiter(9, 0);
 	spec->devices->mmds = new0(VmMmds);

@@ -370,6 +370,8 @@ Test(recovery, an_interrupted_update_in_memory_is_undone)
 	test_node_open(&node);
 
 	record = look_after_update(VM_RUNNING);
+
+	cr_assert_not_null(record);
 }
 
 /* To unref. */

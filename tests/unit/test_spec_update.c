@@ -136,7 +136,7 @@ Test(spec_update, what_a_vmm_can_be_told_may_change_while_it_runs)
 	interface_of(to)->rx_rate_limiter = new0(VmRateLimiter);
 	interface_of(to)->tx_rate_limiter = new0(VmRateLimiter);
 	to->devices->balloon->amount_mib = 9;
-	to->devices->balloon->stats_interval = 2 * USEC_PER_SEC;
+	to->devices->balloon->stats_interval = INT64_C(2) * USEC_PER_SEC;
 	set_text(&to->devices->mmds->content, "{\"a\": 1}");
 
 	cr_assert_eq(spec_update_check_live(spec, to, &err), 0, "%s", err.what);
