@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The host's pool of large pages, played by a directory. */
+
+#include "base/file.h"
+#include "base/text.h"
+#include "runtime/huge_pages.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* What huge_pages_check() says to @memory_mib in pages of @kind with @pool free; NULL: no pool. */
+static int check(VmHugePages kind, uint64_t memory_mib, const char *pool, Error *err)
+{
+	char dir[] = "/tmp/hearth-pages-XXXXXX";
+	cleanup_(spec_unrefp) VmSpec *spec = spec_new();
+	cleanup_free char *path = NULL;
+	int r;
+
+	cr_assert_not_null(mkdtemp(dir));
+	path = text_printf("%s/free_hugepages", dir);
+	if (pool)
+		cr_assert_eq(file_write_atomic(path, pool, strlen(pool)), 0);
+	spec->machine = new0(VmMachine);
+	spec->machine->huge_pages = kind;
+	spec->machine->memory_mib = memory_mib;
+	r = huge_pages_check(spec, dir, err);
+	cr_assert_eq(file_remove_tree(dir), 0);
+	return r;
+}
+
+Test(huge_pages, exactly_enough_are_enough)
+{
+	Error err = { 0 };
+
+	cr_assert_eq(check(VM_HUGE_PAGES_2M, 256, "128\n", &err), 0, "%s", err.what);
+	cr_assert_eq(check(VM_HUGE_PAGES_2M, 0, "64\n", &err), 0, "%s", err.what);
+	cr_assert_eq(check(VM_HUGE_PAGES_2M, 1048576, "18446744073709551615\n", &err), 0);
+	cr_assert_not(error_is_set(&err));
+}
+
+/* The default machine's 128 MiB do not fit into @pool, which has @left. */
+static void check_short(const char *pool, uint64_t left)
+{
+	Error err = { 0 };
+
+	cr_assert_eq(check(VM_HUGE_PAGES_2M, 0, pool, &err), -1);
+
+	cr_assert_eq(err.kind, ERROR_CAPACITY);
+	cr_assert_str_eq(err.resource, "huge_pages_2m");
+	cr_assert_eq(err.requested, 64);
+	cr_assert_eq(err.available, left);
+}
+
+Test(huge_pages, one_too_few_is_a_lack_of_capacity)
+{
+	check_short("63\n", 63);
+	check_short("0\n", 0);
+}
+
+Test(huge_pages, a_host_without_a_pool_has_none)
+{
+	check_short(NULL, 0);
+	check_short("", 0);
+}
+
+Test(huge_pages, other_pages_are_not_counted)
+{
+	Error err = { 0 };
+
+	cr_assert_eq(check(VM_HUGE_PAGES_UNSET, 256, "0\n", &err), 0);
+	cr_assert_eq(check(VM_HUGE_PAGES_NONE, 256, "0\n", &err), 0);
+	cr_assert_eq(check(VM_HUGE_PAGES_TRANSPARENT, 256, "0\n", &err), 0);
+	cr_assert_not(error_is_set(&err));
+}
