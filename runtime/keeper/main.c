@@ -293,7 +293,7 @@ int main(int argc, char **argv)
 	if (options_parse(&options, argc, argv) < 0)
 		(void)fputs(usage, stderr);
 	else if (options.attach.pid)
-		status = attach(&options);
+		_exit(attach(&options)); /* nothing of this process fits into a jail's root */
 	else
 		status = keeper_start_detached(&options.keeper);
 	free(options.keeper.run_dir);

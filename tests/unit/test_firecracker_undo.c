@@ -95,8 +95,10 @@ static void stage_close(Stage *stage)
 
 static int update(Stage *stage)
 {
+	static Firecracker firecracker;
+
 	error_clear(&stage->err);
-	return firecracker_update(NULL, &stage->job, stage->to, &stage->err);
+	return firecracker_update(&firecracker.backend, &stage->job, stage->to, &stage->err);
 }
 
 /* The first @count of there, then of back the first @undone, the last first. */

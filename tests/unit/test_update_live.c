@@ -339,6 +339,7 @@ Test(update_live, a_busy_vm_is_not_updated_but_its_labels_are)
 
 	run(VM_OP_STOP, "web-1", VM_STOPPED);
 	cr_assert(test_wait(&starting));
+	test_answer_clear(&starting);
 }
 
 Test(update_live, many_at_once_leave_what_one_of_them_asked_for)
