@@ -41,6 +41,10 @@ const Option global_options[] = {
 	{ "expire-action", OPTION_ENUM, 0, .value = "ACTION",                                           \
 	  .names = &hearth__v1__expire_action__descriptor, .help = "how to end it (default: stop)" }
 
+#define DEVICE_OPTIONS                                                                              \
+	{ "balloon", OPTION_NUMBER, 0, .value = "MIB", .help = "how much memory the balloon is to take" }, \
+	{ "mmds", OPTION_PATH, 0, .value = "FILE", .help = "the metadata, a JSON object ('-': standard input)" }
+
 #define SELECTOR_OPTIONS                                                                            \
 	{ "selector", OPTION_TEXT, 'l', .value = "SELECTOR",                                            \
 	  .help = "only VMs with these labels, such as 'a=b,c!=d,e in (f,g),!k'" },                     \
@@ -54,7 +58,22 @@ static const Option create_options[] = {
 	{ "args", OPTION_TEXT, 0, .value = "TEXT", .help = "kernel command line" },
 	{ "vcpus", OPTION_NUMBER, 0, .value = "N", .help = "virtual CPUs (default: 1)" },
 	{ "memory", OPTION_NUMBER, 'm', .value = "MIB", .help = "guest memory in MiB (default: 128)" },
-	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE", .help = "a disk: id=NAME,path=PATH[,root][,ro]" },
+	{ "smt", OPTION_FLAG, 0, .help = "show the virtual CPUs as pairs of threads" },
+	{ "huge-pages", OPTION_ENUM, 0, .value = "PAGES", .names = &hearth__v1__huge_pages__descriptor,
+	  .help = "what backs the guest's memory (default: none)" },
+	{ "cpu-template", OPTION_ENUM, 0, .value = "NAME", .names = &hearth__v1__cpu_template__descriptor,
+	  .help = "hide what other CPUs than these lack" },
+	{ "cpu-config", OPTION_PATH, 0, .value = "FILE",
+	  .help = "a CPU template of one's own, a JSON object ('-': standard input)" },
+	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE",
+	  .help = "a disk: path=PATH[,id=NAME][,root][,ro][,cache=unsafe|writeback][,io=sync|async][,bw=RATE][,ops=RATE]" },
+	{ "interface", OPTION_TEXT, 0, .many = true, .value = "INTERFACE",
+	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]" },
+	{ "vsock", OPTION_NUMBER, 0, .value = "CID", .help = "sockets between host and guest, whose address is CID; 0: the agent's choice" },
+	DEVICE_OPTIONS,
+	{ "cpu-limit", OPTION_TEXT, 0, .value = "CPUS", .help = "at most so many CPUs of the host, such as 1.5" },
+	{ "memory-limit", OPTION_NUMBER, 0, .value = "MIB", .help = "at most so much memory of the host" },
+	{ "pids-limit", OPTION_NUMBER, 0, .value = "N", .help = "at most so many processes and threads" },
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
 	{ "start", OPTION_FLAG, 0, .help = "start it at once" },
@@ -87,8 +106,7 @@ static const Option destroy_options[] = {
 static const Option update_options[] = {
 	POLICY_OPTIONS,
 	{ "no-expiry", OPTION_FLAG, 0, .help = "never end it" },
-	{ "balloon", OPTION_NUMBER, 0, .value = "MIB", .help = "how much memory the balloon is to take" },
-	{ "mmds", OPTION_PATH, 0, .value = "FILE", .help = "the metadata, a JSON object ('-': standard input)" },
+	DEVICE_OPTIONS,
 	{ "drive", OPTION_TEXT, 0, .many = true, .value = "id=NAME,path=PATH", .help = "another disk for the drive of that name" },
 	{ "file", OPTION_PATH, 'f', .value = "FILE",
 	  .help = "a spec as JSON ('-': standard input), of which --mask names what is to be taken" },
@@ -157,7 +175,9 @@ static const Option version_options[] = {
 const Command commands[] = {
 	{ "create", "VM", "record a VM, and start it if asked", run_create, create_options, TAKES_OTHER, 1, 1,
 	  "The same request again answers the VM as it is.\n\n"
-	  "  hearthctl create web-1 --kernel /boot/vmlinuz --initrd /srv/initrd --args console=ttyS0 --start\n" },
+	  "  hearthctl create web-1 --kernel /boot/vmlinuz --initrd /srv/initrd --args console=ttyS0 --start\n"
+	  "  hearthctl create web-2 --kernel /boot/vmlinux --drive path=/srv/web.img,root,bw=10m/1s+50m,ops=1000/1s\n\n"
+	  "A RATE is AMOUNT/DURATION[+BURST]: bytes (k, m and g are powers of 1024) or operations; BURST is on top, once.\n" },
 	{ "start", "VM...", "boot VMs", run_start, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "stop", "VM...", "stop VMs: power button, SIGTERM, SIGKILL", run_stop, stop_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "pause", "VM...", "hold VMs' virtual CPUs", run_pause, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },

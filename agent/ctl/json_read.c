@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/json.h"
+#include "agent/ctl/message.h"
 #include "base/text.h"
 #include "google/protobuf/duration.pb-c.h"
 #include "google/protobuf/timestamp.pb-c.h"
@@ -244,14 +245,6 @@ static int read_enum(Reader *reader, const ProtobufCEnumDescriptor *names, json_
 
 static int read_members(Reader *reader, ProtobufCMessage *message, json_t *json);
 
-static ProtobufCMessage *make_message(const ProtobufCMessageDescriptor *type)
-{
-	ProtobufCMessage *message = must_calloc(1, type->sizeof_message);
-
-	type->message_init(message);
-	return message;
-}
-
 /* An int of 32 or 64 bits, by @type. */
 static int read_number(Reader *reader, ProtobufCType type, void *at, json_t *json)
 {
@@ -295,7 +288,7 @@ static int read_value(Reader *reader, const ProtobufCFieldDescriptor *field, voi
 		*(char **)at = text_dup(json_string_value(json));
 		return 0;
 	case PROTOBUF_C_TYPE_MESSAGE:
-		*(ProtobufCMessage **)at = make_message(field->descriptor);
+		*(ProtobufCMessage **)at = message_new(field->descriptor);
 		return read_members(reader, *(ProtobufCMessage **)at, json);
 	default:
 		return refuse(reader, "has a type that cannot be given in JSON");
@@ -316,7 +309,7 @@ static int read_map(Reader *reader, const ProtobufCFieldDescriptor *field, Proto
 	*ret = new0_array(ProtobufCMessage *, json_object_size(json));
 	json_object_foreach(json, key, value)
 	{
-		ProtobufCMessage *entry = make_message(type);
+		ProtobufCMessage *entry = message_new(type);
 		size_t before = enter(reader, ".", key);
 
 		(*ret)[n++] = entry;
@@ -423,10 +416,10 @@ int json_to_message(ProtobufCMessage **ret, const ProtobufCMessageDescriptor *ty
 		    Error *err)
 {
 	Reader reader = { .err = err };
-	ProtobufCMessage *message = make_message(type);
+	ProtobufCMessage *message = message_new(type);
 
 	if (read_members(&reader, message, json) < 0) {
-		protobuf_c_message_free_unpacked(message, NULL);
+		message_free(message);
 		return -1;
 	}
 	*ret = message;

@@ -300,6 +300,14 @@ bool options_has(const Options *options, const char *name)
 	return last_given(options, name) != NULL;
 }
 
+bool options_has_any(const Options *options, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (options_has(options, names[i]))
+			return true;
+	return false;
+}
+
 const char *options_text(const Options *options, const char *name)
 {
 	const GivenOption *given = last_given(options, name);

@@ -72,6 +72,8 @@ int options_parse(Options *options, const char *const *words, bool stop_at_argum
 		  char problem[static OPTION_PROBLEM_MAX]) must_check;
 
 bool options_has(const Options *options, const char *name);
+/* Was any of the options called @names given? */
+bool options_has_any(const Options *options, const char *const *names, size_t count);
 /* The last value given, or NULL. */
 const char *options_text(const Options *options, const char *name);
 /* The last value given, or @otherwise. */

@@ -2,6 +2,7 @@
 #include "agent/ctl/request.h"
 
 #include "agent/ctl/json.h"
+#include "agent/ctl/message.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -50,6 +51,16 @@ static void set_duration(Google__Protobuf__Duration **field, int64_t usec)
 	if (!*field)
 		*field = new0(Google__Protobuf__Duration);
 	**field = duration_field(usec);
+}
+
+/* Beyond what a field of 32 bits holds the agent could not say that it is too much. */
+static int check_sizes(const Ctl *ctl, const char *const *options, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (options_number(&ctl->options, options[i], 0) > UINT32_MAX)
+			return failure_report_local(ctl_json(ctl), EXIT_USAGE, "--%s ends at %u",
+						    options[i], UINT32_MAX);
+	return 0;
 }
 
 /* Takes the label away if it is there. */
@@ -154,10 +165,13 @@ static int apply_expiry(Ctl *ctl, Hearth__V1__VmSpec *spec)
 int request_policy(Ctl *ctl, Hearth__V1__VmSpec *spec, char *paths[static UPDATE_PATHS],
 		   size_t *n_paths)
 {
+	static const char *const sizes[] = { "max-restarts" };
 	const Options *given = &ctl->options;
 	size_t n = 0;
-	int status = apply_labels(ctl, spec);
+	int status = check_sizes(ctl, sizes, array_size(sizes));
 
+	if (status == 0)
+		status = apply_labels(ctl, spec);
 	if (status == 0)
 		status = apply_expiry(ctl, spec);
 	if (status)
@@ -182,10 +196,8 @@ static void apply_boot(const Options *given, Hearth__V1__VmSpec *spec)
 	if (!options_has(given, "kernel") && !options_has(given, "initrd") &&
 	    !options_has(given, "args"))
 		return;
-	if (!spec->boot) {
-		spec->boot = new0(Hearth__V1__Boot);
-		hearth__v1__boot__init(spec->boot);
-	}
+	if (!spec->boot)
+		spec->boot = message_new(&hearth__v1__boot__descriptor);
 	if (options_has(given, "kernel"))
 		set_text(&spec->boot->kernel_path, options_text(given, "kernel"));
 	if (options_has(given, "initrd"))
@@ -194,82 +206,50 @@ static void apply_boot(const Options *given, Hearth__V1__VmSpec *spec)
 		set_text(&spec->boot->boot_args, options_text(given, "args"));
 }
 
-static void apply_machine(const Options *given, Hearth__V1__VmSpec *spec)
+static int apply_machine(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
-	if (!options_has(given, "vcpus") && !options_has(given, "memory"))
-		return;
-	if (!spec->machine) {
-		spec->machine = new0(Hearth__V1__Machine);
-		hearth__v1__machine__init(spec->machine);
-	}
-	spec->machine->vcpus = (uint32_t)options_number(given, "vcpus", spec->machine->vcpus);
-	spec->machine->memory_mib = options_number(given, "memory", spec->machine->memory_mib);
-}
+	static const char *const options[] = { "vcpus",      "memory",       "smt",
+					       "huge-pages", "cpu-template", "cpu-config" };
+	const Options *given = &ctl->options;
+	cleanup_free char *config = NULL;
+	Hearth__V1__Machine *machine;
+	int status = 0;
 
-/* "id=NAME,path=PATH[,root][,ro]" into @drive; false if it is not that. */
-static bool parse_drive(Hearth__V1__Drive *drive, const char *text)
-{
-	while (*text) {
-		size_t length = strcspn(text, ",");
-		cleanup_free char *part = text_printf("%.*s", (int)length, text);
-
-		if (strncmp(part, "id=", 3) == 0)
-			set_text(&drive->drive_id, part + 3);
-		else if (strncmp(part, "path=", 5) == 0)
-			set_text(&drive->path, part + 5);
-		else if (strcmp(part, "root") == 0)
-			drive->is_root = true;
-		else if (strcmp(part, "ro") == 0)
-			drive->read_only = true;
-		else if (strcmp(part, "rw") == 0)
-			drive->read_only = false;
-		else
-			return false;
-		text += length + (text[length] == ',');
-	}
-	return *drive->path;
-}
-
-static int apply_drives(Ctl *ctl, Hearth__V1__VmSpec *spec)
-{
-	const char *text;
-	size_t at = 0;
-
-	while ((text = options_next(&ctl->options, "drive", &at))) {
-		Hearth__V1__Drive *drive = new0(Hearth__V1__Drive);
-
-		hearth__v1__drive__init(drive);
-		spec->drives = (Hearth__V1__Drive **)must_realloc(
-			(void *)spec->drives, spec->n_drives + 1, sizeof(void *));
-		spec->drives[spec->n_drives++] = drive;
-		if (!parse_drive(drive, text))
-			return failure_report_local(ctl_json(ctl), EXIT_USAGE,
-						    "--drive: '%s' is not "
-						    "id=NAME,path=PATH[,root][,ro]",
-						    text);
-		if (!*drive->drive_id)
-			drive->drive_id = text_printf("disk%zu", spec->n_drives - 1);
-	}
-	return 0;
+	if (!options_has_any(given, options, array_size(options)))
+		return 0;
+	if (!spec->machine)
+		spec->machine = message_new(&hearth__v1__machine__descriptor);
+	machine = spec->machine;
+	machine->vcpus = (uint32_t)options_number(given, "vcpus", machine->vcpus);
+	machine->memory_mib = options_number(given, "memory", machine->memory_mib);
+	machine->smt = machine->smt || options_has(given, "smt");
+	machine->huge_pages =
+		(Hearth__V1__HugePages)options_enum(given, "huge-pages", (int)machine->huge_pages);
+	machine->cpu_template = (Hearth__V1__CpuTemplate)options_enum(given, "cpu-template",
+								      (int)machine->cpu_template);
+	if (options_has(given, "cpu-config"))
+		status = read_json_object(ctl, "cpu-config", &config);
+	if (config)
+		set_text(&machine->cpu_config, config);
+	return status;
 }
 
 int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
+	static const char *const sizes[] = { "vcpus", "vsock", "pids-limit" };
 	const Options *given = &ctl->options;
 	char *paths[UPDATE_PATHS];
 	size_t n_paths;
-	int status;
+	int status = check_sizes(ctl, sizes, array_size(sizes));
 
-	/* Beyond what the field holds the agent could not say it is too much. */
-	if (options_number(given, "vcpus", 0) > UINT32_MAX ||
-	    options_number(given, "max-restarts", 0) > UINT32_MAX)
-		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
-					    "--vcpus and --max-restarts end at %u", UINT32_MAX);
+	if (status)
+		return status;
 	spec->backend = (Hearth__V1__Backend)options_enum(given, "backend", (int)spec->backend);
 	if (options_has(given, "start"))
 		spec->desired_state = HEARTH__V1__DESIRED_STATE__DESIRED_STATE_RUNNING;
 	apply_boot(given, spec);
-	apply_machine(given, spec);
-	status = apply_drives(ctl, spec);
+	status = apply_machine(ctl, spec);
+	if (status == 0)
+		status = request_devices(ctl, spec);
 	return status ? status : request_policy(ctl, spec, paths, &n_paths);
 }

@@ -21,6 +21,9 @@ void set_text(char **field, const char *text);
 /* The JSON in @path ("-": standard input); NULL if it is none. report_json() says why. */
 json_t *load_json(const char *path, json_error_t *error);
 int report_json(const Ctl *ctl, const char *path, const json_error_t *problem);
+/* The JSON object in the file that @option names, as one line, the caller's. Return: as
+ * read_spec(). */
+int read_json_object(const Ctl *ctl, const char *option, char **ret);
 /* The spec in file @path: 0, or the exit status of what has been reported. */
 int read_spec(const Ctl *ctl, const char *path, Hearth__V1__VmSpec **ret);
 
@@ -33,6 +36,13 @@ Google__Protobuf__Duration duration_field(int64_t usec);
  * Return: 0, or the exit status of what was wrong and has been reported.
  */
 int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec);
+
+/* The part of it that is about drives, interfaces, devices and limits; as request_spec(). */
+int request_devices(Ctl *ctl, Hearth__V1__VmSpec *spec);
+
+/* A balloon of @mib, and metadata, where there are none or others. */
+void set_balloon(Hearth__V1__VmSpec *spec, uint64_t mib);
+void set_mmds(Hearth__V1__VmSpec *spec, const char *content);
 
 /**
  * request_policy() - the part of it that may change later: labels, restart policy, expiry

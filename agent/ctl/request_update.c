@@ -15,10 +15,7 @@ static bool names_part(const Options *given)
 		"no-expiry",   "balloon",    "mmds",         "drive",
 	};
 
-	for (size_t i = 0; i < array_size(parts); i++)
-		if (options_has(given, parts[i]))
-			return true;
-	return false;
+	return options_has_any(given, parts, array_size(parts));
 }
 
 static int report(const Ctl *ctl, const char *problem)
@@ -37,22 +34,6 @@ static int check_options(const Ctl *ctl)
 		return report(ctl, "--file goes without other changes");
 	if (!file && !names_part(given))
 		return report(ctl, "nothing to change; see 'hearthctl help update'");
-	return 0;
-}
-
-/* The JSON object in --mmds, as one line. */
-static int read_mmds(const Ctl *ctl, char **ret)
-{
-	const char *path = options_text(&ctl->options, "mmds");
-	json_error_t problem;
-	cleanup_(json_freep) json_t *json = load_json(path, &problem);
-
-	if (!json)
-		return report_json(ctl, path, &problem);
-	if (!json_is_object(json))
-		return failure_report_local(ctl_json(ctl), EXIT_USAGE, "%s: not a JSON object",
-					    path);
-	*ret = json_dumps(json, JSON_COMPACT);
 	return 0;
 }
 
@@ -76,7 +57,7 @@ int update_input_read(const Ctl *ctl, UpdateInput *ret)
 	if (status == 0 && options_has(given, "file"))
 		status = read_spec(ctl, options_text(given, "file"), &ret->spec);
 	if (status == 0 && options_has(given, "mmds"))
-		status = read_mmds(ctl, &ret->mmds);
+		status = read_json_object(ctl, "mmds", &ret->mmds);
 	return status ? status : cut_mask(ctl, ret);
 }
 
@@ -85,37 +66,6 @@ void update_input_release(UpdateInput *input)
 	message_free(input->spec);
 	free(input->mmds);
 	free(input->mask);
-}
-
-static Hearth__V1__Devices *devices_of(Hearth__V1__VmSpec *spec)
-{
-	if (!spec->devices) {
-		spec->devices = new0(Hearth__V1__Devices);
-		hearth__v1__devices__init(spec->devices);
-	}
-	return spec->devices;
-}
-
-static void set_balloon(Hearth__V1__VmSpec *spec, uint64_t mib)
-{
-	Hearth__V1__Devices *devices = devices_of(spec);
-
-	if (!devices->balloon) {
-		devices->balloon = new0(Hearth__V1__Balloon);
-		hearth__v1__balloon__init(devices->balloon);
-	}
-	devices->balloon->amount_mib = mib;
-}
-
-static void set_mmds(Hearth__V1__VmSpec *spec, const char *content)
-{
-	Hearth__V1__Devices *devices = devices_of(spec);
-
-	if (!devices->mmds) {
-		devices->mmds = new0(Hearth__V1__Mmds);
-		hearth__v1__mmds__init(devices->mmds);
-	}
-	set_text(&devices->mmds->content, content);
 }
 
 static Hearth__V1__Drive *find_drive(const Hearth__V1__VmSpec *spec, const char *id)
