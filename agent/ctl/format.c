@@ -24,6 +24,30 @@ void print_clean(FILE *to, const char *format, ...)
 	(void)fputs(text, to);
 }
 
+void print_field(const char *name, const char *format, ...)
+{
+	cleanup_free char *text = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	text = text_vprintf(format, ap);
+	va_end(ap);
+	if (*text)
+		print_clean(stdout, "%-14s %s\n", name, text);
+}
+
+void list_add(char **list, const char *separator, const char *format, ...)
+{
+	cleanup_free char *before = *list;
+	cleanup_free char *item = NULL;
+	va_list ap;
+
+	va_start(ap, format);
+	item = text_vprintf(format, ap);
+	va_end(ap);
+	*list = text_printf("%s%s%s", before ? before : "", before ? separator : "", item);
+}
+
 const char *format_span(int64_t usec, char buffer[static FORMAT_MAX])
 {
 	static const struct {

@@ -19,6 +19,12 @@ enum {
 /* printf whose control characters, but for newlines and tabs, become "?". */
 void print_clean(FILE *to, const char *format, ...) printf_like(2, 3);
 
+/* "Name:      value" on a line of its own, or nothing for an empty value. */
+void print_field(const char *name, const char *format, ...) printf_like(2, 3);
+
+/* Adds an item to *@list ("a, b"), which is NULL at first and the caller's to free. */
+void list_add(char **list, const char *separator, const char *format, ...) printf_like(3, 4);
+
 /* Two units at most: "850ms", "1.5s", "42s", "3m20s", "5h", "2d4h". Returns @buffer. */
 const char *format_span(int64_t usec, char buffer[static FORMAT_MAX]);
 /* How long ago @time was; "-" if unset. */

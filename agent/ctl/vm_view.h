@@ -14,9 +14,16 @@ void event_row(Table *table, const Hearth__V1__VmEvent *event);
 
 /* Everything, in paragraphs. */
 void vm_describe(const Hearth__V1__Vm *vm);
+/* The part of it that is what was asked for and what was made of that; either may be NULL. */
+void vm_describe_spec(const Hearth__V1__VmSpec *spec, const Hearth__V1__Resolved *resolved);
 
 /* The VM as JSON, name or table, as asked for. */
 void vm_print(const Ctl *ctl, const Hearth__V1__Vm *vm);
+
+/* "a=b,c=d", the caller's to free; NULL if there are none. */
+char *vm_labels_text(const Hearth__V1__VmSpec *spec);
+/* The tap that is the other end of the interface called @id; "" if there is none. */
+const char *vm_host_device(const Hearth__V1__Resolved *resolved, const char *id);
 
 /* "running"; "-" if the VM has no state. */
 const char *vm_state_text(const Hearth__V1__Vm *vm, char buffer[static 40]);

@@ -5,6 +5,7 @@
 #include "google/rpc/error_details.pb-c.h"
 #include "google/rpc/status.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
+#include "tests/support/full_spec.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -59,6 +60,60 @@ Test(ctl_json, a_spec_survives_being_read_and_written)
 	cleanup_free char *written = round_trip(text);
 
 	cr_assert_str_eq(written, text);
+}
+
+Test(ctl_json, a_whole_spec_survives_being_read_and_written)
+{
+	cleanup_free char *written = round_trip(full_spec);
+
+	cr_assert_str_eq(written, full_spec);
+}
+
+/* NOLINTBEGIN(misc-no-recursion): as deep as the contract's messages lie in each other */
+
+static void check_full(const ProtobufCMessage *message);
+
+/* A message, or the first of a list, at @at. */
+static void check_message(const ProtobufCFieldDescriptor *field, const void *at)
+{
+	cr_assert_not_null(*(void *const *)at, "%s", field->name);
+	if (field->label == PROTOBUF_C_LABEL_REPEATED)
+		check_full(**(ProtobufCMessage *const *const *)at);
+	else
+		check_full(*(ProtobufCMessage *const *)at);
+}
+
+/* Fails if a field of @message, or of a message in it, has the value it has when left out. */
+static void check_full(const ProtobufCMessage *message)
+{
+	const ProtobufCMessageDescriptor *type = message->descriptor;
+
+	for (unsigned i = 0; i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+		const void *at = (const char *)message + field->offset;
+		uint32_t number;
+
+		memcpy(&number, at, sizeof number);
+		if (field->type == PROTOBUF_C_TYPE_STRING)
+			cr_assert(**(char *const *)at, "%s.%s", type->name, field->name);
+		else if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+			/* Fractions of a second, which not every time has. */
+			cr_assert(number || strcmp(field->name, "nanos") == 0, "%s.%s", type->name,
+				  field->name);
+		else
+			check_message(field, at);
+	}
+}
+
+/* NOLINTEND(misc-no-recursion) */
+
+Test(ctl_json, the_whole_spec_leaves_no_field_out)
+{
+	Error err = { 0 };
+	cleanup_(message_freep) ProtobufCMessage *message = read_spec(full_spec, &err);
+
+	cr_assert_not_null(message, "%s", err.what);
+	check_full(message);
 }
 
 Test(ctl_json, names_of_the_proto_and_null_are_read_too)
