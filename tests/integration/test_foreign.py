@@ -153,6 +153,47 @@ class Ctl(DaemonTest):
         self.assertEqual("VM_STATE_RUNNING", shown["status"]["state"])
         self.refused(self.vms.GetVm, V.GetVmRequest(vm_id=vm_id), Code.NOT_FOUND)
 
+    def test_it_creates_a_vm_of_what_its_options_say(self):
+        vm_id = self.new_id()
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write('{ "role": "front" }')
+            file.flush()
+
+            self.ctl("create", vm_id, "--vcpus", "2", "--smt", "--huge-pages", "2m",
+                     "--cpu-template", "t2s", "--vsock", "7", "--balloon", "8", "--mmds", file.name,
+                     "--drive", "path=/nonexistent/created,root,cache=writeback,io=async,bw=10m/1s+1k",
+                     "--interface", "id=e,mac=02:00:00:00:00:01,mtu=1400,mmds,tx-ops=5/100ms",
+                     "--cpu-limit", "1.5", "--memory-limit", "300", "--pids-limit", "100")
+        described = self.ctl("describe", vm_id).stdout
+
+        spec = self.get(vm_id).spec
+        self.assertEqual(
+            V.VmSpec(
+                machine=V.Machine(vcpus=2, smt=True, huge_pages=V.HUGE_PAGES_2M,
+                                  cpu_template=V.CPU_TEMPLATE_T2S),
+                drives=[V.Drive(
+                    drive_id="disk0", path="/nonexistent/created", is_root=True,
+                    cache_type=V.CACHE_TYPE_WRITEBACK, io_engine=V.IO_ENGINE_ASYNC,
+                    rate_limiter=V.RateLimiter(bandwidth=V.TokenBucket(
+                        size=10485760, one_time_burst=1024, refill_time_ms=1000)))],
+                network_interfaces=[V.NetworkInterface(
+                    interface_id="e", guest_mac="02:00:00:00:00:01", mtu=1400, mmds=True,
+                    tx_rate_limiter=V.RateLimiter(ops=V.TokenBucket(size=5, refill_time_ms=100)))],
+                devices=V.Devices(vsock=V.Vsock(guest_cid=7), balloon=V.Balloon(amount_mib=8),
+                                  mmds=V.Mmds(content='{"role":"front"}')),
+                limits=V.Limits(cpu_millis=1500, memory_mib=300, pids=100)),
+            spec)
+        self.assertIn("cache=writeback, io=async, bw=10m/1s+1k)", described)
+
+    def test_it_creates_nothing_of_options_that_make_no_sense(self):
+        vm_id = self.new_id()
+
+        result = self.ctl("create", vm_id, "--drive", "path=/a,bw=fast", check=False)
+
+        self.assertEqual(2, result.returncode)
+        self.assertIn("bw: 'fast' is not SIZE/DURATION[+BURST]", result.stderr)
+        self.refused(self.vms.GetVm, V.GetVmRequest(vm_id=vm_id), Code.NOT_FOUND)
+
     def test_it_updates_a_vm_that_runs(self):
         vm = self.running(drives=[V.Drive(drive_id="data", path="/nonexistent/a", read_only=True),
                                   V.Drive(drive_id="more", path="/nonexistent/b")],

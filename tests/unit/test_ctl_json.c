@@ -147,6 +147,9 @@ Test(ctl_json, what_does_not_fit_is_named_by_its_path)
 	cr_assert(blames("{\"restartPolicy\":{\"maxBackoff\":\"1\"}}", "restartPolicy.maxBackoff"));
 	cr_assert(blames("{\"expiresAt\":\"2026-02-30T00:00:00Z\"}", "expiresAt"));
 	cr_assert(blames("{\"restart_policy\":{},\"restartPolicy\":{}}", "restartPolicy"));
+	cr_assert(blames("{\"devices\":{\"entropy\":{\"rateLimiter\":{\"ops\":{\"size\":-1}}}}}",
+			 "devices.entropy.rateLimiter.ops.size"));
+	cr_assert(blames("{\"machine\":{\"hugePages\":\"2m\"}}", "machine.hugePages"));
 	cr_assert(blames("[]", "(document)"));
 }
 
