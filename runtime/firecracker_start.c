@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "netfw/tap.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
@@ -144,29 +145,28 @@ static int make_host(Start *start, Error *err)
 /* The VMM's command line, without and with the jailer's around it. */
 static char **command_of(const Start *start)
 {
-	const char *const plain[] = {
-		"--api-sock", start->jail ? "/api.sock" : start->socket,
-		"--level",    "Warning",
-		"--id",       start->job->vm_id,
+	const char *const args[] = {
+		"--api-sock",
+		start->jail ? "/api.sock" : start->socket,
+		"--level",
+		"Warning",
 	};
-	/* The jailer gives the id itself. */
-	size_t count = start->jail ? array_size(plain) - 2 : array_size(plain);
-	char **argv;
+	Words words = { 0 };
 
 	if (start->jail)
-		return jail_argv(start->jail, plain, count);
-	argv = new0_array(char *, count + 2);
-	argv[0] = text_dup(start->firecracker->firecracker_path);
-	for (size_t i = 0; i < count; i++)
-		argv[i + 1] = text_dup(plain[i]);
-	return argv;
+		return jail_argv(start->jail, args, array_size(args));
+	words_add(&words, start->firecracker->firecracker_path);
+	for (size_t i = 0; i < array_size(args); i++)
+		words_add(&words, args[i]);
+	words_add_option(&words, "--id", start->job->vm_id); /* which a jailer gives itself */
+	return words.items;
 }
 
 static int launch(const Start *start, Error *err)
 {
 	const BackendConfig *config = &start->firecracker->config;
 	const Jail *jail = start->jail;
-	cleanup_(jail_argv_freep) char **argv = command_of(start);
+	cleanup_(words_freep) char **argv = command_of(start);
 	cleanup_free char *metrics =
 		text_printf("%s/metrics.fifo", jail ? jail->root : start->job->run_dir);
 	cleanup_free char *console = jail ? text_printf("%s/console.fifo", jail->root) : NULL;

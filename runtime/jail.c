@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/image_path.h"
 
 #include <assert.h>
@@ -176,46 +177,25 @@ int jail_make(const Jail *jail, Error *err)
 char **jail_argv(const Jail *jail, const char *const *vmm_args, size_t count)
 {
 	char limits[CGROUP_WORDS_MAX][CGROUP_WORD_MAX];
-	size_t limit_count = cgroup_words(&jail->cgroups, &jail->limits, limits), n = 0;
-	char *const fixed[] = {
-		text_dup(jail->config->jailer_path),
-		text_dup("--id"),
-		text_dup(jail->instance),
-		text_dup("--exec-file"),
-		text_dup(jail->program),
-		text_dup("--uid"),
-		text_printf("%" PRIu32, jail->uid),
-		text_dup("--gid"),
-		text_printf("%" PRIu32, jail->uid),
-		text_dup("--chroot-base-dir"),
-		text_dup(jail->dir),
-		text_dup("--new-pid-ns"),
-		text_dup("--resource-limit"),
-		text_printf("no-file=%d", FILES_LIMIT),
-		text_dup("--cgroup-version"),
-		text_printf("%d", jail->cgroups.version),
-		text_dup("--parent-cgroup"),
-		text_dup(jail->config->group),
-	};
-	char **argv = new0_array(char *, array_size(fixed) + 2 * limit_count + count + 2);
+	size_t limit_count = cgroup_words(&jail->cgroups, &jail->limits, limits);
+	Words words = { 0 };
 
-	for (size_t i = 0; i < array_size(fixed); i++)
-		argv[n++] = fixed[i];
-	for (size_t i = 0; i < limit_count; i++) {
-		argv[n++] = text_dup("--cgroup");
-		argv[n++] = text_dup(limits[i]);
-	}
-	argv[n++] = text_dup("--");
+	words_add(&words, jail->config->jailer_path);
+	words_add_option(&words, "--id", jail->instance);
+	words_add_option(&words, "--exec-file", jail->program);
+	words_printf(&words, "--uid", "%" PRIu32, jail->uid);
+	words_printf(&words, "--gid", "%" PRIu32, jail->uid);
+	words_add_option(&words, "--chroot-base-dir", jail->dir);
+	words_add(&words, "--new-pid-ns");
+	words_printf(&words, "--resource-limit", "no-file=%d", FILES_LIMIT);
+	words_printf(&words, "--cgroup-version", "%d", jail->cgroups.version);
+	words_add_option(&words, "--parent-cgroup", jail->config->group);
+	for (size_t i = 0; i < limit_count; i++)
+		words_add_option(&words, "--cgroup", limits[i]);
+	words_add(&words, "--");
 	for (size_t i = 0; i < count; i++)
-		argv[n++] = text_dup(vmm_args[i]);
-	return argv;
-}
-
-void jail_argv_free(char **argv)
-{
-	for (size_t i = 0; argv && argv[i]; i++)
-		free(argv[i]);
-	free(argv);
+		words_add(&words, vmm_args[i]);
+	return words.items;
 }
 
 void jail_paths(FirecrackerPaths *ret, const VmSpec *spec)

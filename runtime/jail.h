@@ -58,10 +58,8 @@ int jail_begin(Jail **ret, const JailConfig *config, const char *program, const 
 /* Makes its root directory; JAILER. */
 int jail_make(const Jail *jail, Error *err) must_check;
 
-/* The jailer's command line, @vmm_args for the VMM behind it; for jail_argv_free(). */
+/* The jailer's command line, @vmm_args for the VMM behind it; for words_free(). */
 char **jail_argv(const Jail *jail, const char *const *vmm_args, size_t count);
-void jail_argv_free(char **argv);
-DEFINE_CLEANUP(char **, jail_argv_free);
 
 /* Where things are in the eyes of the VMM inside. */
 void jail_paths(FirecrackerPaths *ret, const VmSpec *spec);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/jail.h"
 
 #include <string.h>
@@ -40,7 +41,7 @@ static void remove_stale(void *user, const char *instance)
 bool jail_probe(const BackendConfig *config, const char *program, char *why, size_t size)
 {
 	static const char *const version[] = { "--version" };
-	cleanup_(jail_argv_freep) char **argv = NULL;
+	cleanup_(words_freep) char **argv = NULL;
 	cleanup_(jail_freep) Jail *jail = NULL;
 	ProcessResult result = { 0 };
 	char instance[17];

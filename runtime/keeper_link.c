@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/console.h"
 
 #include <inttypes.h>
@@ -125,70 +126,42 @@ static int run_keeper(const char *path, char *const argv[], Error *err)
 			 length ? output : "hearth-keeper failed without a word");
 }
 
-/* A command line in the making, ended by NULL. */
-typedef struct Words {
-	char **items;
-	size_t count;
-} Words;
-
-static void words_free(Words *words)
+static void add_jail(Words *words, const KeeperJailConfig *jail)
 {
-	for (size_t i = 0; i < words->count; i++)
-		free(words->items[i]);
-	free(words->items);
-}
-
-/* Takes @word over. */
-static void words_add(Words *words, char *word)
-{
-	words->items = must_realloc(words->items, words->count + 2, sizeof *words->items);
-	words->items[words->count++] = word;
-	words->items[words->count] = NULL;
-}
-
-static void words_add_option(Words *words, const char *option, char *value)
-{
-	words_add(words, text_dup(option));
-	words_add(words, value);
-}
-
-static void words_add_jail(Words *words, const KeeperJailConfig *jail)
-{
-	words_add_option(words, "--uid", text_printf("%" PRIu32, jail->uid));
+	words_printf(words, "--uid", "%" PRIu32, jail->uid);
 	for (size_t i = 0; i < jail->count; i++) {
 		const KeeperJailFile *file = &jail->files[i];
 
-		words_add_option(words, file->read_only ? "--file-ro" : "--file-rw",
-				 text_printf("%s=%s", file->name, file->path));
+		words_printf(words, file->read_only ? "--file-ro" : "--file-rw", "%s=%s",
+			     file->name, file->path);
 	}
 }
 
 /* The keeper's command line. */
 static void words_of(Words *words, const KeeperConfig *config)
 {
-	words_add(words, text_dup(config->keeper_path));
-	words_add_option(words, "--run-dir", text_dup(config->run_dir));
-	words_add_option(words, "--console-max",
-			 text_printf("%" PRIu64, config->console_max_bytes));
-	words_add_option(words, "--console-rate", text_printf("%" PRIu64, config->console_rate));
+	words_add(words, config->keeper_path);
+	words_add_option(words, "--run-dir", config->run_dir);
+	words_printf(words, "--console-max", "%" PRIu64, config->console_max_bytes);
+	words_printf(words, "--console-rate", "%" PRIu64, config->console_rate);
 	if (config->qmp)
-		words_add(words, text_dup("--qmp"));
+		words_add(words, "--qmp");
 	if (config->console_fifo)
-		words_add_option(words, "--console-fifo", text_dup(config->console_fifo));
+		words_add_option(words, "--console-fifo", config->console_fifo);
 	if (config->metrics_fifo)
-		words_add_option(words, "--metrics-fifo", text_dup(config->metrics_fifo));
+		words_add_option(words, "--metrics-fifo", config->metrics_fifo);
 	if (config->jail) {
-		words_add_option(words, "--jail", text_dup(config->jail->root));
-		words_add_jail(words, config->jail);
+		words_add_option(words, "--jail", config->jail->root);
+		add_jail(words, config->jail);
 	}
-	words_add(words, text_dup("--"));
+	words_add(words, "--");
 	for (size_t i = 0; config->vmm_argv[i]; i++)
-		words_add(words, text_dup(config->vmm_argv[i]));
+		words_add(words, config->vmm_argv[i]);
 }
 
 int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
 {
-	cleanup_(words_free) Words words = { 0 };
+	cleanup_(words_clear) Words words = { 0 };
 
 	words_of(&words, config);
 	if (clear_run_dir(config->run_dir, err) < 0)
@@ -205,18 +178,17 @@ int keeper_start(KeeperState *ret, const KeeperConfig *config, Error *err)
 int keeper_attach(const char *keeper_path, const char *run_dir, const KeeperJailConfig *jail,
 		  const char *gone, Error *err)
 {
-	cleanup_(words_free) Words words = { 0 };
+	cleanup_(words_clear) Words words = { 0 };
 	KeeperState state;
 	int r = keeper_load(&state, run_dir);
 
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "find the VMM by %s", run_dir);
-	words_add(&words, text_dup(keeper_path));
-	words_add_option(&words, "--attach",
-			 text_printf("%d:%" PRIu64, (int)state.vmm.pid, state.vmm.start_time));
-	words_add_jail(&words, jail);
+	words_add(&words, keeper_path);
+	words_printf(&words, "--attach", "%d:%" PRIu64, (int)state.vmm.pid, state.vmm.start_time);
+	add_jail(&words, jail);
 	if (gone)
-		words_add_option(&words, "--remove", text_dup(gone));
+		words_add_option(&words, "--remove", gone);
 	return run_keeper(keeper_path, words.items, err);
 }
 

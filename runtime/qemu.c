@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
@@ -138,7 +139,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.boot_args = job->resolved->boot_args,
 		.socket_path = socket,
 	};
-	cleanup_(qemu_args_freep) char **argv = qemu_args(&words);
+	cleanup_(words_freep) char **argv = qemu_args(&words);
 	const KeeperConfig config = {
 		.keeper_path = qemu->keeper_path,
 		.run_dir = job->run_dir,

@@ -2,6 +2,7 @@
 #include "runtime/qemu_args.h"
 
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/boot_args.h"
 
 #include <inttypes.h>
@@ -12,24 +13,6 @@ enum {
 };
 
 static const char default_boot_args[] = "console=ttyS0 reboot=t panic=1";
-
-typedef struct Words {
-	char **items;
-	size_t count;
-} Words;
-
-static void words_take(Words *words, char *word)
-{
-	words->items = must_realloc(words->items, words->count + 1, sizeof *words->items);
-	words->items[words->count++] = word;
-}
-
-static void words_add(Words *words, const char *option, const char *value)
-{
-	words_take(words, text_dup(option));
-	if (value)
-		words_take(words, text_dup(value));
-}
 
 /* As an option's value: QEMU reads ",," as a comma. To free. */
 static char *escape(const char *text)
@@ -65,19 +48,19 @@ static void add_machine(Words *words, const QemuLaunch *launch)
 	cleanup_free char *memory = text_printf("%" PRIu64 "M", spec_memory_mib(launch->spec));
 	cleanup_free char *vcpus = text_printf("%" PRIu32, spec_vcpus(launch->spec));
 
-	words_add(words, launch->qemu_path, NULL);
-	words_add(words, "-name", name);
-	words_add(words, "-M", "microvm,dump-guest-core=off");
-	words_add(words, "-accel", launch->accelerator);
-	words_add(words, "-cpu", text_equal(launch->accelerator, "kvm") ? "host" : "max");
-	words_add(words, "-m", memory);
-	words_add(words, "-smp", vcpus);
-	words_add(words, "-nodefaults", "-no-user-config");
-	words_add(words, "-display", "none");
-	words_add(words, "-no-reboot", "-S");
-	words_add(words, "-sandbox",
-		  "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-	words_add(words, "-global", "virtio-mmio.force-legacy=off");
+	words_add(words, launch->qemu_path);
+	words_add_option(words, "-name", name);
+	words_add_option(words, "-M", "microvm,dump-guest-core=off");
+	words_add_option(words, "-accel", launch->accelerator);
+	words_add_option(words, "-cpu", text_equal(launch->accelerator, "kvm") ? "host" : "max");
+	words_add_option(words, "-m", memory);
+	words_add_option(words, "-smp", vcpus);
+	words_add_option(words, "-nodefaults", "-no-user-config");
+	words_add_option(words, "-display", "none");
+	words_add_option(words, "-no-reboot", "-S");
+	words_add_option(words, "-sandbox",
+			 "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+	words_add_option(words, "-global", "virtio-mmio.force-legacy=off");
 }
 
 static void add_channels(Words *words, const QemuLaunch *launch)
@@ -87,19 +70,19 @@ static void add_channels(Words *words, const QemuLaunch *launch)
 		text_printf("socket,id=control,path=%s,server=on,wait=off", path);
 
 	/* Without append=on QEMU would truncate, which a pipe refuses. */
-	words_add(words, "-add-fd", "fd=3,set=1");
-	words_add(words, "-chardev", "file,id=console,path=/dev/fdset/1,append=on");
-	words_add(words, "-serial", "chardev:console");
-	words_add(words, "-chardev", "socket,id=evidence,fd=4");
-	words_add(words, "-mon", "chardev=evidence,mode=control");
-	words_add(words, "-chardev", control);
-	words_add(words, "-mon", "chardev=control,mode=control");
+	words_add_option(words, "-add-fd", "fd=3,set=1");
+	words_add_option(words, "-chardev", "file,id=console,path=/dev/fdset/1,append=on");
+	words_add_option(words, "-serial", "chardev:console");
+	words_add_option(words, "-chardev", "socket,id=evidence,fd=4");
+	words_add_option(words, "-mon", "chardev=evidence,mode=control");
+	words_add_option(words, "-chardev", control);
+	words_add_option(words, "-mon", "chardev=control,mode=control");
 }
 
 static void add_devices(Words *words, const QemuLaunch *launch)
 {
-	words_add(words, "-object", "rng-builtin,id=entropy");
-	words_add(words, "-device", "virtio-rng-device,rng=entropy");
+	words_add_option(words, "-object", "rng-builtin,id=entropy");
+	words_add_option(words, "-device", "virtio-rng-device,rng=entropy");
 	for (size_t i = 0; i < launch->spec->drives.count; i++) {
 		const VmDrive *drive = spec_drive(launch->spec, i);
 		cleanup_free char *path = escape(drive->path);
@@ -113,8 +96,8 @@ static void add_devices(Words *words, const QemuLaunch *launch)
 			text_printf("virtio-blk-device,drive=drive%zu,serial=%.*s", i, SERIAL_MAX,
 				    drive->drive_id);
 
-		words_add(words, "-drive", backing);
-		words_add(words, "-device", device);
+		words_add_option(words, "-drive", backing);
+		words_add_option(words, "-device", device);
 	}
 }
 
@@ -126,17 +109,9 @@ char **qemu_args(const QemuLaunch *launch)
 	add_machine(&words, launch);
 	add_channels(&words, launch);
 	add_devices(&words, launch);
-	words_add(&words, "-kernel", boot->kernel_path);
+	words_add_option(&words, "-kernel", boot->kernel_path);
 	if (!text_equal(boot->initrd_path, ""))
-		words_add(&words, "-initrd", boot->initrd_path);
-	words_add(&words, "-append", launch->boot_args);
-	words_take(&words, NULL);
+		words_add_option(&words, "-initrd", boot->initrd_path);
+	words_add_option(&words, "-append", launch->boot_args);
 	return words.items;
-}
-
-void qemu_args_free(char **argv)
-{
-	for (size_t i = 0; argv[i]; i++)
-		free(argv[i]);
-	free(argv);
 }

@@ -32,7 +32,6 @@ typedef struct QemuLaunch {
  */
 char *qemu_boot_args(const VmSpec *spec, uint64_t tsc_khz);
 
-/* The VMM's arguments, NULL-terminated, for a keeper (descriptors 3 and 4 as it passes them). */
+/* The VMM's arguments, NULL-terminated, for a keeper (descriptors 3 and 4 as it passes them); for
+ * words_free(). */
 char **qemu_args(const QemuLaunch *launch);
-void qemu_args_free(char **argv);
-DEFINE_CLEANUP(char **, qemu_args_free);

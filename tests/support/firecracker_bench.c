@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/support/firecracker_bench.h"
 
+#include "base/process.h"
 #include "base/text.h"
 #include "tests/support/api_schema.h"
 
@@ -15,19 +16,8 @@ enum {
 char *firecracker_bench_find(void)
 {
 	const char *told = getenv("FIRECRACKER_BIN");
-	cleanup_free char *path = text_dup(getenv("PATH"));
-	char *rest = path;
-	const char *dir;
 
-	if (told && *told)
-		return text_dup(told);
-	while (path && (dir = strsep(&rest, ":"))) {
-		cleanup_free char *file = text_printf("%s/firecracker", dir);
-
-		if (access(file, X_OK) == 0)
-			return take_ptr(file);
-	}
-	return NULL;
+	return told && *told ? text_dup(told) : process_find("firecracker");
 }
 
 Backend *firecracker_bench_backend(const QemuBench *bench, const char *firecracker)

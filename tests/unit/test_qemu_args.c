@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
+#include "base/words.h"
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_probe.h"
 
@@ -37,7 +38,7 @@ static char *args_of(const VmSpec *spec, const char *accelerator, const char *so
 		.boot_args = "console=ttyS0",
 		.socket_path = socket,
 	};
-	cleanup_(qemu_args_freep) char **argv = qemu_args(&launch);
+	cleanup_(words_freep) char **argv = qemu_args(&launch);
 	char *all = text_dup("|");
 
 	for (size_t i = 0; argv[i]; i++) {
