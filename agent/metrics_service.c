@@ -59,7 +59,7 @@ static void set_metric(Hearth__V1__Metric *to, const VmMetric *from)
 	to->kind = (Hearth__V1__MetricKind)from->kind;
 }
 
-static void reply(const MetricsJob *job, const VmMetrics *metrics, const char *uid)
+static void reply(const MetricsJob *job, const VmMetrics *metrics)
 {
 	cleanup_free Hearth__V1__Metric *items = new0_array(Hearth__V1__Metric, metrics->count);
 	cleanup_free Hearth__V1__Metric **all = new0_array(Hearth__V1__Metric *, metrics->count);
@@ -79,7 +79,7 @@ static void reply(const MetricsJob *job, const VmMetrics *metrics, const char *u
 	set_usage(&usage, &metrics->usage);
 	set_balloon(&balloon, &metrics->balloon);
 	answer.vm_id = job->vm_id;
-	answer.uid = message_text(uid);
+	answer.uid = message_text(metrics->uid);
 	answer.time = metrics->time ? &time : NULL;
 	answer.flushes = metrics->flushes;
 	answer.n_metrics = metrics->count;
@@ -92,14 +92,12 @@ static void reply(const MetricsJob *job, const VmMetrics *metrics, const char *u
 static void run(void *user)
 {
 	cleanup_(job_freep) MetricsJob *job = user;
-	cleanup_(record_unrefp) VmRecord *record = NULL;
 	cleanup_(vmm_metrics_clear) VmMetrics metrics = { 0 };
 	Error err = { 0 };
 
-	if (runtime_get_vm(job->runtime, job->vm_id, job->expected_uid, &record, &err) == 0 &&
-	    runtime_get_metrics(job->runtime, job->vm_id, record->uid, job->cached, &metrics,
+	if (runtime_get_metrics(job->runtime, job->vm_id, job->expected_uid, job->cached, &metrics,
 				&err) == 0) {
-		reply(job, &metrics, record->uid);
+		reply(job, &metrics);
 		return;
 	}
 	error_about_vm(&err, job->vm_id);

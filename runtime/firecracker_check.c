@@ -25,7 +25,6 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	cleanup_free char *args = firecracker_boot_args(spec);
 	BackendInfo info = firecracker_info(firecracker);
-
 	unsigned has =
 		SPEC_HAS_DEVICES | (firecracker->config.jail.jailer_path ? SPEC_HAS_LIMITS : 0);
 

@@ -35,3 +35,9 @@ int image_path_resolve(char **ret, const char *path, const char *dirs)
 	*ret = take_ptr(real);
 	return 0;
 }
+
+const char *image_path_problem(int r)
+{
+	return r == -EPERM ? "in none of the directories that image_dirs names"
+			   : strerrordesc_np(-r);
+}

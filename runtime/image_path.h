@@ -14,3 +14,6 @@
  * Return: 0; -EPERM when it lies elsewhere; -errno when it cannot be resolved.
  */
 int image_path_resolve(char **ret, const char *path, const char *dirs) must_check;
+
+/* What such a failure is in words. */
+const char *image_path_problem(int r);

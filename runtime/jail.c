@@ -95,9 +95,7 @@ static int add_file(Jail *jail, const char *image_dirs, const KeeperJailFile *fi
 	int r = image_path_resolve(&real, file->path, image_dirs);
 
 	if (r < 0)
-		return error_add_violation(err, field, "%s: %s", file->path,
-					   r == -EPERM ? "in none of the directories of image_dirs"
-						       : strerrordesc_np(-r));
+		return error_add_violation(err, field, "%s: %s", file->path, image_path_problem(r));
 	assert(jail->count < JAIL_FILES);
 	jail->files[jail->count++] = (KeeperJailFile){
 		.name = text_dup(file->name),

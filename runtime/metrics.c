@@ -42,5 +42,6 @@ int runtime_get_metrics(Runtime *runtime, const char *vm_id, const char *expecte
 	if (!vm_state_has_vmm(record->status.state))
 		return error_set(err, ERROR_METRICS, "the vm is %s: no VMM runs",
 				 vm_state_name(record->status.state));
+	text_copy(ret->uid, sizeof ret->uid, vm->uid);
 	return ask(vm, record, cached, ret, err);
 }

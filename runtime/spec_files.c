@@ -18,8 +18,7 @@ static const char *what_is_wrong(const char *path, const char *image_dirs, bool 
 	int r = image_path_resolve(&real, path, image_dirs);
 
 	if (r < 0)
-		return r == -EPERM ? "in none of the directories that image_dirs names"
-				   : strerrordesc_np(-r);
+		return image_path_problem(r);
 	if (stat(real, &st) < 0)
 		return strerrordesc_np(errno);
 	if (S_ISDIR(st.st_mode))

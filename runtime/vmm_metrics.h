@@ -37,6 +37,7 @@ typedef struct VmBalloonStatistics {
 } VmBalloonStatistics;
 
 typedef struct VmMetrics {
+	char uid[64]; /* of the VM they are of */
 	int64_t time; /* wall usec */
 	uint64_t flushes;
 	VmMetric *items;

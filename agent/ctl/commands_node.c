@@ -4,6 +4,7 @@
 #include "agent/ctl/json.h"
 #include "agent/ctl/request.h"
 #include "agent/ctl/table.h"
+#include "agent/ctl/vm_view.h"
 #include "base/clock.h"
 #include "base/text.h"
 #include "grpc/health/v1/health.pb-c.h"
@@ -78,33 +79,6 @@ static void print_backends(const Hearth__V1__NodeStatus *status)
 	table_flush(table, stdout);
 }
 
-static void print_conditions(const Hearth__V1__NodeStatus *status)
-{
-	static const Column columns[] = {
-		{ "CONDITION", false }, { "STATUS", false },  { "SINCE", false },
-		{ "REASON", false },    { "MESSAGE", false }, { 0 },
-	};
-	cleanup_(table_freep) Table *table = table_new(columns, false);
-	char text[FORMAT_MAX];
-	char name[40];
-
-	for (size_t i = 0; i < status->n_conditions; i++) {
-		const Hearth__V1__Condition *condition = status->conditions[i];
-
-		table_cell(table, "%s", condition->type);
-		table_cell(table, "%s",
-			   enum_text(&hearth__v1__condition_status__descriptor,
-				     (int)condition->status, name));
-		table_cell(table, "%s", format_age(condition->transition_time, text));
-		table_cell(table, "%s", condition->reason);
-		table_cell(table, "%s", condition->message);
-	}
-	if (!status->n_conditions)
-		return;
-	(void)printf("\n");
-	table_flush(table, stdout);
-}
-
 static void print_node(const Hearth__V1__Node *node)
 {
 	const Hearth__V1__NodeStatus *status = node->status ? node->status : &no_status;
@@ -131,7 +105,7 @@ static void print_node(const Hearth__V1__Node *node)
 	for (size_t i = 0; i < status->n_cordons; i++)
 		line("Cordoned:", "by %s for %s: %s", status->cordons[i]->owner,
 		     format_age(status->cordons[i]->time, text), status->cordons[i]->reason);
-	print_conditions(status);
+	conditions_print(status->conditions, status->n_conditions);
 	print_backends(status);
 	(void)fflush(stdout);
 }

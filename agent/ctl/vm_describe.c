@@ -7,7 +7,7 @@
 
 /* describe: what a VM is and does; its spec is vm_describe_spec.c's. */
 
-static void describe_conditions(const Hearth__V1__VmStatus *status)
+void conditions_print(Hearth__V1__Condition *const *conditions, size_t count)
 {
 	static const Column columns[] = {
 		{ "CONDITION", false }, { "STATUS", false },  { "SINCE", false },
@@ -17,12 +17,12 @@ static void describe_conditions(const Hearth__V1__VmStatus *status)
 	char text[FORMAT_MAX];
 	char name[40];
 
-	if (!status->n_conditions)
+	if (!count)
 		return;
 	(void)printf("\n");
 	table = table_new(columns, false);
-	for (size_t i = 0; i < status->n_conditions; i++) {
-		const Hearth__V1__Condition *condition = status->conditions[i];
+	for (size_t i = 0; i < count; i++) {
+		const Hearth__V1__Condition *condition = conditions[i];
 
 		table_cell(table, "%s", condition->type);
 		table_cell(table, "%s",
@@ -103,7 +103,7 @@ void vm_describe(const Hearth__V1__Vm *vm)
 	if (status->restart_count || status->next_restart_time)
 		print_field("Restarts:", "%u, next %s", status->restart_count,
 			    format_time(status->next_restart_time, text));
-	describe_conditions(status);
+	conditions_print(status->conditions, status->n_conditions);
 	describe_operation("Operation", status->operation);
 	describe_operation("Last operation", status->last_operation);
 	describe_exit(status->last_exit);

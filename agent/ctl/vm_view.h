@@ -12,6 +12,9 @@ void vm_row(Table *table, const Hearth__V1__Vm *vm);
 extern const Column event_columns[];
 void event_row(Table *table, const Hearth__V1__VmEvent *event);
 
+/* A VM's or a node's, as a paragraph; nothing if there are none. */
+void conditions_print(Hearth__V1__Condition *const *conditions, size_t count);
+
 /* Everything, in paragraphs. */
 void vm_describe(const Hearth__V1__Vm *vm);
 /* The part of it that is what was asked for and what was made of that; either may be NULL. */
