@@ -6,11 +6,13 @@
 
 #include <assert.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 enum {
@@ -18,8 +20,9 @@ enum {
 	BOOT_TIMEOUT = 60 * USEC_PER_SEC, /* a large initrd on a slow disk */
 	CONNECT_TICK = 500,               /* usec between looks for a socket not yet there */
 	BUSY_TICK = 20 * USEC_PER_MSEC,   /* usec between tries of what got a 503 */
-	POLL_TICK = 10 * 1000,            /* msec; deadlines are shorter, and libcurl wakes us */
-	WORDS_MAX = 300,                  /* of a fault message */
+	REFERENCE_MAX = 32,
+	POLL_TICK = 10 * 1000, /* msec; deadlines are shorter, and libcurl wakes us */
+	WORDS_MAX = 300,       /* of a fault message */
 	STATUS_OK_FIRST = 200,
 	STATUS_OK_LAST = 299,
 	STATUS_BUSY = 503,
@@ -35,6 +38,7 @@ static_assert(array_size(default_timeouts) == FIRECRACKER_KIND_COUNT_, "a time f
 struct FirecrackerApi {
 	FirecrackerApiConfig config;
 	char *socket_path;
+	int socket; /* refers to it, once looked up; else -1 */
 	CURLM *multi;
 	CURL *easy;
 	struct curl_slist *headers;
@@ -71,8 +75,7 @@ static bool set_up(FirecrackerApi *api)
 	api->headers = curl_slist_append(NULL, "Content-Type: application/json");
 	if (!api->headers)
 		return false;
-	return curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, api->socket_path) == CURLE_OK &&
-	       curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
+	return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK &&
 	       curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1) ==
 		       CURLE_OK &&
 	       /* Nothing of the environment's: no proxy, no signals in a threaded program. */
@@ -89,6 +92,7 @@ int firecracker_api_open(FirecrackerApi **ret, const FirecrackerApiConfig *confi
 	cleanup_(firecracker_api_closep) FirecrackerApi *api = new0(FirecrackerApi);
 
 	(void)pthread_once(&once, init_once);
+	api->socket = -1;
 	api->config = *config;
 	api->config.socket_path = api->socket_path = text_dup(config->socket_path);
 	for (int i = 0; i < FIRECRACKER_KIND_COUNT_; i++)
@@ -110,6 +114,7 @@ void firecracker_api_close(FirecrackerApi *api)
 	curl_easy_cleanup(api->easy);
 	(void)curl_multi_cleanup(api->multi);
 	curl_slist_free_all(api->headers);
+	closep(&api->socket);
 	free(api->reply);
 	free(api->socket_path);
 	free(api);
@@ -147,17 +152,57 @@ static void nap(const FirecrackerApi *api, int64_t usec)
 	(void)ppoll(fds, array_size(fds), &wait, NULL);
 }
 
-static int try_connect(const char *path)
+/* Where what @fd refers to can be connected to; fits into a socket's address. */
+static void name_reference(char *ret, size_t size, int fd)
+{
+	(void)snprintf(ret, size, "/proc/self/fd/%d", fd);
+}
+
+/* Looks the socket up, unless that has been done: 0; -ENOTSOCK; -errno. */
+static int refer(FirecrackerApi *api)
+{
+	cleanup_close int fd = -1;
+	char name[REFERENCE_MAX];
+	struct stat st;
+
+	if (api->socket >= 0)
+		return 0;
+	fd = open(api->socket_path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
+	name_reference(name, sizeof name, fd);
+	if (curl_easy_setopt(api->easy, CURLOPT_UNIX_SOCKET_PATH, name) != CURLE_OK)
+		return -ENOMEM;
+	api->socket = take_fd(fd);
+	return 0;
+}
+
+static int try_connect(FirecrackerApi *api)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int r = fd < 0 ? -errno : refer(api);
 
-	if (fd < 0)
-		return -errno;
-	if (strlen(path) >= sizeof address.sun_path)
-		return -ENAMETOOLONG;
-	text_copy(address.sun_path, sizeof address.sun_path, path);
+	if (r < 0)
+		return r;
+	name_reference(address.sun_path, sizeof address.sun_path, api->socket);
 	return connect(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
+static int fail_to_connect(const FirecrackerApi *api, int r, const char *what, Error *err)
+{
+	if (r == -ENOTSOCK)
+		return error_set(err, ERROR_VMM_FAILED, "%s: %s is not a socket", what,
+				 api->socket_path);
+	return error_set_errno(err, ERROR_VMM_FAILED, -r, "%s: %s", what, api->socket_path);
+}
+
+static void forget(FirecrackerApi *api)
+{
+	closep(&api->socket);
+	api->socket = -1;
 }
 
 int firecracker_api_wait(FirecrackerApi *api, int64_t timeout, Error *err)
@@ -165,14 +210,16 @@ int firecracker_api_wait(FirecrackerApi *api, int64_t timeout, Error *err)
 	int64_t deadline = clock_mono_us() + timeout;
 
 	for (;;) {
-		int r = try_connect(api->socket_path);
+		int r;
 
+		/* What was there when nobody listened may be another's leftover. */
+		forget(api);
+		r = try_connect(api);
 		if (r == 0)
 			return 0;
 		/* Not yet bound, bound and not yet listening, or a full queue. */
 		if (r != -ENOENT && r != -ECONNREFUSED && r != -EAGAIN)
-			return error_set_errno(err, ERROR_VMM_FAILED, -r, "connect to %s",
-					       api->socket_path);
+			return fail_to_connect(api, r, "connect", err);
 		if (check_wait(api, deadline, "connect", err) < 0)
 			return -1;
 		nap(api, CONNECT_TICK);
@@ -243,8 +290,10 @@ static bool prepare(FirecrackerApi *api, const FirecrackerCall *call, const char
 static int send_once(FirecrackerApi *api, long *ret, const char *what, int64_t deadline, Error *err)
 {
 	CURLcode verdict = CURLE_OK;
-	int r;
+	int r = refer(api);
 
+	if (r < 0)
+		return fail_to_connect(api, r, what, err);
 	api->used = 0;
 	if (curl_multi_add_handle(api->multi, api->easy) != CURLM_OK)
 		return error_set(err, ERROR_VMM_FAILED, "%s: libcurl takes no request", what);

@@ -8,6 +8,10 @@
  * takes ten connections at most, never sees two of one VM's for long. Every
  * wait ends early when the VMM has ended, the operation is given up, or the
  * time of that kind of request is over. A 503 is tried again within the time.
+ *
+ * The directory of the socket may be the VMM's own to write in. So the socket
+ * is looked up once for a handle, must be one itself and no link to another's,
+ * and is connected to by that reference, which also lets its path be long.
  */
 
 #include "base/error.h"
@@ -55,7 +59,7 @@ void firecracker_api_close(FirecrackerApi *api); /* accepts NULL */
 DEFINE_CLEANUP(FirecrackerApi *, firecracker_api_close);
 
 /**
- * firecracker_api_wait() - wait until somebody listens on the socket
+ * firecracker_api_wait() - look the socket up anew, and wait until somebody listens on it
  * @timeout:	usec
  * @err:	VMM_FAILED; CAUSE_TIMEOUT when nobody did in time
  */
@@ -65,7 +69,7 @@ int firecracker_api_wait(FirecrackerApi *api, int64_t timeout, Error *err) must_
  * firecracker_api_call() - one request and its answer
  * @ret:	the answer's object, the caller's; NULL for an empty answer. May be NULL.
  * @err:	VMM_FAILED: request, HTTP status and Firecracker's fault message, or why there was
- *no answer; CAUSE_TIMEOUT when its time was over
+ *		no answer; CAUSE_TIMEOUT when its time was over
  *
  * After a failure other than a refusal it is unknown whether the request was carried out.
  */

@@ -353,6 +353,97 @@ Test(firecracker_api, a_socket_not_yet_there_is_waited_for)
 	(void)rmdir(dir);
 }
 
+/* Where a VMM that owns its socket's directory would lead the agent. */
+static void check_led_nowhere(const char *path)
+{
+	for (FirecrackerKind kind = 0; kind < FIRECRACKER_KIND_COUNT_; kind++) {
+		cleanup_free char *words = text_printf("%s is not a socket", path);
+		Client client = { 0 };
+		Error err = { 0 }, waiting = { 0 };
+
+		client_open(&client, path, LONG);
+
+		cr_expect_eq(client_call(&client, kind, NULL, &err), -1);
+		cr_expect_eq(err.kind, ERROR_VMM_FAILED);
+		cr_expect_not_null(strstr(err.what, words), "%s", err.what);
+		cr_expect_eq(firecracker_api_wait(client.api, LONG, &waiting), -1);
+		cr_expect_eq(waiting.kind, ERROR_VMM_FAILED);
+		cr_expect_not_null(strstr(waiting.what, words), "%s", waiting.what);
+		client_close(&client);
+	}
+}
+
+Test(firecracker_api, what_is_no_socket_itself_is_not_followed_to_one)
+{
+	static const FaultStep steps[] = { { .says = FAULT_204 } };
+	FaultServer *server = fault_server_new(steps, array_size(steps));
+	char dir[] = "/tmp/hearth-fault-XXXXXX";
+	cleanup_free char *path = NULL;
+
+	cr_assert_not_null(mkdtemp(dir));
+	path = text_printf("%s/api.sock", dir);
+	cr_assert_eq(symlink(fault_server_path(server), path), 0);
+	check_led_nowhere(path);
+	cr_expect_eq(unlink(path), 0);
+	cr_expect_eq(symlink("/nowhere", path), 0);
+	check_led_nowhere(path);
+	cr_expect_eq(unlink(path), 0);
+	cr_expect_eq(mkfifo(path, 0600), 0);
+	check_led_nowhere(path);
+
+	cr_expect_eq(fault_server_count(server), 0);
+	fault_server_free(server);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+Test(firecracker_api, a_socket_whose_path_fits_no_address_is_reached)
+{
+	static const FaultStep steps[] = { { .says = FAULT_204 } };
+	Client client = { .server = fault_server_new(steps, array_size(steps)) };
+	char dir[] = "/tmp/hearth-fault-XXXXXX";
+	cleanup_free char *deep = NULL, *path = NULL;
+	Error err = { 0 };
+
+	cr_assert_not_null(mkdtemp(dir));
+	deep = text_printf("%s/%0200d", dir, 0);
+	path = text_printf("%s/api.sock", deep);
+	cr_assert_eq(mkdir(deep, 0700), 0);
+	cr_assert_eq(rename(fault_server_path(client.server), path), 0);
+	client_open(&client, path, LONG);
+
+	cr_expect_eq(firecracker_api_wait(client.api, LONG, &err), 0, "%s", err.what);
+	for (FirecrackerKind kind = 0; kind < FIRECRACKER_KIND_COUNT_; kind++)
+		cr_expect_eq(client_call(&client, kind, NULL, &err), 0, "%s", err.what);
+
+	cr_expect_eq(fault_server_count(client.server), FIRECRACKER_KIND_COUNT_);
+	client_close(&client);
+	(void)unlink(path);
+	(void)rmdir(deep);
+	(void)rmdir(dir);
+}
+
+Test(firecracker_api, a_socket_that_is_exchanged_later_is_not_gone_over_to)
+{
+	static const FaultStep steps[] = {
+		{ .says = "HTTP/1.1 204 \r\nConnection: close\r\n\r\n", .then = FAULT_HANGS_UP },
+	};
+	Client client = { .server = fault_server_new(steps, array_size(steps)) };
+	FaultServer *other = fault_server_new(steps, array_size(steps));
+	Error err = { 0 };
+
+	client_open(&client, fault_server_path(client.server), LONG);
+	cr_expect_eq(client_call(&client, FIRECRACKER_LOOK, NULL, &err), 0, "%s", err.what);
+	cr_expect_eq(rename(fault_server_path(other), fault_server_path(client.server)), 0);
+
+	cr_expect_eq(client_call(&client, FIRECRACKER_ACT, NULL, &err), 0, "%s", err.what);
+
+	cr_expect_eq(fault_server_count(client.server), 2);
+	cr_expect_eq(fault_server_count(other), 0);
+	fault_server_free(other);
+	client_close(&client);
+}
+
 Test(firecracker_api, an_answer_without_state_is_not_believed)
 {
 	static const FaultStep steps[] = {
