@@ -241,7 +241,6 @@ static int open_runtime(Daemon *daemon, Error *err)
 			.qemu_path = config->qemu_binary,
 			.firecracker_path = config->firecracker_binary,
 			.accelerator = config->qemu_accelerator,
-			.state_dir = config->state_dir,
 			.console_max_bytes = config->console_max_bytes,
 			.console_rate = config->console_rate_bytes,
 			.jail = jail_settings(config),

@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 int file_read(char **ret, size_t *length, const char *path, size_t max)
@@ -86,6 +87,16 @@ int file_write_atomic(const char *path, const char *text, size_t length)
 		return r;
 	}
 	return sync_parent(path);
+}
+
+int file_in_memory(int *ret, const void *bytes, size_t size)
+{
+	cleanup_close int fd = memfd_create("hearth", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : write_all(fd, bytes, size);
+
+	if (r == 0)
+		*ret = take_fd(fd);
+	return r;
 }
 
 int file_make_dirs(const char *path)

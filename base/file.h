@@ -25,6 +25,13 @@ int file_read(char **ret, size_t *length, const char *path, size_t max) must_che
  */
 int file_write_atomic(const char *path, const char *text, size_t length) must_check;
 
+/**
+ * file_in_memory() - @size bytes as a file that is on no disk
+ * @ret:	close-on-exec, the caller's to close; other processes can open it as
+ *		/proc/<our pid>/fd/<@ret> while it is open
+ */
+int file_in_memory(int *ret, const void *bytes, size_t size) must_check;
+
 /* Makes directory @path (mode 0700) and its parents (0755) where missing. */
 int file_make_dirs(const char *path) must_check;
 

@@ -139,7 +139,6 @@ typedef struct BackendConfig {
 	const char *qemu_path;        /* qemu-system-x86_64, or a path */
 	const char *firecracker_path; /* firecracker, or a path */
 	const char *accelerator;      /* "auto", "kvm" or "tcg" */
-	const char *state_dir;        /* for probes' scratch files */
 	uint64_t console_max_bytes;   /* kept per VM, over both files */
 	uint64_t console_rate;        /* bytes a second; 0: no limit */
 	JailConfig jail;              /* firecracker's */

@@ -73,32 +73,17 @@ int firecracker_connect(FirecrackerApi **ret, const Job *job, int vmm_pidfd, int
 	return firecracker_api_open(ret, &config, err);
 }
 
-static void probe(Backend *backend, BackendInfo *ret)
+/* The VMM, and the jailer where there is to be one. */
+static int look_at_host(BackendInfo *ret, const BackendConfig *config)
 {
-	Firecracker *firecracker = container_of(backend, Firecracker, backend);
+	int r = firecracker_probe(ret, config);
 
-	firecracker_probe(ret, &firecracker->config);
-	if (ret->available && firecracker->config.jail.jailer_path)
-		ret->available = jail_probe(&firecracker->config, firecracker->firecracker_path,
-					    ret->message, sizeof ret->message);
-	lock_take(&firecracker->lock);
-	firecracker->probed = true;
-	firecracker->info = *ret;
-	lock_drop(&firecracker->lock);
+	return r == 0 && ret->available && config->jail.jailer_path ? jail_probe(ret, config) : r;
 }
 
-BackendInfo firecracker_info(Firecracker *firecracker)
+static void probe(Backend *backend, BackendInfo *ret)
 {
-	BackendInfo info;
-	bool probed;
-
-	lock_take(&firecracker->lock);
-	probed = firecracker->probed;
-	info = firecracker->info;
-	lock_drop(&firecracker->lock);
-	if (!probed)
-		probe(&firecracker->backend, &info);
-	return info;
+	probe_cache_look(&container_of(backend, Firecracker, backend)->probes, ret);
 }
 
 /* A change of whether the guest runs, and how to see that it has worked. */
@@ -235,9 +220,9 @@ static void firecracker_free(Backend *backend)
 {
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
 
+	probe_cache_destroy(&firecracker->probes);
 	free(firecracker->keeper_path);
 	free(firecracker->firecracker_path);
-	free(firecracker->state_dir);
 	free(firecracker->jailer_path);
 	free(firecracker->jail_dir);
 	free(firecracker->jail_group);
@@ -269,12 +254,11 @@ Backend *firecracker_new(const BackendConfig *config)
 	Firecracker *firecracker = new0(Firecracker);
 
 	firecracker->backend.ops = &ops;
-	lock_init(&firecracker->lock);
+	probe_cache_init(&firecracker->probes, look_at_host, &firecracker->config);
 	firecracker->config = *config;
 	firecracker->config.keeper_path = firecracker->keeper_path = text_dup(config->keeper_path);
 	firecracker->config.firecracker_path = firecracker->firecracker_path =
 		text_dup(config->firecracker_path);
-	firecracker->config.state_dir = firecracker->state_dir = text_dup(config->state_dir);
 	firecracker->config.jail.jailer_path = firecracker->jailer_path =
 		text_dup(config->jail.jailer_path);
 	firecracker->config.jail.dir = firecracker->jail_dir = text_dup(config->jail.dir);

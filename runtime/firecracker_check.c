@@ -24,7 +24,7 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 {
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	cleanup_free char *args = firecracker_boot_args(spec);
-	BackendInfo info = firecracker_info(firecracker);
+	BackendInfo info = probe_cache_get(&firecracker->probes);
 	unsigned has =
 		SPEC_HAS_DEVICES | (firecracker->config.jail.jailer_path ? SPEC_HAS_LIMITS : 0);
 

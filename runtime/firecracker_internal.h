@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * What the parts of the Firecracker backend share; for runtime/firecracker*.c only.
+ * What the parts of the Firecracker backend share; for runtime/firecracker*.c and
+ * their tests.
  */
 
 #include "base/clock.h"
-#include "base/lock.h"
-#include "runtime/backend.h"
 #include "runtime/firecracker_api.h"
 #include "runtime/firecracker_features.h"
+#include "runtime/probe_cache.h"
 
 enum {
 	FIRECRACKER_LISTEN_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host starts slowly */
@@ -19,15 +19,9 @@ typedef struct Firecracker {
 	Backend backend;
 	BackendConfig config;
 	/* what config points to */
-	char *keeper_path, *firecracker_path, *state_dir, *jailer_path, *jail_dir, *jail_group,
-		*image_dirs;
-	Lock lock;
-	bool probed;      /* under lock */
-	BackendInfo info; /* under lock; as last probed */
+	char *keeper_path, *firecracker_path, *jailer_path, *jail_dir, *jail_group, *image_dirs;
+	ProbeCache probes;
 } Firecracker;
-
-/* As last probed; probes if that has not been done. */
-BackendInfo firecracker_info(Firecracker *firecracker);
 
 /* Is it available, with all that @spec needs? UNSUPPORTED. */
 int firecracker_can(const BackendInfo *info, const VmSpec *spec, Error *err) must_check;

@@ -6,6 +6,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "runtime/firecracker_features.h"
+#include "runtime/probe_cache.h"
 
 #include <assert.h>
 #include <elf.h>
@@ -47,7 +48,7 @@ typedef struct Image {
 	unsigned char code[sizeof program + sizeof proof];
 } Image;
 
-static int write_guest(const char *path)
+static int make_guest(int *ret)
 {
 	Image image = {
 		.header = {
@@ -75,10 +76,10 @@ static int write_guest(const char *path)
 
 	memcpy(image.code, program, sizeof program);
 	memcpy(image.code + sizeof program, proof, sizeof proof);
-	return file_write_atomic(path, (const char *)&image, sizeof image);
+	return file_in_memory(ret, &image, sizeof image);
 }
 
-static int write_config(const char *path, const char *guest)
+static int make_config(int *ret, const char *guest)
 {
 	json_t *root = json_pack("{s:{s:s, s:s}, s:{s:i, s:i}, s:[]}", "boot-source",
 				 "kernel_image_path", guest, "boot_args", "console=ttyS0",
@@ -86,19 +87,19 @@ static int write_config(const char *path, const char *guest)
 	cleanup_free char *text = root ? json_dumps(root, 0) : NULL;
 
 	json_decref(root);
-	return text ? file_write_atomic(path, text, strlen(text)) : -EINVAL;
+	return text ? file_in_memory(ret, text, strlen(text)) : -ENOMEM;
 }
 
-static bool find_version(BackendInfo *ret, FirecrackerVersion *version, const char *path)
+/* 0, and @ret->version is set unless there is no Firecracker; -errno of a shortage. */
+static int find_version(BackendInfo *ret, FirecrackerVersion *version, const char *path)
 {
 	static const char name[] = "Firecracker v";
 	char *argv[] = { text_dup(path), text_dup("--version"), NULL };
 	ProcessResult result = { 0 };
 	int r = process_run(&result, argv, VERSION_TIMEOUT);
 	const char *at = r == 0 ? strstr(result.output, name) : NULL;
-	bool found = at && firecracker_version_parse(version, at);
 
-	if (found) {
+	if (at && firecracker_version_parse(version, at)) {
 		text_copy(ret->version, sizeof ret->version, at + sizeof name - 1);
 		ret->version[strcspn(ret->version, " \r\n")] = '\0';
 	} else if (r == -ENOENT) {
@@ -113,7 +114,7 @@ static bool find_version(BackendInfo *ret, FirecrackerVersion *version, const ch
 	free(result.output);
 	free(argv[0]);
 	free(argv[1]);
-	return found;
+	return probe_is_shortage(-r) ? r : 0;
 }
 
 /* The last line of @output that is not empty. */
@@ -128,7 +129,8 @@ static void last_line(char *ret, size_t size, char *output)
 	text_copy(ret, size, begin ? begin + 1 : output);
 }
 
-static void prove(BackendInfo *ret, const char *path, const char *config)
+/* Did the guest run? In @ret; -errno of a shortage. */
+static int prove(BackendInfo *ret, const char *path, const char *config)
 {
 	/* The shell keeps one that aborts from leaving a core file. */
 	const char *const words[] = {
@@ -166,38 +168,52 @@ static void prove(BackendInfo *ret, const char *path, const char *config)
 			       line);
 	}
 	free(result.output);
+	return probe_is_shortage(-r) ? r : 0;
 }
 
-void firecracker_probe(BackendInfo *ret, const BackendConfig *config)
+/* Firecracker inherits no descriptor: it opens ours. */
+static char *path_of(int fd)
 {
-	/* Probes at the same time must not take away each other's files. */
-	char suffix[9];
-	cleanup_free char *guest = NULL, *settings = NULL;
+	return text_printf("/proc/%d/fd/%d", (int)getpid(), fd);
+}
+
+/* Files in memory, since a probe must also work on a host whose disk is full. */
+static int run_guest(BackendInfo *ret, const char *path)
+{
+	cleanup_close int guest = -1, config = -1;
+	cleanup_free char *guest_path = NULL, *config_path = NULL;
+	int r = make_guest(&guest);
+
+	if (r == 0) {
+		guest_path = path_of(guest);
+		r = make_config(&config, guest_path);
+	}
+	if (r < 0) {
+		(void)snprintf(ret->message, sizeof ret->message, "make the probe's guest: %s",
+			       strerrordesc_np(-r));
+		return r;
+	}
+	config_path = path_of(config);
+	return prove(ret, path, config_path);
+}
+
+int firecracker_probe(BackendInfo *ret, const BackendConfig *config)
+{
 	FirecrackerVersion version;
 	Error err = { 0 };
 	int r;
 
-	text_random_hex(suffix, 4);
-	guest = text_printf("%s/probe-%s.elf", config->state_dir, suffix);
-	settings = text_printf("%s/probe-%s.json", config->state_dir, suffix);
 	ret->available = false;
 	ret->message[0] = ret->version[0] = ret->accelerator[0] = '\0';
-	if (!find_version(ret, &version, config->firecracker_path))
-		return;
+	r = find_version(ret, &version, config->firecracker_path);
+	if (r < 0 || !ret->version[0])
+		return r;
 	if (firecracker_features_check(&version, NULL, &err) < 0) {
 		text_copy(ret->message, sizeof ret->message, err.what);
-		return;
+		return 0;
 	}
-	r = write_guest(guest);
-	if (r == 0)
-		r = write_config(settings, guest);
-	if (r == 0)
-		prove(ret, config->firecracker_path, settings);
-	else
-		(void)snprintf(ret->message, sizeof ret->message, "write %s: %s", guest,
-			       strerrordesc_np(-r));
+	r = run_guest(ret, config->firecracker_path);
 	if (ret->available)
 		text_copy(ret->accelerator, sizeof ret->accelerator, "kvm");
-	(void)unlink(guest);
-	(void)unlink(settings);
+	return r;
 }

@@ -56,7 +56,7 @@ static int prepare(Start *start, Error *err)
 {
 	Firecracker *firecracker = start->firecracker;
 	Job *job = start->job;
-	BackendInfo info = firecracker_info(firecracker);
+	BackendInfo info = probe_cache_get(&firecracker->probes);
 
 	/* The VMM may be an older one than when the VM was created. */
 	if (firecracker_can(&info, job->spec, err) < 0)

@@ -82,7 +82,9 @@ void jail_list(const BackendConfig *config, int64_t grace,
 	       void (*each)(void *user, const char *instance), void *user);
 
 /**
- * jail_probe() - does the jailer work here? Runs @program's --version in a jail
- * @why:	of @size bytes: why not
+ * jail_probe() - does the jailer work here? Runs a Firecracker's --version in a jail
+ * @ret:	available, and message if it is not; the rest stays
+ *
+ * Return: 0; -errno of a shortage, as a ProbeFn's.
  */
-bool jail_probe(const BackendConfig *config, const char *program, char *why, size_t size);
+int jail_probe(BackendInfo *ret, const BackendConfig *config) must_check;

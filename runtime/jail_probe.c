@@ -4,7 +4,9 @@
 #include "base/text.h"
 #include "base/words.h"
 #include "runtime/jail.h"
+#include "runtime/probe_cache.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const char prefix[] = "probe-";
@@ -38,35 +40,48 @@ static void remove_stale(void *user, const char *instance)
 		(void)!jail_remove(config, instance, &ignored);
 }
 
-bool jail_probe(const BackendConfig *config, const char *program, char *why, size_t size)
+/* What @err tells of, as far as a probe cares: is it a shortage? */
+static int shortage_of(const Error *err)
+{
+	return err->cause == CAUSE_EXHAUSTED ? -ENOSPC : 0;
+}
+
+/* 0, with the words in @why unless it @works; -errno of a shortage. */
+static int run_inside(bool *works, const Jail *jail, char *why, size_t size)
 {
 	static const char *const version[] = { "--version" };
-	cleanup_(words_freep) char **argv = NULL;
-	cleanup_(jail_freep) Jail *jail = NULL;
+	cleanup_(words_freep) char **argv = jail_argv(jail, version, array_size(version));
 	ProcessResult result = { 0 };
+	int r = process_run(&result, argv, PROBE_TIMEOUT);
+
+	*works = r == 0 && ran(result.output, why, size);
+	if (r < 0)
+		(void)snprintf(why, size, "jailer: %s: %s", jail->config->jailer_path,
+			       r == -ENOENT ? "not installed" : strerrordesc_np(-r));
+	free(result.output);
+	return probe_is_shortage(-r) ? r : 0;
+}
+
+int jail_probe(BackendInfo *ret, const BackendConfig *config)
+{
+	cleanup_(jail_freep) Jail *jail = NULL;
 	char instance[17];
 	Error err = { 0 };
 	BackendConfig copy = *config;
-	bool works;
 	int r;
 
 	jail_list(config, STALE_AFTER, remove_stale, &copy);
 	text_copy(instance, sizeof instance, prefix);
 	text_random_hex(instance + sizeof prefix - 1, 4);
-	if (jail_begin(&jail, &config->jail, program, instance, &err) < 0) {
-		(void)snprintf(why, size, "jailer: %s", err.what);
-		return false;
+	if (jail_begin(&jail, &config->jail, config->firecracker_path, instance, &err) < 0) {
+		ret->available = false;
+		(void)snprintf(ret->message, sizeof ret->message, "jailer: %.200s", err.what);
+		return shortage_of(&err);
 	}
 	jail->uid = config->jail.probe_uid;
 	jail->limits = (VmLimits){ SPEC_CPU_MILLIS, PROBE_MEMORY_MIB, PROBE_PIDS };
-	argv = jail_argv(jail, version, array_size(version));
-	r = process_run(&result, argv, PROBE_TIMEOUT);
-	works = r == 0 && ran(result.output, why, size);
-	if (r < 0)
-		(void)snprintf(why, size, "jailer: %s: %s", config->jail.jailer_path,
-			       r == -ENOENT ? "not installed" : strerrordesc_np(-r));
-	free(result.output);
+	r = run_inside(&ret->available, jail, ret->message, sizeof ret->message);
 	/* What cannot be removed the sweep finds. */
 	(void)!jail_remove(config, instance, &err);
-	return works;
+	return r;
 }

@@ -39,61 +39,9 @@ int qemu_connect(Qmp **ret, const Job *job, int vmm_pidfd, int cancel_fd, int64_
 	return qmp_open(ret, &config, err);
 }
 
-/* A probe that could not be carried out takes nothing back: what was found before stands. */
 static void probe(Backend *backend, BackendInfo *ret)
 {
-	Qemu *qemu = container_of(backend, Qemu, backend);
-	int r = qemu_probe(ret, &qemu->config);
-	int64_t now = clock_mono_us();
-	BackendInfo before;
-
-	lock_take(&qemu->lock);
-	before = qemu->info;
-	if (r == 0 || !before.available)
-		qemu->info = *ret;
-	qemu->probed = now;
-	lock_drop(&qemu->lock);
-
-	if (r == 0 || !before.available)
-		return;
-	ret->available = true;
-	text_copy(ret->version, sizeof ret->version, before.version);
-	text_copy(ret->accelerator, sizeof ret->accelerator, before.accelerator);
-	(void)text_append(before.message, before.message + sizeof before.message,
-			  "not looked at again, as found before: %s", ret->message);
-	text_copy(ret->message, sizeof ret->message, before.message);
-}
-
-/* Has a look at the host become due? */
-static bool is_due(const Qemu *qemu, int64_t now) lock_requires(qemu->lock)
-{
-	return !qemu->probed || (!qemu->info.available && now - qemu->probed > QEMU_PROBE_AGAIN);
-}
-
-BackendInfo qemu_info(Qemu *qemu)
-{
-	int64_t now = clock_mono_us();
-	BackendInfo info;
-	bool mine;
-
-	lock_take(&qemu->lock);
-	while (qemu->probing && is_due(qemu, now))
-		cond_wait(&qemu->probe_ended, &qemu->lock);
-	mine = is_due(qemu, now);
-	if (mine)
-		qemu->probing = true;
-	info = qemu->info;
-	lock_drop(&qemu->lock);
-	if (!mine)
-		return info;
-
-	probe(&qemu->backend, &info);
-
-	lock_take(&qemu->lock);
-	qemu->probing = false;
-	cond_broadcast(&qemu->probe_ended);
-	lock_drop(&qemu->lock);
-	return info;
+	probe_cache_look(&container_of(backend, Qemu, backend)->probes, ret);
 }
 
 static void resolve(Job *job, const BackendInfo *info)
@@ -116,7 +64,7 @@ static void resolve(Job *job, const BackendInfo *info)
 static int prepare(Qemu *qemu, Job *job, Error *err)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
-	BackendInfo info = qemu_info(qemu);
+	BackendInfo info = probe_cache_get(&qemu->probes);
 
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
@@ -302,7 +250,7 @@ static void qemu_free(Backend *backend)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
 
-	cond_destroy(&qemu->probe_ended);
+	probe_cache_destroy(&qemu->probes);
 	free(qemu->keeper_path);
 	free(qemu->qemu_path);
 	free(qemu->accelerator);
@@ -329,12 +277,10 @@ Backend *qemu_new(const BackendConfig *config)
 	Qemu *qemu = new0(Qemu);
 
 	qemu->backend.ops = &ops;
-	lock_init(&qemu->lock);
-	cond_init(&qemu->probe_ended);
+	probe_cache_init(&qemu->probes, qemu_probe, &qemu->config);
 	qemu->config = *config;
 	qemu->config.keeper_path = qemu->keeper_path = text_dup(config->keeper_path);
 	qemu->config.qemu_path = qemu->qemu_path = text_dup(config->qemu_path);
 	qemu->config.accelerator = qemu->accelerator = text_dup(config->accelerator);
-	qemu->config.state_dir = NULL; /* nothing of QEMU's goes there */
 	return &qemu->backend;
 }

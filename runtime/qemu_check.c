@@ -23,7 +23,7 @@ static void check_args(const VmSpec *spec, const char *accelerator, Error *err)
 int qemu_check(Backend *backend, const VmSpec *spec, Error *err)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
-	BackendInfo info = qemu_info(qemu);
+	BackendInfo info = probe_cache_get(&qemu->probes);
 
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);

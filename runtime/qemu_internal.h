@@ -6,33 +6,20 @@
  */
 
 #include "base/clock.h"
-#include "base/lock.h"
-#include "runtime/backend.h"
+#include "runtime/probe_cache.h"
 #include "runtime/qmp.h"
 
 enum {
 	QEMU_CONNECT_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host starts slowly */
 	QEMU_COMMAND_TIMEOUT = 10 * USEC_PER_SEC,
-	QEMU_PROBE_AGAIN = 5 * USEC_PER_SEC,
 };
 
 typedef struct Qemu {
 	Backend backend;
 	BackendConfig config;
 	char *keeper_path, *qemu_path, *accelerator; /* what config points to */
-	Lock lock;
-	Cond probe_ended; /* with lock */
-	bool probing;     /* under lock: for qemu_info(); Doctor's probes go by themselves */
-	int64_t probed;   /* under lock: when (monotonic usec), or 0 */
-	BackendInfo info; /* under lock; as last probed */
+	ProbeCache probes;
 } Qemu;
-
-/*
- * As last probed; probes if that has not been done, or if it found no QEMU and was more than
- * QEMU_PROBE_AGAIN ago: one may have been installed. Of several callers one probes, the others
- * wait for it.
- */
-BackendInfo qemu_info(Qemu *qemu);
 
 /* The backend's check(). */
 int qemu_check(Backend *backend, const VmSpec *spec, Error *err) must_check;

@@ -2,13 +2,14 @@
 #include "runtime/qemu_probe.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "runtime/probe_cache.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #if defined(__x86_64__)
 #include <x86intrin.h>
@@ -78,17 +79,6 @@ bool qemu_version(char *ret, size_t size, const char *output)
 	return true;
 }
 
-/* Does @error tell of this moment's shortage, and nothing of QEMU? */
-static bool is_shortage(int error)
-{
-	static const int shortages[] = { EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, EDQUOT };
-
-	for (size_t i = 0; i < array_size(shortages); i++)
-		if (error == shortages[i])
-			return true;
-	return false;
-}
-
 /* 0, and @ret->version is set unless there is no QEMU; -errno of a shortage. */
 static int find_version(BackendInfo *ret, const char *qemu_path)
 {
@@ -108,25 +98,16 @@ static int find_version(BackendInfo *ret, const char *qemu_path)
 	free(result.output);
 	free(argv[0]);
 	free(argv[1]);
-	return is_shortage(-r) ? r : 0;
+	return probe_is_shortage(-r) ? r : 0;
 }
 
-/* The image in memory, since a probe must also work on a host whose disk is full. */
 static int make_image(int *ret)
 {
 	cleanup_free char *image = new0_array(char, IMAGE_SIZE);
-	cleanup_close int fd = memfd_create("hearth-probe", MFD_CLOEXEC);
-	ssize_t n;
 
-	if (fd < 0)
-		return -errno;
 	memcpy(image + PROGRAM_AT, program, sizeof program);
 	memcpy(image + RESET_AT, reset, sizeof reset);
-	n = write(fd, image, IMAGE_SIZE);
-	if (n != IMAGE_SIZE)
-		return n < 0 ? -errno : -ENOSPC;
-	*ret = take_fd(fd);
-	return 0;
+	return file_in_memory(ret, image, IMAGE_SIZE);
 }
 
 /*
@@ -168,7 +149,7 @@ static int prove(const BackendConfig *config, const char *accelerator, const cha
 	else
 		(void)snprintf(why, size, "%s: qemu ended with code %d, signal %d", accelerator,
 			       result.code, result.signal);
-	if (is_shortage(-r))
+	if (probe_is_shortage(-r))
 		return r;
 	return r == 0 && result.code == PROOF_CODE;
 }

@@ -12,16 +12,10 @@
 
 #include "runtime/backend.h"
 
-/**
- * qemu_probe() - which QEMU, and the accelerator to use
- * @ret:	available, message, version and accelerator are filled in
- * @config:	qemu_path and accelerator
- *
- * Takes up to half a minute on a host where accelerators hang. With "auto" and no KVM, @ret is
- * available, and its message tells why not KVM.
- *
- * Return: 0; -errno if this agent lacked what it takes to look (descriptors, memory, processes),
- * which says nothing of QEMU: @ret is not available then, and its message names the shortage.
+/*
+ * Which QEMU, and the accelerator to use: a ProbeFn that reads qemu_path and accelerator. Takes up
+ * to half a minute on a host where accelerators hang. With "auto" and no KVM, @ret is available,
+ * and its message tells why not KVM.
  */
 int qemu_probe(BackendInfo *ret, const BackendConfig *config) must_check;
 

@@ -27,7 +27,6 @@ Backend *firecracker_bench_backend(const QemuBench *bench, const char *firecrack
 	const BackendConfig config = {
 		.keeper_path = keeper,
 		.firecracker_path = firecracker,
-		.state_dir = bench->dir,
 		.console_max_bytes = CONSOLE_MAX,
 		.jail = { .dir = jails, .group = "hearth-test" },
 	};

@@ -26,7 +26,6 @@ Backend *qemu_bench_backend(const QemuBench *bench, const char *qemu, const char
 		.keeper_path = keeper,
 		.qemu_path = qemu,
 		.accelerator = accelerator,
-		.state_dir = bench->dir,
 		.console_max_bytes = CONSOLE_MAX,
 	};
 

@@ -5,6 +5,9 @@
 
 #include "base/text.h"
 #include "runtime/boot_args.h"
+#include "runtime/firecracker_internal.h"
+#include "runtime/firecracker_probe.h"
+#include "tests/support/few_descriptors.h"
 #include "tests/support/firecracker_bench.h"
 
 #include <criterion/criterion.h>
@@ -86,6 +89,68 @@ Test(firecracker_check, the_real_firecracker_proves_itself)
 	cr_assert(info.available, "%s", info.message);
 	cr_assert_str_eq(info.accelerator, "kvm");
 	cr_assert_str_eq(info.message, "");
+}
+
+Test(firecracker_check, the_probes_files_are_there_though_nothing_is_written_to_disk)
+{
+	/* Reads the kernel's path in the configuration, and the kernel's first bytes. */
+	check_probe(PROGRAM("1.17.0", "kernel=$(grep -o '/proc/[0-9]*/fd/[0-9]*' $3) || exit 4\n"
+				      "[ $(head -c 4 $kernel | tail -c 3) = ELF ] || exit 5\n"
+				      "case $3 in /proc/*/fd/*) " RUNS ";; esac"),
+		    true, "1.17.0", "");
+}
+
+Test(firecracker_check, a_shortage_of_descriptors_says_nothing_of_firecracker)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = scripted(PROGRAM("1.17.0", RUNS));
+	cleanup_free char *path = text_printf("%s/firecracker", bench->dir);
+	const BackendConfig config = { .firecracker_path = path };
+	BackendInfo info = { 0 };
+	rlim_t before = limit_descriptors(0);
+	int r;
+
+	r = firecracker_probe(&info, &config);
+
+	(void)limit_descriptors(before);
+	cr_assert_eq(r, -EMFILE);
+	cr_assert_not(info.available);
+	cr_assert_not_null(strstr(info.message, "Too many open files"), "%s", info.message);
+}
+
+Test(firecracker_check, what_was_found_stands_while_no_probe_can_be_carried_out)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = scripted(PROGRAM("1.17.0", RUNS));
+	BackendInfo first = { 0 }, second = { 0 };
+	Error err = { 0 };
+	rlim_t before;
+
+	bench->backend->ops->probe(bench->backend, &first);
+	before = limit_descriptors(0);
+	bench->backend->ops->probe(bench->backend, &second);
+	(void)limit_descriptors(before);
+
+	cr_assert(second.available);
+	cr_assert_str_eq(second.version, "1.17.0");
+	cr_assert_str_eq(second.accelerator, "kvm");
+	cr_assert_not_null(strstr(second.message, "Too many open files"), "%s", second.message);
+	cr_assert_eq(bench->backend->ops->check(bench->backend, bench->spec, &err), 0, "%s",
+		     err.what);
+}
+
+Test(firecracker_check, a_firecracker_that_is_installed_later_is_found)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = scripted(NULL);
+	cleanup_free char *path = text_printf("%s/firecracker", bench->dir);
+	Error err = { 0 };
+
+	cr_assert_eq(bench->backend->ops->check(bench->backend, bench->spec, &err), -1);
+	cr_assert_eq(err.kind, ERROR_UNSUPPORTED);
+	error_clear(&err);
+	qemu_bench_write_script(path, PROGRAM("1.17.0", RUNS));
+	container_of(bench->backend, Firecracker, backend)->probes.again = 0;
+
+	cr_assert_eq(bench->backend->ops->check(bench->backend, bench->spec, &err), 0, "%s",
+		     err.what);
 }
 
 static void check_refused(QemuBench *bench, ErrorKind kind, const char *field, const char *words)

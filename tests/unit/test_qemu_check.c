@@ -9,10 +9,10 @@
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
+#include "tests/support/few_descriptors.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 /* A QEMU of the test's own making: a script, in a directory that is removed at the end. */
@@ -55,7 +55,6 @@ static Host *host_new(const char *accelerator, const char *proof)
 		.keeper_path = "/nowhere",
 		.qemu_path = host->qemu,
 		.accelerator = accelerator,
-		.state_dir = host->dir,
 	};
 	return host;
 }
@@ -201,26 +200,11 @@ Test(qemu_probe, an_accelerator_that_hangs_is_given_up)
 	cr_assert_not_null(strstr(info.message, "did not end"), "%s", info.message);
 }
 
-/* How many descriptors this process may have from now on; what was so before is returned. */
-static rlim_t limit_descriptors(rlim_t most)
-{
-	struct rlimit limit;
-	rlim_t before;
-
-	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
-	before = limit.rlim_cur;
-	limit.rlim_cur = most;
-	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	return before;
-}
-
 Test(qemu_probe, the_image_is_there_for_qemu_though_nothing_can_be_written_to_disk)
 {
 	cleanup_(host_freep) Host *host =
 		host_new("auto", "for image; do :; done; [ $(wc -c <$image) = 65536 ] && exit 85");
 	BackendInfo info = { 0 };
-
-	host->config.state_dir = "/nowhere";
 
 	cr_assert_eq(qemu_probe(&info, &host->config), 0);
 
@@ -277,7 +261,7 @@ Test(qemu_check, a_qemu_that_is_installed_later_is_found)
 	cr_assert_eq(err.kind, ERROR_UNSUPPORTED);
 	error_clear(&err);
 	write_qemu(host, "exit 85");
-	container_of(backend, Qemu, backend)->probed -= QEMU_PROBE_AGAIN;
+	container_of(backend, Qemu, backend)->probes.again = 0;
 
 	cr_assert_eq(backend->ops->check(backend, spec, &err), 0, "%s", err.what);
 
