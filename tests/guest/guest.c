@@ -14,13 +14,16 @@
  *	halt		sleeps for ever, at no cost to the host
  *	anything else	ticks for ever
  * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
- * them.
+ * them. Wherever it ticks it also answers on its vsock and minds its balloon, if it has them.
  *
  * Firecracker has no ACPI events but a keyboard: its power button is Ctrl-Alt-Del, and all that
- *ends a guest is a reset by the keyboard's controller.
+ * ends a guest is a reset by the keyboard's controller.
  */
 
-#include <stdint.h>
+#include "guest.h"
+
+#include "balloon.h"
+#include "vsock.h"
 
 enum {
 	SERIAL = 0x3f8,
@@ -79,7 +82,7 @@ static uint8_t in8(uint16_t port)
 	return value;
 }
 
-static void put(const char *text)
+void put(const char *text)
 {
 	for (; *text; text++) {
 		while (!(in8(SERIAL + 5) & SERIAL_READY))
@@ -88,7 +91,7 @@ static void put(const char *text)
 	}
 }
 
-static void put_number(uint32_t number)
+void put_number(uint32_t number)
 {
 	char digits[11];
 	char *at = digits + sizeof digits - 1;
@@ -106,8 +109,7 @@ static void write8(uintptr_t address, uint8_t value)
 	*(volatile uint8_t *)address = value;
 }
 
-/* What follows @key in @text, or "". */
-static const char *find(const char *text, const char *key)
+const char *find(const char *text, const char *key)
 {
 	for (; *text; text++) {
 		const char *a = text;
@@ -132,12 +134,21 @@ static int is(const char *value, const char *word)
 	return !*word && (!*value || *value == ' ');
 }
 
-static uint32_t number_of(const char *text)
+static int value_of(char digit)
 {
-	uint32_t number = 0;
+	if (digit >= '0' && digit <= '9')
+		return digit - '0';
+	return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
 
-	for (; *text >= '0' && *text <= '9'; text++)
-		number = number * 10 + (uint32_t)(*text - '0');
+uint32_t number_at(const char *text)
+{
+	int base = text[0] == '0' && text[1] == 'x' ? 16 : 10;
+	uint32_t number = 0;
+	int value;
+
+	for (text += base == 16 ? 2 : 0; (value = value_of(*text)) >= 0 && value < base; text++)
+		number = number * (uint32_t)base + (uint32_t)value;
 	return number;
 }
 
@@ -192,6 +203,8 @@ static void tick_until(int by_button)
 		put("\r\n");
 		for (volatile uint32_t i = 0; i < spins; i++)
 			;
+		vsock_poll();
+		balloon_poll();
 		if (by_button && is_pressed())
 			return;
 	}
@@ -217,8 +230,10 @@ void guest_main(const struct start_info *info)
 	put("guest: ");
 	put(args);
 	put("\r\n");
-	if (number_of(find(args, "touch=")))
-		touch(number_of(find(args, "touch=")));
+	if (number_at(find(args, "touch=")))
+		touch(number_at(find(args, "touch=")));
+	vsock_start(args);
+	balloon_start(args);
 	if (is(what, "flood"))
 		flood();
 	if (is(what, "halt"))

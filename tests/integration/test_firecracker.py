@@ -10,10 +10,11 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import tempfile
 import unittest
 
-from google.protobuf import field_mask_pb2
+from google.protobuf import duration_pb2, field_mask_pb2
 
 from harness import (PROGRAMS, Code, DaemonTest, Hearthd, N, V, memory_kib, process_alive,
                      wait_until)
@@ -43,19 +44,16 @@ class Host(DaemonTest):
         cls.addClassCleanup(remove_groups, cls.cgroup)
         super().setUpClass()
         cls.leaks = Leaks(cls.daemon, cls.cgroup)
+        checks = cls.daemon.node.Doctor(N.DoctorRequest(), timeout=60).checks
+        check = next(check for check in checks if check.name == "firecracker")
+        if check.status != N.CHECK_STATUS_OK:
+            raise unittest.SkipTest(check.message)
 
     @classmethod
     def tearDownClass(cls):
         cls.daemon.destroy_all()
         cls.leaks.check()
         super().tearDownClass()
-
-    def setUp(self):
-        super().setUp()
-        checks = self.node.Doctor(N.DoctorRequest(), timeout=60).checks
-        check = next(check for check in checks if check.name == "firecracker")
-        if check.status != N.CHECK_STATUS_OK:
-            self.skipTest(check.message)
 
     def request(self, vm_id, args, memory_mib=16, **spec):
         """Of a VM that is to run."""
@@ -95,6 +93,9 @@ class Host(DaemonTest):
         path.write_bytes(bytes(size))
         return str(path)
 
+    def balloon_of(self, vm):
+        return self.vms.GetVmMetrics(V.GetVmMetricsRequest(vm_id=vm.vm_id), timeout=30).balloon
+
     def has_open(self, vm, path):
         fds = pathlib.Path("/proc/%d/fd" % vm.status.resolved.vmm_pid)
         # By file: in a jail it goes by another name.
@@ -104,11 +105,16 @@ class Host(DaemonTest):
 class Life:
     """What a VM goes through, jailed or not."""
 
-    def test_it_is_known_with_what_it_can(self):
+    def info(self):
         node = self.node.GetNode(N.GetNodeRequest(), timeout=20)
+        return next(info for info in node.status.backends
+                    if info.backend == V.BACKEND_FIRECRACKER)
 
-        info = next(info for info in node.status.backends if info.backend == V.BACKEND_FIRECRACKER)
-        self.assertTrue(info.available, info.message)
+    def test_it_is_known_with_what_it_can(self):
+        wait_until(lambda: self.info().available, "it was looked at since hearthd was started")
+
+        info = self.info()
+
         self.assertTrue(info.is_default)
         self.assertEqual("kvm", info.accelerator)
         self.assertIn("pause", info.capabilities)
@@ -215,6 +221,37 @@ class Life:
         self.wait_console(vm, "guest: touched 8 MiB")
 
         self.assertGreaterEqual(memory_kib(vm.status.resolved.vmm_pid), 8 * 1024)
+
+    def test_a_guest_is_reached_on_its_vsock_and_echoes(self):
+        vm = self.boot("exit=loop", devices=V.Devices(vsock=V.Vsock(guest_cid=7)))
+        self.wait_console(vm, "guest: vsock ready")
+
+        with socket.socket(socket.AF_UNIX) as guest:
+            guest.settimeout(30)
+            guest.connect(vm.status.resolved.vsock_path)
+            guest.sendall(b"CONNECT 5555\n")
+            stream = guest.makefile("rb")
+            self.assertRegex(stream.readline(), rb"^OK \d+\n$")
+            for words in (b"hello\n", bytes(range(256)) * 8 + b"\n", b"and again\n"):
+                guest.sendall(words)
+                self.assertEqual(words, stream.read(len(words)))
+
+    def test_a_balloon_takes_memory_from_the_guest_and_gives_it_back(self):
+        balloon = V.Balloon(amount_mib=1, stats_interval=duration_pb2.Duration(seconds=1))
+        vm = self.boot("exit=loop", devices=V.Devices(balloon=balloon))
+        self.wait_console(vm, "guest: balloon of 256 pages")
+
+        for amount in (4, 2):
+            balloon.amount_mib = amount
+            updated = self.vms.UpdateVm(V.UpdateVmRequest(
+                vm_id=vm.vm_id, update_mask=field_mask_pb2.FieldMask(paths=["devices.balloon"]),
+                spec=V.VmSpec(devices=V.Devices(balloon=balloon))), timeout=30)
+
+            self.assertEqual(amount, updated.spec.devices.balloon.amount_mib)
+            self.wait_console(vm, "guest: balloon of %d pages" % (256 * amount))
+        # tests/guest/balloon.c tells this for what is free.
+        wait_until(lambda: self.balloon_of(vm).free_bytes == 12345 * 1024, "statistics")
+        self.assertEqual((2, 2), (self.balloon_of(vm).target_mib, self.balloon_of(vm).actual_mib))
 
     def test_fifty_vms_are_created_by_eight_callers_and_destroyed(self):
         ids = [self.new_vm_id() for _ in range(50)]
