@@ -227,3 +227,23 @@ void cgroup_usage(CgroupUsage *ret, const CgroupHost *host, const char *group)
 		new ? read_number(host, CGROUP_CPU, group, "cpu.stat", "throttled_usec ")
 		    : read_number(host, CGROUP_CPU, group, "cpu.stat", "throttled_time ") / MILLIS;
 }
+
+char *cgroup_own(const CgroupHost *host)
+{
+	cleanup_free char *text = NULL;
+	char *rest, *line;
+
+	if (file_read(&text, NULL, "/proc/self/cgroup", FILE_MAX) < 0)
+		return NULL;
+	/* "NUMBER:CONTROLLERS:PATH"; in version 2 without any controllers. */
+	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
+
+		if (!path)
+			continue;
+		*list++ = *path++ = '\0';
+		if (host->version == 2 ? !*list : has_word(list, names[CGROUP_MEMORY]))
+			return text_printf("%s%s", host->mounts[CGROUP_MEMORY], path);
+	}
+	return NULL;
+}

@@ -71,3 +71,7 @@ typedef struct CgroupUsage {
 
 /* What @group uses; what cannot be read is 0. */
 void cgroup_usage(CgroupUsage *ret, const CgroupHost *host, const char *group);
+
+/* The directory of this process's own group, with the controller memory; NULL: it cannot be told.
+ * To free. */
+char *cgroup_own(const CgroupHost *host);

@@ -170,11 +170,13 @@ static int launch(const Start *start, Error *err)
 	cleanup_free char *metrics =
 		text_printf("%s/metrics.fifo", jail ? jail->root : start->job->run_dir);
 	cleanup_free char *console = jail ? text_printf("%s/console.fifo", jail->root) : NULL;
+	cleanup_free char *own_group = jail ? cgroup_own(&jail->cgroups) : NULL;
 	const KeeperJailConfig inside = {
 		.root = jail ? jail->root : NULL,
 		.uid = jail ? jail->uid : 0,
 		.files = jail ? jail->files : NULL,
 		.count = jail ? jail->count : 0,
+		.own_group = own_group,
 	};
 	const KeeperConfig keeper = {
 		.keeper_path = config->keeper_path,

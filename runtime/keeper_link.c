@@ -152,6 +152,8 @@ static void words_of(Words *words, const KeeperConfig *config)
 		words_add_option(words, "--metrics-fifo", config->metrics_fifo);
 	if (config->jail) {
 		words_add_option(words, "--jail", config->jail->root);
+		if (config->jail->own_group)
+			words_add_option(words, "--own-group", config->jail->own_group);
 		add_jail(words, config->jail);
 	}
 	words_add(words, "--");

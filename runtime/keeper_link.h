@@ -28,6 +28,7 @@ typedef struct KeeperJailConfig {
 	uint32_t uid;     /* and gid */
 	const KeeperJailFile *files;
 	size_t count;
+	const char *own_group; /* directory of the agent's own control group; NULL: not known */
 } KeeperJailConfig;
 
 typedef struct KeeperConfig {

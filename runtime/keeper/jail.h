@@ -16,8 +16,9 @@ enum {
 };
 
 typedef struct KeeperJail {
-	char *root; /* directory that will be the VMM's root; NULL: no jail */
-	uid_t uid;  /* and gid */
+	char *root;            /* directory that will be the VMM's root; NULL: no jail */
+	uid_t uid;             /* and gid */
+	const char *own_group; /* directory of the agent's control group; NULL: unknown */
 	JailFile files[JAIL_FILES_MAX];
 	size_t count;
 } KeeperJail;
@@ -25,6 +26,16 @@ typedef struct KeeperJail {
 /* "NAME=PATH" as one more file: 0 or -1. */
 int jail_add_file(KeeperJail *jail, const char *text, bool read_only) must_check;
 void jail_clear(KeeperJail *jail);
+
+/**
+ * jail_hasten() - make it quick to move processes to other control groups, for some milliseconds
+ * @own_group:	directory of the group this process is in
+ *
+ * The first to be moved waits for a grace period of RCU (10 ms and more), those that follow soon
+ * do not. So a process that has nothing else to do moves itself to where it is already, while the
+ * keeper prepares what comes before the jailer's moves. If it does not work nothing is lost.
+ */
+void jail_hasten(const char *own_group);
 
 /**
  * jail_furnish() - a mount namespace of this process's own, with the jail's files in place

@@ -4,11 +4,11 @@
  * hearth-keeper: the parent of one VMM. Usage:
  *
  *	hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]
- *		[--console-fifo PATH] [--metrics-fifo PATH] [--jail ROOT --uid UID
- *[--file-ro|--file-rw NAME=PATH]...]
+ *		[--console-fifo PATH] [--metrics-fifo PATH]
+ *		[--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]
  *		-- VMM ARG...
- *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]... [--remove
- *NAME]...
+ *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...
+ *		[--remove NAME]...
  *
  * The process that is called ends once the VMM has been executed (0), or with
  * the reason on standard error (1; 2: bad usage; 3: the jail). The keeper itself is its
@@ -43,7 +43,8 @@ enum {
 static const char usage[] =
 	"usage: hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]\n"
 	"           [--console-fifo PATH] [--metrics-fifo PATH]\n"
-	"           [--jail ROOT --uid UID [--file-ro|--file-rw NAME=PATH]...] -- VMM ARG...\n"
+	"           [--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]\n"
+	"           -- VMM ARG...\n"
 	"       hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...\n"
 	"           [--remove NAME]...\n";
 
@@ -121,6 +122,9 @@ static int option_take(Options *options, int option)
 		return 0;
 	case 'j':
 		return take_directory(&keeper->jail.root, optarg);
+	case 'g':
+		keeper->jail.own_group = optarg;
+		return 0;
 	case 'u':
 		return take_uid(&keeper->jail.uid, optarg);
 	case 'o':
@@ -145,6 +149,7 @@ static int options_parse(Options *options, int argc, char **argv)
 		{ "metrics-fifo", required_argument, NULL, 'f' },
 		{ "qmp", no_argument, NULL, 'q' },
 		{ "jail", required_argument, NULL, 'j' },
+		{ "own-group", required_argument, NULL, 'g' },
 		{ "uid", required_argument, NULL, 'u' },
 		{ "file-ro", required_argument, NULL, 'o' },
 		{ "file-rw", required_argument, NULL, 'w' },
@@ -259,6 +264,8 @@ static int keeper_start_detached(const KeeperOptions *options)
 	}
 	if (pid > 0) {
 		(void)close(report[1]);
+		if (options->jail.own_group)
+			jail_hasten(options->jail.own_group);
 		return report_relay(report[0], pid);
 	}
 	if (die_with(caller) < 0 || detach(report[1]) < 0)

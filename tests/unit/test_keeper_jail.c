@@ -5,6 +5,7 @@
  * behind, as the jailer does.
  */
 
+#include "runtime/cgroup.h"
 #include "tests/unit/keeper_bench.h"
 
 #include <criterion/criterion.h>
@@ -23,6 +24,7 @@ typedef struct JailBench {
 	Bench bench;
 	char *root;
 	char *file; /* of the host, root's alone */
+	const char *own_group;
 } JailBench;
 
 static void write_file(const char *path, const char *text, mode_t mode)
@@ -57,9 +59,11 @@ static int start_jail(JailBench *jail, const char *file, bool read_only, const c
 {
 	cleanup_free char *name = text_dup("disk"), *path = text_dup(file);
 	const KeeperJailFile files[] = { { name, path, read_only } };
-	const KeeperJailConfig inside = {
-		.root = jail->root, .uid = USER, .files = files, .count = array_size(files)
-	};
+	const KeeperJailConfig inside = { .root = jail->root,
+					  .uid = USER,
+					  .files = files,
+					  .count = array_size(files),
+					  .own_group = jail->own_group };
 	cleanup_free char *fifo = text_printf("%s/console.fifo", jail->root);
 	cleanup_free char *whole = text_printf("cd %s; %s", jail->root, script);
 	const KeeperConfig config = { .console_fifo = fifo, .jail = &inside };
@@ -203,6 +207,43 @@ Test(keeper_jail, a_jailer_that_fails_is_quoted)
 
 	check_refused(&jail, jail.file, "echo no room >&2; exit 7", "code 7: no room");
 	check_refused(&jail, jail.file, "exit 0", "left no VMM behind");
+}
+
+/* The groups @pid is in; to free. */
+static char *group_of(pid_t pid)
+{
+	cleanup_free char *path = text_printf("/proc/%d/cgroup", (int)pid);
+	char *text = NULL;
+
+	cr_assert_eq(file_read(&text, NULL, path, CONTENTS_MAX), 0);
+	return text;
+}
+
+Test(keeper_jail, moves_between_groups_are_made_quick_and_nobody_is_moved)
+{
+	CgroupHost host;
+	char why[128];
+	cleanup_(jail_bench_free) JailBench jail = jail_bench_new();
+	cleanup_free char *own = NULL, *here = group_of(getpid()), *there = NULL;
+
+	cr_assert_eq(cgroup_find(&host, NULL, why, sizeof why), 0, "%s", why);
+	own = cgroup_own(&host);
+	cr_assert_eq(access(own, F_OK), 0, "%s", own);
+	jail.own_group = own;
+
+	start_well(&jail, false, LEAVE_ONE);
+
+	there = group_of(jail.bench.state.keeper.pid);
+	cr_assert_str_eq(there, here);
+}
+
+Test(keeper_jail, a_group_that_cannot_be_opened_is_no_reason_not_to_start)
+{
+	cleanup_(jail_bench_free) JailBench jail = jail_bench_new();
+
+	jail.own_group = "/nonexistent";
+
+	start_well(&jail, false, LEAVE_ONE);
 }
 
 Test(keeper_jail, what_is_no_file_any_more_is_refused)
