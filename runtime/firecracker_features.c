@@ -25,6 +25,31 @@ static bool has_bzimage(const VmSpec *spec)
 	       firecracker_is_bzimage(spec->boot->kernel_path);
 }
 
+static bool has_template(const VmSpec *spec, VmCpuTemplate cpu_template)
+{
+	return spec->machine && spec->machine->cpu_template == cpu_template;
+}
+
+static bool has_t2s(const VmSpec *spec)
+{
+	return has_template(spec, VM_CPU_TEMPLATE_T2S);
+}
+
+static bool has_t2cl(const VmSpec *spec)
+{
+	return has_template(spec, VM_CPU_TEMPLATE_T2CL);
+}
+
+static bool has_t2a(const VmSpec *spec)
+{
+	return has_template(spec, VM_CPU_TEMPLATE_T2A);
+}
+
+static bool has_v1n1(const VmSpec *spec)
+{
+	return has_template(spec, VM_CPU_TEMPLATE_V1N1);
+}
+
 /* clang-format off */
 static const Feature features[] = {
 	{ "vmm_version",                            { 0, 20, 0 },  NULL },        /* GET / */
@@ -39,14 +64,20 @@ static const Feature features[] = {
 	{ "spec.drives.io_engine",                  { 1, 0, 0 },   spec_asks_io_engine },
 	{ "spec.boot.initrd_path",                  { 0, 21, 0 },  spec_asks_initrd },
 	{ "spec.boot.kernel_path being a bzImage",  { 1, 17, 0 },  has_bzimage },
+	{ "spec.machine.smt",                       { 1, 0, 0 },   spec_asks_smt },     /* ht_enabled before */
 	{ "spec.machine.huge_pages",                { 1, 7, 0 },   spec_asks_huge_pages },
 	{ "spec.machine.huge_pages TRANSPARENT",    { 1, 17, 0 },  spec_asks_transparent_pages },
+	{ "spec.machine.cpu_template",              { 0, 5, 0 },   spec_asks_cpu_template },
+	{ "spec.machine.cpu_template T2S",          { 1, 1, 1 },   has_t2s },
+	{ "spec.machine.cpu_template T2CL",         { 1, 3, 0 },   has_t2cl },
+	{ "spec.machine.cpu_template T2A",          { 1, 3, 0 },   has_t2a },
+	{ "spec.machine.cpu_template V1N1",         { 1, 4, 0 },   has_v1n1 },
 	{ "spec.machine.cpu_config",                { 1, 4, 0 },   spec_asks_cpu_config },
 	{ "spec.machine.track_dirty_pages",         { 0, 23, 0 },  spec_asks_dirty_tracking },
 	{ "spec.network_interfaces",                { 0, 5, 0 },   spec_asks_interfaces },
 	{ "spec.network_interfaces.mtu",            { 1, 16, 0 },  spec_asks_mtu },
 	{ "spec.devices.vsock",                     { 0, 19, 0 },  spec_asks_vsock },
-	{ "spec.devices.balloon",                   { 0, 24, 0 },  spec_asks_balloon },
+	{ "spec.devices.balloon",                   { 0, 25, 0 },  spec_asks_balloon }, /* amount_mib: amount_mb before */
 	{ "spec.devices.balloon.free_page_hinting", { 1, 14, 0 },  spec_asks_hinting },
 	{ "spec.devices.balloon.free_page_reporting", { 1, 14, 0 }, spec_asks_reporting },
 	{ "spec.devices.mmds",                      { 1, 0, 0 },   spec_asks_mmds },    /* PUT /mmds/config: version V2 */
