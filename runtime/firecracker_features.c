@@ -56,6 +56,7 @@ static const Feature features[] = {
 	{ "machine",                                { 0, 17, 0 },  NULL },        /* PUT /machine-config */
 	{ "pause",                                  { 0, 23, 0 },  NULL },        /* PATCH /vm */
 	{ "metrics",                                { 0, 22, 0 },  NULL },        /* PUT /metrics */
+	{ "body sizes",                             { 1, 1, 0 },   NULL },        /* --http-api-max-payload-size, --mmds-size-limit */
 	{ "entropy",                                { 1, 4, 0 },   NULL },        /* PUT /entropy */
 	{ "console",                                { 1, 14, 0 },  NULL },        /* PUT /serial: serial_out_path */
 	{ "spec.drives",                            { 0, 5, 0 },   spec_asks_drives },  /* PUT /drives */

@@ -136,6 +136,25 @@ class Life:
         self.assertFalse(self.has_open(updated, old))
         self.grows(updated)
 
+    def content(self, number):
+        """The largest there may be; what it grows to as it is sent is several times as long."""
+        numbers = ",".join([number] * 12000)
+        return ('{"a":[%s]}' % numbers).ljust(51200)
+
+    def test_a_running_guest_gets_other_metadata_of_the_largest_size(self):
+        metadata = V.Mmds(content=self.content("0.1"))
+        vm = self.boot("exit=loop", devices=V.Devices(mmds=metadata), network_interfaces=[
+            V.NetworkInterface(interface_id="eth0", mmds=True)])
+
+        updated = self.vms.UpdateVm(V.UpdateVmRequest(
+            vm_id=vm.vm_id, update_mask=field_mask_pb2.FieldMask(paths=["devices.mmds"]),
+            spec=V.VmSpec(devices=V.Devices(mmds=V.Mmds(content=self.content("0.7"))))),
+            timeout=30)
+
+        self.assertEqual(51200, len(updated.spec.devices.mmds.content))
+        self.assertIn("0.7", updated.spec.devices.mmds.content)
+        self.grows(updated)
+
     def test_a_life_from_create_to_ctrl_alt_del(self):
         vm = self.boot("exit=button")
 

@@ -75,7 +75,7 @@ Test(firecracker_features, what_a_version_lacks_is_named_with_the_one_that_has_i
 		    "firecracker 1.13.1 lacks console (since 1.14.0)");
 	check_lacks((FirecrackerVersion){ 0, 20, 0 }, elf,
 		    "firecracker 0.20.0 lacks pause (since 0.23.0), metrics (since 0.22.0), "
-		    "entropy (since 1.4.0), console (since 1.14.0), "
+		    "body sizes (since 1.1.0), entropy (since 1.4.0), console (since 1.14.0), "
 		    "spec.boot.initrd_path (since 0.21.0)");
 	(void)unlink(path);
 }
@@ -97,6 +97,7 @@ static const Row rows[] = {
 	{ "{}",                                       "machine",                               { 0, 17, 0 } },
 	{ "{}",                                       "pause",                                 { 0, 23, 0 } },
 	{ "{}",                                       "metrics",                               { 0, 22, 0 } },
+	{ "{}",                                       "body sizes",                            { 1, 1, 0 } },
 	{ "{}",                                       "entropy",                               { 1, 4, 0 } },
 	{ "{}",                                       "console",                               { 1, 14, 0 } },
 	{ "{\"boot\": {\"initrd_path\": \"/i\"}}",    "spec.boot.initrd_path",                 { 0, 21, 0 } },
