@@ -13,17 +13,25 @@ enum {
 
 static const char pool[] = "/sys/kernel/mm/hugepages/hugepages-2048kB";
 
+/* A host without the file has none. */
+static uint64_t count(const char *dir, const char *name)
+{
+	cleanup_free char *path = text_printf("%s/%s", dir ? dir : pool, name);
+	cleanup_free char *text = NULL;
+
+	return file_read(&text, NULL, path, NUMBER_MAX) == 0 ? strtoull(text, NULL, 10) : 0;
+}
+
 int huge_pages_check(const VmSpec *spec, const char *dir, Error *err)
 {
-	cleanup_free char *path = text_printf("%s/free_hugepages", dir ? dir : pool);
-	cleanup_free char *text = NULL;
-	uint64_t needed = spec_memory_mib(spec) / PAGE_MIB, available = 0;
+	uint64_t needed = spec_memory_mib(spec) / PAGE_MIB, available, reserved;
 
 	if (!spec->machine || spec->machine->huge_pages != VM_HUGE_PAGES_2M)
 		return 0;
-	/* A host without the file has none. */
-	if (file_read(&text, NULL, path, NUMBER_MAX) == 0)
-		available = strtoull(text, NULL, 10);
+	available = count(dir, "free_hugepages");
+	/* Another's, who has not touched them yet: they are free, and yet not to be had. */
+	reserved = count(dir, "resv_hugepages");
+	available -= reserved < available ? reserved : available;
 	return available >= needed ? 0
 				   : error_set_capacity(err, "huge_pages_2m", needed, available);
 }

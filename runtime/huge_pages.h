@@ -8,7 +8,7 @@
 #include "runtime/spec.h"
 
 /**
- * huge_pages_check() - are there enough free ones for @spec?
+ * huge_pages_check() - are there enough for @spec that are neither used nor reserved?
  * @dir:	of the pool in sysfs; NULL: the host's
  * @err:	CAPACITY of "huge_pages_2m"
  */

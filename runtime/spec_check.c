@@ -11,8 +11,9 @@
 /* What the field tables cannot say: rules between fields, and texts with a form of their own. */
 
 enum {
-	FIELD_BYTES = 80,    /* of a violation's field */
-	LINK_LOCAL = 0xa9fe, /* 169.254 */
+	FIELD_BYTES = 80,     /* of a violation's field */
+	LINK_LOCAL = 0xa9fe,  /* 169.254 */
+	JSON_DEPTH_MAX = 127, /* that Firecracker reads */
 };
 
 static void check_root(const VmSpec *spec, Error *err)
@@ -27,6 +28,25 @@ static void check_root(const VmSpec *spec, Error *err)
 	}
 }
 
+/* How deep arrays and objects stand in each other in @text, if it is JSON. */
+static size_t json_depth(const char *text)
+{
+	size_t depth = 0, deepest = 0;
+	bool quoted = false;
+
+	for (; *text; text++) {
+		if (quoted && *text == '\\' && text[1])
+			text++;
+		else if (*text == '"')
+			quoted = !quoted;
+		else if (!quoted && strchr("{[", *text) && ++depth > deepest)
+			deepest = depth;
+		else if (!quoted && strchr("}]", *text) && depth)
+			depth--;
+	}
+	return deepest;
+}
+
 static void check_json_object(const char *text, const char *field, Error *err)
 {
 	json_error_t problem;
@@ -34,6 +54,11 @@ static void check_json_object(const char *text, const char *field, Error *err)
 
 	if (text_equal(text, ""))
 		return;
+	if (json_depth(text) > JSON_DEPTH_MAX) {
+		(void)error_add_violation(err, field, "must be at most %d deep, is %zu",
+					  JSON_DEPTH_MAX, json_depth(text));
+		return;
+	}
 	json = json_loads(text, JSON_REJECT_DUPLICATES, &problem);
 	if (!json)
 		(void)error_add_violation(err, field, "is not JSON: line %d column %d: %.80s",
@@ -53,9 +78,9 @@ static void check_machine(const VmSpec *spec, Error *err)
 		(void)error_add_violation(err, "spec.machine.vcpus",
 					  "must be 1 or even with smt, is %" PRIu32,
 					  spec_vcpus(spec));
-	if (machine->huge_pages == VM_HUGE_PAGES_2M && spec_memory_mib(spec) % 2)
+	if (machine->huge_pages > VM_HUGE_PAGES_NONE && spec_memory_mib(spec) % 2)
 		(void)error_add_violation(err, "spec.machine.memory_mib",
-					  "must be even with pages of 2 MiB, is %" PRIu64,
+					  "must be even with huge pages, is %" PRIu64,
 					  spec_memory_mib(spec));
 	if (machine->cpu_template && !text_equal(machine->cpu_config, ""))
 		(void)error_add_violation(err, "spec.machine.cpu_config",
@@ -83,20 +108,44 @@ static bool mac_is_good(const char *mac)
 	return all && !(first & 1);
 }
 
+/* Is the MAC of the @i-th interface an earlier one's too, in whatever case its digits are? */
+static bool mac_is_repeated(const VmSpec *spec, size_t i)
+{
+	for (size_t k = 0; k < i; k++) {
+		const char *mac = spec_interface(spec, k)->guest_mac;
+
+		if (mac && strcasecmp(mac, spec_interface(spec, i)->guest_mac) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void check_mac(const VmSpec *spec, size_t i, Error *err)
+{
+	const char *mac = spec_interface(spec, i)->guest_mac;
+	char field[FIELD_BYTES];
+
+	if (text_equal(mac, ""))
+		return;
+	(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].guest_mac", i);
+	if (!mac_is_good(mac))
+		(void)error_add_violation(err, field,
+					  "must be a unicast address such as "
+					  "02:00:00:00:00:01, not all zero");
+	else if (mac_is_repeated(spec, i))
+		(void)error_add_violation(err, field, "is another element's already");
+}
+
 static void check_interfaces(const VmSpec *spec, Error *err)
 {
 	for (size_t i = 0; i < spec->network_interfaces.count && i < SPEC_INTERFACES_MAX; i++) {
-		const VmInterface *interface = spec_interface(spec, i);
 		char field[FIELD_BYTES];
 
-		(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].guest_mac", i);
-		if (!text_equal(interface->guest_mac, "") && !mac_is_good(interface->guest_mac))
-			(void)error_add_violation(err, field,
-						  "must be a unicast address such as "
-						  "02:00:00:00:00:01, not all zero");
+		check_mac(spec, i, err);
+		if (!spec_interface(spec, i)->mmds || spec_mmds(spec))
+			continue;
 		(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].mmds", i);
-		if (interface->mmds && !spec_mmds(spec))
-			(void)error_add_violation(err, field, "needs spec.devices.mmds");
+		(void)error_add_violation(err, field, "needs spec.devices.mmds");
 	}
 }
 

@@ -147,7 +147,7 @@ const FieldTable vm_interface_table = {
 
 #define AT(member) .offset = offsetof(VmVsock, member)
 static const Field vsock_fields[] = {
-	{ "guest_cid", FIELD_U32, AT(guest_cid), .min = 3, .max = UINT32_MAX },
+	{ "guest_cid", FIELD_U32, AT(guest_cid), .min = 3, .max = UINT32_MAX - 1 },
 };
 #undef AT
 static const FieldTable vsock_table = {

@@ -13,6 +13,7 @@
 
 enum {
 	CONTENT_MAX = 51200,
+	DEPTH_MAX = 127,
 };
 
 /* Stand in for the core's: steps go by, and nothing cancels. */
@@ -90,12 +91,16 @@ static json_t *get(const QemuBench *bench, const char *path)
 	return answer;
 }
 
-/* A JSON object of CONTENT_MAX bytes, of numbers such as @number, written out at length. */
+/* A JSON object of CONTENT_MAX bytes and as deep as can be, of numbers such as @number, which are
+ * written out at length. */
 static char *largest_content(const char *number)
 {
 	char *text = new0_array(char, CONTENT_MAX + 1), *at = text;
 
-	at = stpcpy(at, "{\"text\":\"\xc3\xbc\\u0001\",\"long\":[0");
+	at = stpcpy(at, "{\"deep\":");
+	memset(at, '[', DEPTH_MAX - 1);
+	memset(at + DEPTH_MAX - 1, ']', DEPTH_MAX - 1);
+	at = stpcpy(at + 2 * (DEPTH_MAX - 1), ",\"text\":\"\xc3\xbc\\u0001\",\"long\":[0");
 	while (at + strlen(number) + 3 <= text + CONTENT_MAX)
 		at = stpcpy(stpcpy(at, ","), number);
 	at = stpcpy(at, "]}");

@@ -9,24 +9,37 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-/* What huge_pages_check() says to @memory_mib in pages of @kind with @pool free; NULL: no pool. */
-static int check(VmHugePages kind, uint64_t memory_mib, const char *pool, Error *err)
+static void write_number(const char *dir, const char *name, const char *number)
+{
+	cleanup_free char *path = text_printf("%s/%s", dir, name);
+
+	if (number)
+		cr_assert_eq(file_write_atomic(path, number, strlen(number)), 0);
+}
+
+/* Some of the free pages may be @reserved; a file for NULL is not there. */
+static int check_reserved(VmHugePages kind, uint64_t memory_mib, const char *pool,
+			  const char *reserved, Error *err)
 {
 	char dir[] = "/tmp/hearth-pages-XXXXXX";
 	cleanup_(spec_unrefp) VmSpec *spec = spec_new();
-	cleanup_free char *path = NULL;
 	int r;
 
 	cr_assert_not_null(mkdtemp(dir));
-	path = text_printf("%s/free_hugepages", dir);
-	if (pool)
-		cr_assert_eq(file_write_atomic(path, pool, strlen(pool)), 0);
+	write_number(dir, "free_hugepages", pool);
+	write_number(dir, "resv_hugepages", reserved);
 	spec->machine = new0(VmMachine);
 	spec->machine->huge_pages = kind;
 	spec->machine->memory_mib = memory_mib;
 	r = huge_pages_check(spec, dir, err);
 	cr_assert_eq(file_remove_tree(dir), 0);
 	return r;
+}
+
+/* What huge_pages_check() says to @memory_mib in pages of @kind with @pool free; NULL: no pool. */
+static int check(VmHugePages kind, uint64_t memory_mib, const char *pool, Error *err)
+{
+	return check_reserved(kind, memory_mib, pool, "0\n", err);
 }
 
 Test(huge_pages, exactly_enough_are_enough)
@@ -56,6 +69,22 @@ Test(huge_pages, one_too_few_is_a_lack_of_capacity)
 {
 	check_short("63\n", 63);
 	check_short("0\n", 0);
+}
+
+Test(huge_pages, what_others_have_reserved_is_not_free)
+{
+	Error err = { 0 };
+
+	cr_assert_eq(check_reserved(VM_HUGE_PAGES_2M, 0, "65\n", "1\n", &err), 0, "%s", err.what);
+	cr_assert_eq(check_reserved(VM_HUGE_PAGES_2M, 0, "64\n", NULL, &err), 0, "%s", err.what);
+	cr_assert_eq(check_reserved(VM_HUGE_PAGES_2M, 0, "65\n", "2\n", &err), -1);
+	cr_assert_eq(err.available, 63);
+	error_clear(&err);
+	cr_assert_eq(check_reserved(VM_HUGE_PAGES_2M, 0, "65\n", "66\n", &err), -1);
+
+	cr_assert_eq(err.kind, ERROR_CAPACITY);
+	cr_assert_eq(err.requested, 64);
+	cr_assert_eq(err.available, 0);
 }
 
 Test(huge_pages, a_host_without_a_pool_has_none)

@@ -53,6 +53,7 @@ Test(spec_check, machines_that_cannot_be_are_named)
 		{ MACHINE("\"smt\": true, \"vcpus\": 3"), "spec.machine.vcpus" },
 		{ MACHINE("\"smt\": true, \"vcpus\": 31"), "spec.machine.vcpus" },
 		{ MACHINE("\"huge_pages\": \"2m\", \"memory_mib\": 129"), "spec.machine.memory_mib" },
+		{ MACHINE("\"huge_pages\": \"transparent\", \"memory_mib\": 129"), "spec.machine.memory_mib" },
 		{ MACHINE("\"cpu_template\": \"t2\", \"cpu_config\": \"{}\""), "spec.machine.cpu_config" },
 		{ MACHINE("\"cpu_config\": \"[]\""), "spec.machine.cpu_config" },
 		{ MACHINE("\"cpu_config\": \"{\""), "spec.machine.cpu_config" },
@@ -66,7 +67,8 @@ Test(spec_check, machines_that_cannot_be_are_named)
 		MACHINE("\"smt\": false, \"vcpus\": 3"),
 		MACHINE("\"huge_pages\": \"2m\""),
 		MACHINE("\"huge_pages\": \"2m\", \"memory_mib\": 130"),
-		MACHINE("\"huge_pages\": \"transparent\", \"memory_mib\": 129"),
+		MACHINE("\"huge_pages\": \"transparent\", \"memory_mib\": 130"),
+		MACHINE("\"huge_pages\": \"none\", \"memory_mib\": 129"),
 		MACHINE("\"cpu_template\": \"v1n1\", \"cpu_config\": \"\""),
 		MACHINE("\"cpu_config\": \"{\\\"a\\\": [1]}\", \"track_dirty_pages\": true"),
 	};
@@ -119,6 +121,32 @@ Test(spec_check, addresses_of_interfaces_are_those_of_one_card)
 	}
 }
 
+Test(spec_check, no_two_interfaces_have_one_address)
+{
+	check_field("{\"network_interfaces\": [{\"interface_id\": \"a\"},"
+		    " {\"interface_id\": \"b\", \"guest_mac\": \"02:00:00:00:0a:0B\"},"
+		    " {\"interface_id\": \"c\", \"guest_mac\": \"02:00:00:00:0A:0b\"}]}",
+		    "spec.network_interfaces[2].guest_mac");
+
+	check_words("{\"network_interfaces\": [{\"interface_id\": \"a\"},"
+		    " {\"interface_id\": \"b\"}, {\"interface_id\": \"c\","
+		    " \"guest_mac\": \"02:00:00:00:00:01\"}, {\"interface_id\": \"d\","
+		    " \"guest_mac\": \"02:00:00:00:00:02\"}]}",
+		    "");
+}
+
+Test(spec_check, sockets_have_an_address_that_is_a_guests)
+{
+	check_field("{\"devices\": {\"vsock\": {\"guest_cid\": 2}}}",
+		    "spec.devices.vsock.guest_cid");
+	check_field("{\"devices\": {\"vsock\": {\"guest_cid\": 4294967295}}}",
+		    "spec.devices.vsock.guest_cid");
+
+	check_words("{\"devices\": {\"vsock\": {}}}", "");
+	check_words("{\"devices\": {\"vsock\": {\"guest_cid\": 3}}}", "");
+	check_words("{\"devices\": {\"vsock\": {\"guest_cid\": 4294967294}}}", "");
+}
+
 #define WITH_MMDS(interface, mmds)                                                           \
 	"{\"network_interfaces\": [{\"interface_id\": \"a\", " interface "}], \"devices\": " \
 	"{\"mmds\": {" mmds "}}}"
@@ -155,6 +183,44 @@ Test(spec_check, metadata_and_its_interfaces_belong_together)
 		check_field(bad[i][0], bad[i][1]);
 	for (size_t i = 0; i < array_size(good); i++)
 		check_words(good[i], "");
+}
+
+/* An object of @depth, after a text whose brackets and quotes are none. */
+static char *deep_json(int depth)
+{
+	static const char before[] = "{\"\\\\\": \"{[{[\\\"{[\", \"a\": ";
+	size_t inner = (size_t)depth - 1;
+	char *text = new0_array(char, sizeof before + 2 * inner + 1), *at = text;
+
+	at = stpcpy(at, before);
+	memset(at, '[', inner);
+	memset(at + inner, ']', inner);
+	at[2 * inner] = '}';
+	return text;
+}
+
+/* What is wrong with metadata and a CPU configuration of @depth. */
+static int check_depth(int depth, Error *err)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = parse(WITH_MMDS("\"mmds\": true", ""));
+
+	spec->machine = new0(VmMachine);
+	spec->machine->cpu_config = deep_json(depth);
+	spec->devices->mmds->content = deep_json(depth);
+	return spec_check(spec, err);
+}
+
+Test(spec_check, json_is_no_deeper_than_the_vmm_reads)
+{
+	Error err = { 0 };
+
+	cr_assert_eq(check_depth(127, &err), 0, "%s", err.what);
+	cr_assert_eq(check_depth(128, &err), -1);
+	cr_assert_str_eq(err.what, "spec.machine.cpu_config: must be at most 127 deep, is 128; "
+				   "spec.devices.mmds.content: must be at most 127 deep, is 128");
+	error_clear(&err);
+	cr_assert_eq(check_depth(15000, &err), -1);
+	cr_assert_eq(err.violation_count, 2, "%s", err.what);
 }
 
 #define BALLOON(members) "{\"devices\": {\"balloon\": {" members "}}}"
@@ -229,7 +295,7 @@ Test(spec_check, all_that_is_wrong_is_said_at_once)
 		    " \"devices\": {\"balloon\": {\"amount_mib\": 65}},"
 		    " \"limits\": {\"memory_mib\": 80}}",
 		    "spec.machine.vcpus: must be 1 or even with smt, is 3; "
-		    "spec.machine.memory_mib: must be even with pages of 2 MiB, is 65; "
+		    "spec.machine.memory_mib: must be even with huge pages, is 65; "
 		    "spec.machine.cpu_config: not together with cpu_template; "
 		    "spec.machine.cpu_config: must be a JSON object; "
 		    "spec.devices.balloon.amount_mib: must be less than the machine's 65 MiB, is "
