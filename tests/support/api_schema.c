@@ -4,7 +4,9 @@
 #include "base/cleanup.h"
 #include "base/text.h"
 
+#include <regex.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -107,8 +109,34 @@ static bool has_type(const char *type, const json_t *value)
 	return strcmp(type, "object") == 0 && json_is_object(value);
 }
 
+/* Is all of @text what the extended regular expression @pattern says? */
+static bool matches(const char *text, const char *pattern)
+{
+	cleanup_free char *whole = text_printf("^(%s)$", pattern);
+	regex_t regex;
+	bool result;
+
+	if (regcomp(&regex, whole, REG_EXTENDED | REG_NOSUB) != 0)
+		return false;
+	result = regexec(&regex, text, 0, NULL, 0) == 0;
+	regfree(&regex);
+	return result;
+}
+
+/* Formats are an integer's width or, in this description, a text's pattern. */
+static bool has_format(const char *format, const json_t *value)
+{
+	if (strcmp(format, "int64") == 0)
+		return json_is_integer(value);
+	if (strcmp(format, "int32") == 0)
+		return json_is_integer(value) && json_integer_value(value) >= INT32_MIN &&
+		       json_integer_value(value) <= INT32_MAX;
+	return json_is_string(value) && matches(json_string_value(value), format);
+}
+
 static int check_plain(Check *check, json_t *schema, json_t *value, const char *where)
 {
+	const char *format = json_string_value(json_object_get(schema, "format"));
 	json_t *choices = json_object_get(schema, "enum"), *choice;
 	json_t *least = json_object_get(schema, "minimum");
 	json_t *most = json_object_get(schema, "maximum");
@@ -122,7 +150,7 @@ static int check_plain(Check *check, json_t *schema, json_t *value, const char *
 	    ((least && json_integer_value(value) < json_integer_value(least)) ||
 	     (most && json_integer_value(value) > json_integer_value(most))))
 		return unfit(check, where, "beyond its limits");
-	return 0;
+	return !format || has_format(format, value) ? 0 : unfit(check, where, "of another format");
 }
 
 static int check_value(Check *check, json_t *schema, json_t *value, const char *where);
