@@ -20,6 +20,20 @@ int firecracker_can(const BackendInfo *info, const VmSpec *spec, Error *err)
 	return firecracker_features_check(&version, spec, err);
 }
 
+/* Firecracker knows not even the name of a template for another architecture. */
+static int check_template(const VmSpec *spec, Error *err)
+{
+#if defined(__x86_64__)
+	if (spec->machine && spec->machine->cpu_template == VM_CPU_TEMPLATE_V1N1)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "firecracker on x86_64: spec.machine.cpu_template V1N1");
+#else
+	(void)spec;
+	(void)err;
+#endif
+	return 0;
+}
+
 int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 {
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
@@ -28,7 +42,7 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 	unsigned has =
 		SPEC_HAS_DEVICES | (firecracker->config.jail.jailer_path ? SPEC_HAS_LIMITS : 0);
 
-	if (firecracker_can(&info, spec, err) < 0 ||
+	if (firecracker_can(&info, spec, err) < 0 || check_template(spec, err) < 0 ||
 	    spec_lacks_check(spec, has, "firecracker without a jail", err) < 0)
 		return -1;
 	spec_files_check(spec, "firecracker", firecracker->config.image_dirs, err);

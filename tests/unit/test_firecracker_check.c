@@ -216,6 +216,21 @@ Test(firecracker_check, what_the_version_lacks_is_unsupported_by_name)
 		      "(since 1.17.0)");
 }
 
+#if defined(__x86_64__)
+Test(firecracker_check, a_cpu_template_of_another_architecture_is_unsupported)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = scripted(PROGRAM("1.17.0", RUNS));
+	Error err = { 0 };
+
+	bench->spec->machine->cpu_template = VM_CPU_TEMPLATE_V1N1;
+	check_refused(bench, ERROR_UNSUPPORTED, "", "x86_64: spec.machine.cpu_template V1N1");
+
+	bench->spec->machine->cpu_template = VM_CPU_TEMPLATE_T2A;
+	cr_assert_eq(bench->backend->ops->check(bench->backend, bench->spec, &err), 0, "%s",
+		     err.what);
+}
+#endif
+
 Test(firecracker_check, nothing_runs_on_a_host_without_it)
 {
 	cleanup_(qemu_bench_freep) QemuBench *bench = scripted(NULL);
