@@ -21,8 +21,10 @@ enum {
 enum {
 	INFLATE,
 	DEFLATE,
-	STATISTICS,
-	QUEUES
+	STATISTICS, /* if both sides have them */
+	/* Firecracker does not begin before all of a device's queues are there, also those for what
+	 * this side has not asked for: free pages that are hinted at or reported. */
+	QUEUES = 5
 };
 
 struct statistic {
@@ -46,7 +48,8 @@ void balloon_start(const char *args)
 	virtio_start(&device, args, VIRTIO_BALLOON, HAS_STATISTICS, QUEUES);
 	if (!device.base)
 		return;
-	offer_statistics();
+	if (device.features & HAS_STATISTICS)
+		offer_statistics();
 	put("guest: balloon ready\r\n");
 }
 
@@ -90,6 +93,6 @@ void balloon_poll(void)
 		put_number(given);
 		put(" pages\r\n");
 	}
-	if (virtio_take(&device, STATISTICS) >= 0)
+	if ((device.features & HAS_STATISTICS) && virtio_take(&device, STATISTICS) >= 0)
 		offer_statistics();
 }

@@ -11,7 +11,7 @@
  *	panic		dies as Linux does: words, then a reset
  *	flood		writes without end
  *	button		ticks until the power button is pressed, then powers off
- *	halt		sleeps for ever, at no cost to the host
+ *	halt		sleeps for ever, at no cost to the host, and without drivers
  *	anything else	ticks for ever
  * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
  * them. Wherever it ticks it also answers on its vsock and minds its balloon, if it has them.
@@ -232,12 +232,12 @@ void guest_main(const struct start_info *info)
 	put("\r\n");
 	if (number_at(find(args, "touch=")))
 		touch(number_at(find(args, "touch=")));
-	vsock_start(args);
-	balloon_start(args);
 	if (is(what, "flood"))
 		flood();
 	if (is(what, "halt"))
 		halt();
+	vsock_start(args);
+	balloon_start(args);
 	if (is(what, "panic"))
 		put("[    0.000000] Kernel panic - not syncing: as told\r\n");
 	if (is(what, "reboot"))

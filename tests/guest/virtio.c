@@ -65,17 +65,17 @@ static void start_queue(const struct virtio *virtio, uint32_t which)
 	virtio_write(virtio, QUEUE_READY, 1);
 }
 
-static void accept(const struct virtio *virtio, uint32_t features)
+static void accept(struct virtio *virtio, uint32_t features)
 {
 	virtio_write(virtio, DEVICE_FEATURES_SELECT, 0);
-	features &= virtio_read(virtio, DEVICE_FEATURES);
+	virtio->features = features & virtio_read(virtio, DEVICE_FEATURES);
 	virtio_write(virtio, DRIVER_FEATURES_SELECT, 0);
-	virtio_write(virtio, DRIVER_FEATURES, features);
+	virtio_write(virtio, DRIVER_FEATURES, virtio->features);
 	virtio_write(virtio, DRIVER_FEATURES_SELECT, 1);
 	virtio_write(virtio, DRIVER_FEATURES, VERSION_1);
 }
 
-static void bring_up(const struct virtio *virtio, uint32_t features, uint32_t count)
+static void bring_up(struct virtio *virtio, uint32_t features, uint32_t count)
 {
 	for (size_t i = 0; i < sizeof status_steps / sizeof *status_steps; i++) {
 		if (status_steps[i] == STATUS_FEATURES_OK)

@@ -43,6 +43,7 @@ struct virtio_queue {
 struct virtio {
 	uintptr_t base; /* 0: there is no such device */
 	volatile struct virtio_queue *queues;
+	uint32_t features; /* those that both sides have, of the first 32 */
 };
 
 /* Brings up the device of kind @id, if it is among those that @args name, with @count queues and

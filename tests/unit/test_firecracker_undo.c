@@ -69,11 +69,11 @@ typedef struct Stage {
 
 static void stage_open(Stage *stage, const char *script, const FaultStep *steps, size_t count)
 {
-	cleanup_free char *link = NULL;
+	cleanup_free char *path = NULL;
 
 	*stage = (Stage){ .bench = bench_new(), .server = fault_server_new(steps, count) };
-	link = text_printf("%s/firecracker.sock", stage->bench.dir);
-	cr_assert_eq(symlink(fault_server_path(stage->server), link), 0);
+	path = text_printf("%s/firecracker.sock", stage->bench.dir);
+	cr_assert_eq(link(fault_server_path(stage->server), path), 0);
 	start(&stage->bench, script);
 	stage->spec = parse(old_text);
 	stage->to = parse(new_text);

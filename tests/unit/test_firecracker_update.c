@@ -114,7 +114,7 @@ static void real_open(Real *real)
 
 		put_text(real, path, body);
 	}
-	boot = text_printf("{\"kernel_image_path\": \"%s\", \"boot_args\": \"exit=loop\"}",
+	boot = text_printf("{\"kernel_image_path\": \"%s\", \"boot_args\": \"exit=halt\"}",
 			   real->bench->spec->boot->kernel_path);
 	put_text(real, "/boot-source", boot);
 	put_text(real, "/actions", "{\"action_type\": \"InstanceStart\"}");
@@ -131,7 +131,7 @@ static void real_close(Real *real)
 	qemu_bench_free(real->bench);
 }
 
-/* The guest has no driver for a balloon, so that Firecracker refuses to be told of one. */
+/* A guest that halts has no driver for a balloon, so that Firecracker refuses to be told of one. */
 static void leave_balloon(Real *real)
 {
 	*real->to->devices->balloon = *real->spec->devices->balloon;
