@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include <assert.h>
+#include <dirent.h>
 #include <inttypes.h>
 #include <mntent.h>
 #include <string.h>
@@ -67,6 +68,33 @@ static void note_mount(CgroupHost *old, CgroupHost *new, const struct mntent *mo
 			text_copy(old->mounts[i], CGROUP_PATH_MAX, mount->mnt_dir);
 }
 
+/*
+ * The root of version 2 has no limits of its own, so any group that has one of memory is asked;
+ * where there is none yet, whether the kernel can swap at all.
+ */
+static bool has_swap_new(const char *root)
+{
+	cleanup_closedir DIR *dir = opendir(root);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		cleanup_free char *memory = text_printf("%s/%s/memory.max", root, entry->d_name);
+		cleanup_free char *swap = text_printf("%s/%s/memory.swap.max", root, entry->d_name);
+
+		if (entry->d_name[0] != '.' && access(memory, F_OK) == 0)
+			return access(swap, F_OK) == 0;
+	}
+	return access("/proc/swaps", F_OK) == 0;
+}
+
+static bool has_swap(const CgroupHost *host)
+{
+	const char *root = host->mounts[CGROUP_MEMORY];
+	cleanup_free char *file = text_printf("%s/memory.memsw.limit_in_bytes", root);
+
+	return host->version == 2 ? has_swap_new(root) : access(file, F_OK) == 0;
+}
+
 int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size)
 {
 	CgroupHost old = { .version = 1 }, new = { 0 };
@@ -85,6 +113,7 @@ int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size)
 		return -ENOENT;
 	}
 	*ret = new.version ? new : old;
+	ret->swap = has_swap(ret);
 	return 0;
 }
 
@@ -100,13 +129,16 @@ static uint64_t quota(const VmLimits *limits)
 	return (uint64_t)limits->cpu_millis * CPU_PERIOD / MILLIS;
 }
 
-static size_t settings_old(const VmLimits *limits, Setting ret[static CGROUP_WORDS_MAX])
+/* In the order of writing: the limit of memory and swap may not be less than that of memory. */
+static size_t settings_old(const CgroupHost *host, const VmLimits *limits,
+			   Setting ret[static CGROUP_WORDS_MAX])
 {
 	const Setting settings[] = {
 		{ CGROUP_CPU, "cpu.cfs_period_us", "" },
 		{ CGROUP_CPU, "cpu.cfs_quota_us", "" },
 		{ CGROUP_MEMORY, "memory.limit_in_bytes", "" },
 		{ CGROUP_PIDS, "pids.max", "" },
+		{ CGROUP_MEMORY, "memory.memsw.limit_in_bytes", "" },
 	};
 
 	memcpy(ret, settings, sizeof settings);
@@ -114,15 +146,18 @@ static size_t settings_old(const VmLimits *limits, Setting ret[static CGROUP_WOR
 	(void)snprintf(ret[1].value, sizeof ret[1].value, "%" PRIu64, quota(limits));
 	(void)snprintf(ret[2].value, sizeof ret[2].value, "%" PRIu64, limits->memory_mib * MIB);
 	(void)snprintf(ret[3].value, sizeof ret[3].value, "%" PRIu32, limits->pids);
-	return array_size(settings);
+	(void)snprintf(ret[4].value, sizeof ret[4].value, "%" PRIu64, limits->memory_mib * MIB);
+	return array_size(settings) - !host->swap;
 }
 
-static size_t settings_new(const VmLimits *limits, Setting ret[static CGROUP_WORDS_MAX])
+static size_t settings_new(const CgroupHost *host, const VmLimits *limits,
+			   Setting ret[static CGROUP_WORDS_MAX])
 {
 	const Setting settings[] = {
 		{ CGROUP_CPU, "cpu.max", "" },
 		{ CGROUP_MEMORY, "memory.max", "" },
 		{ CGROUP_PIDS, "pids.max", "" },
+		{ CGROUP_MEMORY, "memory.swap.max", "0" },
 	};
 
 	memcpy(ret, settings, sizeof settings);
@@ -130,13 +165,14 @@ static size_t settings_new(const VmLimits *limits, Setting ret[static CGROUP_WOR
 		       CPU_PERIOD);
 	(void)snprintf(ret[1].value, sizeof ret[1].value, "%" PRIu64, limits->memory_mib * MIB);
 	(void)snprintf(ret[2].value, sizeof ret[2].value, "%" PRIu32, limits->pids);
-	return array_size(settings);
+	return array_size(settings) - !host->swap;
 }
 
 static size_t settings_of(const CgroupHost *host, const VmLimits *limits,
 			  Setting ret[static CGROUP_WORDS_MAX])
 {
-	return host->version == 2 ? settings_new(limits, ret) : settings_old(limits, ret);
+	return host->version == 2 ? settings_new(host, limits, ret)
+				  : settings_old(host, limits, ret);
 }
 
 size_t cgroup_words(const CgroupHost *host, const VmLimits *limits,

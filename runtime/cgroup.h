@@ -30,6 +30,7 @@ enum {
 
 typedef struct CgroupHost {
 	int version; /* 1 or 2 */
+	bool swap;   /* groups have a limit that keeps their memory from being swapped out */
 	/* Where each controller's hierarchy is mounted; the same three times in version 2. */
 	char mounts[CGROUP_COUNT_][CGROUP_PATH_MAX];
 } CgroupHost;
@@ -43,7 +44,10 @@ typedef struct CgroupHost {
  */
 int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size) must_check;
 
-/* "FILE=VALUE" for each thing to be set so that @limits hold; the count is returned. */
+/*
+ * "FILE=VALUE" for each thing to be set so that @limits hold, in the order of writing; the count
+ * is returned. They fit a fresh group: one left over has to be ended first.
+ */
 size_t cgroup_words(const CgroupHost *host, const VmLimits *limits,
 		    char words[static CGROUP_WORDS_MAX][CGROUP_WORD_MAX]);
 

@@ -104,12 +104,27 @@ static int end_one(const char *dir, int64_t deadline)
 	return r;
 }
 
+/* May @path stand below a mount? Relative, of two names or more, none of which leads up. */
+static bool is_below(const char *path)
+{
+	cleanup_free char *copy = text_dup(path);
+	char *rest = copy, *name;
+	size_t count = 0;
+
+	while ((name = strsep(&rest, "/"))) {
+		if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+			return false;
+		count++;
+	}
+	return count >= 2;
+}
+
 int cgroup_end(const CgroupHost *host, const char *group, int64_t timeout)
 {
 	int64_t deadline = clock_mono_us() + timeout;
 	size_t count = host->version == 2 ? 1 : CGROUP_COUNT_;
 
-	assert(strchr(group, '/') && !strstr(group, "..") && group[strlen(group) - 1] != '/');
+	assert(is_below(group));
 	for (size_t i = 0; i < count; i++) {
 		cleanup_free char *dir = text_printf("%s/%s", host->mounts[i], group);
 		int r = end_one(dir, deadline);
