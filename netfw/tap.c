@@ -53,6 +53,16 @@ static int set_mtu(const char *name, uint32_t mtu)
 	return fd < 0 || ioctl(fd, SIOCSIFMTU, &request) < 0 ? -errno : 0;
 }
 
+/* One that belongs to nobody could be opened by everybody who may open the device. */
+static int set_owner(int fd, uid_t owner)
+{
+	bool given = owner != (uid_t)-1;
+
+	if (ioctl(fd, TUNSETOWNER, (unsigned long)(given ? owner : geteuid())) < 0)
+		return -errno;
+	return given && ioctl(fd, TUNSETGROUP, (unsigned long)owner) < 0 ? -errno : 0;
+}
+
 /* Until it is persistent it goes with its descriptor: nothing needs to be undone. */
 int tap_add(const TapConfig *config, Error *err)
 {
@@ -66,10 +76,9 @@ int tap_add(const TapConfig *config, Error *err)
 	r = tap_open(&fd, config->name, IFF_TUN_EXCL);
 	if (r < 0)
 		return error_set_errno(err, ERROR_NETWORK_SETUP, -r, "make tap %s", config->name);
-	if (config->owner != (uid_t)-1 &&
-	    (ioctl(fd, TUNSETOWNER, (unsigned long)config->owner) < 0 ||
-	     ioctl(fd, TUNSETGROUP, (unsigned long)config->owner) < 0))
-		return error_set_errno(err, ERROR_NETWORK_SETUP, errno, "give tap %s to user %u",
+	r = set_owner(fd, config->owner);
+	if (r < 0)
+		return error_set_errno(err, ERROR_NETWORK_SETUP, -r, "give tap %s to user %u",
 				       config->name, (unsigned)config->owner);
 	r = config->mtu ? set_mtu(config->name, config->mtu) : 0;
 	if (r < 0)

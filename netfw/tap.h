@@ -16,8 +16,8 @@ enum {
 
 typedef struct TapConfig {
 	const char *name; /* 1 to 15 bytes of [a-z0-9-] */
-	uid_t owner;      /* who may open it beside root, user and group; (uid_t)-1: nobody */
-	uint32_t mtu;     /* 0: the kernel's choice */
+	uid_t owner;  /* who may open it beside root, user and group; (uid_t)-1: who runs this */
+	uint32_t mtu; /* 0: the kernel's choice */
 } TapConfig;
 
 /* "h", 12 digits of @instance_id (16 hexadecimal digits), "-" and @index (0 to 9). */
