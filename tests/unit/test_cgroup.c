@@ -96,13 +96,16 @@ static void write_words(const Tree *tree, const char *group)
 
 static Tree *tree_new(void)
 {
-	Tree *tree = new0(Tree);
+	CgroupHost host;
 	char why[200];
+	Tree *tree;
 
 	if (geteuid() != 0)
 		skip("control groups need root");
-	if (cgroup_find(&tree->host, NULL, why, sizeof why) < 0)
+	if (cgroup_find(&host, NULL, why, sizeof why) < 0)
 		skip(why);
+	tree = new0(Tree);
+	tree->host = host;
 	(void)snprintf(tree->parent, sizeof tree->parent, "hearth-test-%d", (int)getpid());
 	(void)snprintf(tree->group, sizeof tree->group, "%s/vm", tree->parent);
 	make_group(tree, tree->parent);
@@ -126,6 +129,13 @@ static void tree_free(Tree *tree)
 	free(tree);
 }
 DEFINE_CLEANUP(Tree *, tree_free);
+
+/* Skipping leaves the test at once. */
+static void skip_with(Tree **tree, const char *why)
+{
+	tree_free(take_ptr(*tree));
+	skip(why);
+}
 
 /* A child in @group that no SIGTERM ends. */
 static pid_t put_child(const Tree *tree, const char *group)
@@ -199,13 +209,12 @@ Test(cgroup, a_limit_that_does_not_hold_is_named_with_both_values)
 Test(cgroup, swap_is_no_way_past_the_limit_of_memory)
 {
 	cleanup_(tree_freep) Tree *tree = tree_new();
-	pid_t pid = put_child(tree, tree->group);
 	bool old = tree->host.version == 1;
+	pid_t pid;
 
-	if (!tree->host.swap) {
-		end_child(pid);
-		skip("this kernel's groups have no limit of swap");
-	}
+	if (!tree->host.swap)
+		skip_with(&tree, "this kernel's groups have no limit of swap");
+	pid = put_child(tree, tree->group);
 	write_words(tree, tree->group);
 	write_in(tree, CGROUP_MEMORY, tree->group,
 		 old ? "memory.memsw.limit_in_bytes" : "memory.swap.max",
@@ -219,10 +228,11 @@ Test(cgroup, swap_is_no_way_past_the_limit_of_memory)
 Test(cgroup, a_group_of_one_hierarchy_alone_does_not_pass)
 {
 	cleanup_(tree_freep) Tree *tree = tree_new();
-	cleanup_free char *path = path_of(tree, CGROUP_PIDS, tree->group, NULL);
+	cleanup_free char *path = NULL;
 
 	if (tree->host.version == 2)
-		skip("version 2 has but one hierarchy");
+		skip_with(&tree, "version 2 has but one hierarchy");
+	path = path_of(tree, CGROUP_PIDS, tree->group, NULL);
 	write_words(tree, tree->group);
 	cr_assert_eq(rmdir(path), 0);
 
