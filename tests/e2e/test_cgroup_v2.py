@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits on control groups of version 2, by a kernel that has them there: a guest's.
 
-Debian's kernel boots with nothing but version 2 mounted and runs tests/guest/cgroup_v2.c, which says
-on its console what the runtime's own functions find, and tests/unit/test_cgroup.c. The jailer is in no package: JAILER_BIN names
-it, or it is on PATH, or what needs it is skipped. The same goes for Firecracker and
-FIRECRACKER_BIN; it only says its version there, as a guest has no /dev/kvm.
+Debian's kernel boots with nothing but version 2 mounted. It runs tests/linux_guest/cgroup_v2.c, which says
+on its console what the runtime's own functions find, and the suite tests/unit/test_cgroup.c. The
+jailer is in no package: JAILER_BIN names it, or it is on PATH, or what needs it is skipped. So it is
+with Firecracker and FIRECRACKER_BIN; it only says its version, as a guest has no /dev/kvm.
 """
 
 import os
@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+
+import grpc
 
 from harness import GUEST, PROGRAMS, ROOT, V
 from test_guest import ARGS, BOOT_SECONDS, GuestTest
@@ -44,7 +46,7 @@ def make_initrd(path, programs):
     """The small guest's, and behind it an archive of what is new."""
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
-        files = {INIT: ROOT / "tests/guest" / INIT}
+        files = {INIT: ROOT / "tests/linux_guest" / INIT}
         for name, program in programs.items():
             files["bin/" + name] = program
             files.update((library[1:], library) for library in libraries(program))
@@ -80,8 +82,11 @@ class CgroupV2(GuestTest):
             desired_state=V.DESIRED_STATE_RUNNING, machine=V.Machine(memory_mib=MEMORY_MIB),
             boot=V.Boot(kernel_path=str(GUEST / "vmlinuz"), initrd_path=str(initrd),
                         boot_args=ARGS + " rdinit=/" + INIT))), timeout=BOOT_SECONDS)
-        ended = self.wait_state(vm_id, V.VM_STATE_STOPPED, V.VM_STATE_FAILED,
-                                timeout=2 * BOOT_SECONDS)
+        try:
+            ended = self.wait_state(vm_id, V.VM_STATE_STOPPED, V.VM_STATE_FAILED,
+                                    timeout=2 * BOOT_SECONDS)
+        except grpc.RpcError as error:
+            raise AssertionError("the guest has not ended: " + self.console(vm_id)) from error
         said = self.console(vm_id)
         self.destroy(vm_id)
         return said.replace("\r", ""), ended

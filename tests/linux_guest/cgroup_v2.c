@@ -5,7 +5,7 @@
  *
  * For a guest (tests/e2e/test_cgroup_v2.py): it says what it finds, a line each, and judges
  * nothing. First it writes a group itself as the jailer does, then the jailer does it, if it is
- * there, with tests/guest/firecracker_stand_in.c for a VMM.
+ * there, with tests/linux_guest/firecracker_stand_in.c for a VMM.
  */
 
 #include "base/clock.h"
@@ -241,6 +241,7 @@ static void try_jail(const BackendConfig *config)
 	cleanup_(jail_freep) Jail *jail = NULL;
 	cleanup_(words_freep) char **argv = NULL;
 	Error err = { 0 };
+	int code;
 
 	if (jail_begin(&jail, &config->jail, stand_in, instance, &err) < 0 ||
 	    jail_make(jail, &err) < 0) {
@@ -250,8 +251,10 @@ static void try_jail(const BackendConfig *config)
 	jail->uid = USER;
 	jail->limits = limits;
 	argv = jail_argv(jail, NULL, 0);
-	say("jail: the jailer ended with %d", run(argv));
-	look_into(jail);
+	code = run(argv);
+	say("jail: the jailer ended with %d", code);
+	if (code == 0)
+		look_into(jail);
 	say("jail: removal: %s", jail_remove(config, instance, &err) == 0 ? "done" : err.what);
 	say("jail: its group is %s, its directory %s, the parent %s",
 	    is_there(&jail->cgroups, jail->group) ? "there" : "gone",
@@ -261,9 +264,13 @@ static void try_jail(const BackendConfig *config)
 
 static void try_probe(const BackendConfig *config)
 {
-	char why[300] = "";
+	BackendConfig with = *config;
+	BackendInfo info = { 0 };
 
-	say("probe: %s", jail_probe(config, firecracker, why, sizeof why) ? "works" : why);
+	with.firecracker_path = firecracker;
+	if (jail_probe(&info, &with) < 0)
+		say("probe: a shortage");
+	say("probe: %s", info.available ? "works" : info.message);
 }
 
 int main(void)
