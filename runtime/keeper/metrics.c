@@ -35,6 +35,7 @@ struct KeeperMetrics {
 	char *line;
 	size_t used;
 	bool too_long; /* what follows up to the line's end is dropped */
+	bool news;     /* since metrics.json was written */
 	uint64_t flushes;
 	Leaf *leaves; /* by name */
 	size_t count;
@@ -146,8 +147,8 @@ static Leaf *leaf_of(KeeperMetrics *metrics, const char *name)
 static void take(Leaf *leaf, uint64_t value)
 {
 	switch (leaf->rule) {
-	case RULE_ADD:
-		leaf->value = leaf->value > UINT64_MAX - value ? UINT64_MAX : leaf->value + value;
+	case RULE_ADD: /* up to what JSON's readers can hold */
+		leaf->value = leaf->value > INT64_MAX - value ? INT64_MAX : leaf->value + value;
 		break;
 	case RULE_LAST:
 		leaf->value = value;
@@ -232,15 +233,12 @@ static void end_line(KeeperMetrics *metrics)
 	metrics->used = 0;
 	metrics->too_long = false;
 	free(take_ptr(metrics->line));
-	if (!json_is_object(root)) {
-		json_decref(root);
-		return;
+	if (json_is_object(root)) {
+		add_object(metrics, "", root, LEVELS_MAX);
+		metrics->flushes++;
+		metrics->news = true;
 	}
-	add_object(metrics, "", root, LEVELS_MAX);
 	json_decref(root);
-	(void)malloc_trim(0); /* of a page or two that keepers by the thousand would hold */
-	metrics->flushes++;
-	write_file(metrics);
 }
 
 static void add_part(KeeperMetrics *metrics, const char *bytes, size_t length)
@@ -266,4 +264,10 @@ void metrics_feed(KeeperMetrics *metrics, const char *bytes, size_t length)
 			end_line(metrics);
 		bytes = newline ? newline + 1 : end;
 	}
+	/* Once for all lines: a flood of them must not become one of files. */
+	if (!metrics->news)
+		return;
+	metrics->news = false;
+	(void)malloc_trim(0); /* of a page or two that keepers by the thousand would hold */
+	write_file(metrics);
 }

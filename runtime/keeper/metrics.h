@@ -21,7 +21,7 @@ KeeperMetrics *metrics_new(const char *run_dir);
 void metrics_free(KeeperMetrics *metrics); /* accepts NULL */
 DEFINE_CLEANUP(KeeperMetrics *, metrics_free);
 
-/* The next bytes from the VMM; a line that ends in them is added and metrics.json written. */
+/* The next bytes from the VMM; lines that end in them are added, and then metrics.json written. */
 void metrics_feed(KeeperMetrics *metrics, const char *bytes, size_t length);
 
 /* The present value of @name; 0 where there is none. */
