@@ -22,6 +22,20 @@ void vmm_metrics_clear(VmMetrics *metrics)
 	*metrics = (VmMetrics){ 0 };
 }
 
+static bool has_number(const json_t *root, const char *name, json_int_t least)
+{
+	const json_t *number = json_object_get(root, name);
+
+	return json_is_integer(number) && json_integer_value(number) >= least;
+}
+
+/* A newer keeper's has more members; those read here keep their meaning. */
+static bool is_metrics_file(const json_t *root)
+{
+	return has_number(root, "version", 1) && has_number(root, "flushes", 0) &&
+	       has_number(root, "time", 0) && json_is_object(json_object_get(root, "metrics"));
+}
+
 /* The file, or NULL with *@r. */
 static json_t *read_json(const char *run_dir, int *r)
 {
@@ -34,8 +48,7 @@ static json_t *read_json(const char *run_dir, int *r)
 	if (*r < 0)
 		return NULL;
 	root = json_loadb(text, length, 0, NULL);
-	/* A newer keeper's has more members; those read here keep their meaning. */
-	if (json_integer_value(json_object_get(root, "version")) >= 1)
+	if (is_metrics_file(root))
 		return root;
 	json_decref(root);
 	*r = -EINVAL;
@@ -46,11 +59,12 @@ static json_t *read_json(const char *run_dir, int *r)
 static bool take(VmMetric *ret, const char *name, const json_t *pair)
 {
 	json_int_t kind = json_integer_value(json_array_get(pair, 0));
-	json_int_t value = json_integer_value(json_array_get(pair, 1));
+	const json_t *value = json_array_get(pair, 1);
 
-	if (kind <= METRIC_UNSET || kind >= METRIC_KIND_COUNT_ || value < 0)
+	if (kind <= METRIC_UNSET || kind >= METRIC_KIND_COUNT_ || !json_is_integer(value) ||
+	    json_integer_value(value) < 0)
 		return false;
-	*ret = (VmMetric){ text_dup(name), (uint64_t)value, (MetricKind)kind };
+	*ret = (VmMetric){ text_dup(name), (uint64_t)json_integer_value(value), (MetricKind)kind };
 	return true;
 }
 
@@ -83,7 +97,7 @@ uint64_t vmm_metrics_flushes(const char *run_dir)
 	json_int_t flushes = json_integer_value(json_object_get(root, "flushes"));
 
 	json_decref(root);
-	return flushes > 0 ? (uint64_t)flushes : 0;
+	return (uint64_t)flushes;
 }
 
 /* The number behind @key in /proc/PID/status. */
