@@ -3,11 +3,10 @@
 /*
  * ReadConsole: what is kept, then what comes.
  *
- * The pump reads the keeper's files as far as the client takes it. It is woken
- * by the files (ConsoleWatch) and by the registry, which tells of the VM's end
- * and, as long as the run directory does not exist, of its making. Text is
- * valid UTF-8 whatever the guest writes, and a sequence that a read cut in two
- * is whole in what is sent.
+ * Of the guest, or of its VMM. The pump reads the keeper's files as far as the client takes it. It
+ * is woken by the files (ConsoleWatch) and by the registry, which tells of the VM's end and, as
+ * long as the run directory does not exist, of its making. Text is valid UTF-8 whatever the guest
+ * writes, and a sequence that a read cut in two is whole in what is sent.
  */
 
 #include "agent/handlers.h"
@@ -35,6 +34,7 @@ typedef struct ConsoleCall {
 	atomic_bool grown;
 	char vm_id[64];
 	char uid[64];
+	ConsoleSource source;
 	uint64_t tail_bytes;
 	uint64_t seen; /* the VM's revision when last looked at */
 	char *run_dir;
@@ -155,8 +155,9 @@ static bool vm_is_gone(ConsoleCall *console)
 	if (console->following || !console->follow || record->revision == console->seen)
 		return false;
 	console->seen = record->revision;
-	console->following = console_follow(runtime_console_watch(console->runtime),
-					    console->run_dir, console_changed, console);
+	console->following =
+		console_follow(runtime_console_watch(console->runtime), console->run_dir,
+			       console->source, console_changed, console);
 	if (!console->following && errno != ENOENT) {
 		(void)error_set_errno(&err, ERROR_VMM_FAILED, errno, "follow the console");
 		error_about_vm(&err, console->vm_id);
@@ -168,7 +169,7 @@ static bool vm_is_gone(ConsoleCall *console)
 
 static void console_start(ConsoleCall *console)
 {
-	console->reader = console_open(console->run_dir, console->tail_bytes);
+	console->reader = console_open(console->run_dir, console->source, console->tail_bytes);
 	if (!console->follow)
 		return;
 	registry_watch(runtime_registry(console->runtime), &console->watcher);
@@ -262,6 +263,7 @@ static void read_console(Call *call, Runtime *runtime,
 	console->watcher.wake = console_wake;
 	console->runtime = runtime;
 	console->follow = request->follow;
+	console->source = request->source ? (ConsoleSource)request->source : CONSOLE_SOURCE_SERIAL;
 	console->tail_bytes = request->tail_bytes;
 	console->run_dir = runtime_run_dir(runtime, record);
 	atomic_init(&console->grown, true);

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,13 @@
 enum {
 	LOOKS_MAX = 4 /* at two names that a rotation changes meanwhile */
 };
+
+static const char *const names[] = {
+	[CONSOLE_SOURCE_UNSET] = NULL,
+	[CONSOLE_SOURCE_SERIAL] = "console",
+	[CONSOLE_SOURCE_VMM] = "vmm",
+};
+static_assert(array_size(names) == CONSOLE_SOURCE_COUNT_, "name every source");
 
 struct ConsoleReader {
 	char *log_path, *old_path;
@@ -102,13 +110,19 @@ static void begin_at(ConsoleReader *reader, ConsoleFiles *files, uint64_t tail_b
 	enter_file(reader, &files->old);
 }
 
-ConsoleReader *console_open(const char *run_dir, uint64_t tail_bytes)
+const char *console_name(ConsoleSource source)
+{
+	assert(source > CONSOLE_SOURCE_UNSET && source < CONSOLE_SOURCE_COUNT_);
+	return names[source];
+}
+
+ConsoleReader *console_open(const char *run_dir, ConsoleSource source, uint64_t tail_bytes)
 {
 	cleanup_(files_close) ConsoleFiles files = { .log = -1, .old = -1 };
 	ConsoleReader *reader = new0(ConsoleReader);
 
-	reader->log_path = text_printf("%s/console.log", run_dir);
-	reader->old_path = text_printf("%s/console.1", run_dir);
+	reader->log_path = text_printf("%s/%s.log", run_dir, console_name(source));
+	reader->old_path = text_printf("%s/%s.1", run_dir, console_name(source));
 	reader->fd = -1;
 	if (files_open(&files, reader) == 0)
 		begin_at(reader, &files, tail_bytes);

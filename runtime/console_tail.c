@@ -10,7 +10,8 @@ static const char start_marker[] = "[hearth: started ";
 /* As many of the console's last bytes as @size holds. */
 static size_t read_tail(char *buffer, size_t size, const char *run_dir)
 {
-	cleanup_(console_closep) ConsoleReader *reader = console_open(run_dir, size);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(run_dir, CONSOLE_SOURCE_SERIAL, size);
 	size_t used = 0;
 	ssize_t n;
 	bool gap;

@@ -39,6 +39,7 @@ typedef struct WatchDir {
 
 struct ConsoleFollow {
 	char *run_dir;
+	ConsoleSource source;
 	void (*changed)(void *);
 	void *user;
 	/* Under lock: */
@@ -118,10 +119,21 @@ static void wake_thread(ConsoleWatch *watch)
 	(void)eventfd_write(watch->wake, 1);
 }
 
-static void queue_dir(ConsoleWatch *watch, const WatchDir *dir) lock_requires(watch->lock)
+/* Is what happened to the file called @name (of the directory itself: NULL) news of @source's? */
+static bool is_about(const char *name, ConsoleSource source)
+{
+	const char *own = console_name(source);
+	size_t length = strlen(own);
+
+	return !name || (strncmp(name, own, length) == 0 && name[length] == '.');
+}
+
+static void queue_dir(ConsoleWatch *watch, const WatchDir *dir, const char *name)
+	lock_requires(watch->lock)
 {
 	for (ConsoleFollow *follow = dir->followers; follow; follow = follow->next)
-		calls_add(watch, follow);
+		if (is_about(name, follow->source))
+			calls_add(watch, follow);
 }
 
 /* Calls those queued, each without the lock. */
@@ -203,19 +215,18 @@ static bool remove_one(ConsoleWatch *watch)
 
 static void take_event(ConsoleWatch *watch, const struct inotify_event *event)
 {
+	const char *name = event->len ? event->name : NULL;
 	WatchDir *dir;
 
-	if (event->len && strncmp(event->name, "console.", 8) != 0)
-		return;
 	lock_take(&watch->lock);
 	if (event->mask & IN_Q_OVERFLOW) {
 		for (dir = watch->dirs; dir; dir = next_dir(dir))
-			queue_dir(watch, dir);
+			queue_dir(watch, dir, NULL);
 	} else {
 		dir = dirs_find(watch, event->wd);
 		if (dir) {
 			dir->gone = dir->gone || event->mask & IN_IGNORED;
-			queue_dir(watch, dir);
+			queue_dir(watch, dir, name);
 		}
 	}
 	lock_drop(&watch->lock);
@@ -328,13 +339,14 @@ static void follow_free(ConsoleFollow *follow)
 	free(follow);
 }
 
-ConsoleFollow *console_follow(ConsoleWatch *watch, const char *run_dir, void (*changed)(void *),
-			      void *user)
+ConsoleFollow *console_follow(ConsoleWatch *watch, const char *run_dir, ConsoleSource source,
+			      void (*changed)(void *), void *user)
 {
 	ConsoleFollow *follow = new0(ConsoleFollow);
 	int error;
 
 	follow->run_dir = text_dup(run_dir);
+	follow->source = source;
 	follow->changed = changed;
 	follow->user = user;
 	lock_take(&watch->lock);

@@ -152,6 +152,7 @@ static const Option events_options[] = {
 static const Option console_options[] = {
 	{ "follow", OPTION_FLAG, 'f', .help = "go on with what comes, until the VM is destroyed" },
 	{ "tail", OPTION_NUMBER, 0, .value = "BYTES", .help = "begin with at most this much of the end" },
+	{ "vmm", OPTION_FLAG, 0, .help = "what its VMM says of itself instead" },
 	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
 	{ 0 },
 };

@@ -203,6 +203,8 @@ int run_console(Ctl *ctl)
 	request.expected_uid = text_field(options_text(given, "expected-uid"));
 	request.tail_bytes = options_number(given, "tail", 0);
 	request.follow = options_has(given, "follow");
+	if (options_has(given, "vmm"))
+		request.source = HEARTH__V1__CONSOLE_SOURCE__CONSOLE_SOURCE_VMM;
 	stream = client_stream(ctl_client(ctl), vm_method("ReadConsole"), &request.base,
 			       ctl_timeout(ctl, CLIENT_FOREVER));
 	while ((got = client_stream_next(stream, &part, &failure)) > 0) {

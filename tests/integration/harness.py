@@ -302,6 +302,15 @@ class DaemonTest(unittest.TestCase):
     def wait_state(self, vm_id, *states, timeout=60):
         return self.vms.WaitVm(V.WaitVmRequest(vm_id=vm_id, states=states), timeout=timeout)
 
+    def ctl(self, *arguments, check=True):
+        """hearthctl; with @check it must not fail."""
+        result = subprocess.run(
+            [str(PROGRAMS / "hearthctl"), "--address", self.daemon.address, *arguments],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        if check:
+            self.assertEqual(0, result.returncode, result.stderr)
+        return result
+
     def revision(self):
         return self.vms.ListVms(V.ListVmsRequest(page_size=1), timeout=20).revision
 

@@ -175,6 +175,30 @@ class Life:
         self.assertEqual(V.EXIT_REASON_REQUESTED, vm.status.last_exit.reason)
         self.assertIn("guest: off", vm.status.last_exit.console_tail)
 
+    def test_what_its_vmm_says_is_read_and_followed_though_it_has_ended(self):
+        vm_id = self.new_vm_id()
+        self.refused(self.vms.CreateVm, V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
+            desired_state=V.DESIRED_STATE_RUNNING,
+            boot=V.Boot(kernel_path="/etc/passwd"))), Code.INTERNAL, "VMM_FAILED", BOOT_SECONDS)
+        request = V.ReadConsoleRequest(vm_id=vm_id, source=V.CONSOLE_SOURCE_VMM)
+
+        said = "".join(message.text for message in self.vms.ReadConsole(request, timeout=30))
+        request.follow = True
+        stream = self.vms.ReadConsole(request, timeout=60)
+        first = next(stream).text
+        self.refused(self.vms.StartVm, V.StartVmRequest(vm_id=vm_id), Code.INTERNAL, "VMM_FAILED",
+                     BOOT_SECONDS)
+        more = ""
+        while "Received Error" not in more:
+            more += next(stream).text
+        stream.cancel()
+
+        self.assertIn("Received Error. Status code: 400", said)
+        self.assertEqual(said, first)
+        self.assertIn("[hearth: started ", more)
+        self.assertIn(said + more, self.ctl("console", vm_id, "--vmm").stdout)
+        self.assertEqual("", self.ctl("console", vm_id).stdout)
+
     def test_a_panic_is_read_from_the_console(self):
         vm = self.boot("exit=panic")
 

@@ -132,14 +132,6 @@ class Standards(DaemonTest):
 
 
 class Ctl(DaemonTest):
-    def ctl(self, *arguments, check=True):
-        result = subprocess.run(
-            [str(PROGRAMS / "hearthctl"), "--address", self.daemon.address, *arguments],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        if check:
-            self.assertEqual(0, result.returncode, result.stderr)
-        return result
-
     def test_it_takes_a_vm_through_its_life(self):
         vm_id = self.new_id()
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A VM's life through the API, with the in-memory backend."""
+"""A VM's life through the API, with the in-memory backend; and what QEMU says of itself in one."""
 
+import os
+import shutil
+import signal
 import time
+import unittest
 
-from harness import Code, DaemonTest, V
+from harness import PROGRAMS, Code, DaemonTest, V, wait_until
 
 VERBS = {
     "start": ("StartVm", V.StartVmRequest),
@@ -224,6 +228,22 @@ class Verbs(DaemonTest):
 
         self.assertIn("in_memory", failure.message)
 
+    def test_what_no_vmm_says_is_unsupported(self):
+        vm = self.running()
+
+        failure = self.refused(self.vms.ReadConsole, V.ReadConsoleRequest(
+            vm_id=vm.vm_id, source=V.CONSOLE_SOURCE_VMM), Code.UNIMPLEMENTED, "UNSUPPORTED")
+
+        self.assertIn("console (in_memory)", failure.message)
+
+    def test_a_console_source_that_is_none_is_named(self):
+        vm = self.running()
+
+        failure = self.refused(self.vms.ReadConsole, V.ReadConsoleRequest(
+            vm_id=vm.vm_id, source=7), Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertEqual({"source"}, set(failure.violations))
+
     def test_a_bad_request_names_every_bad_field(self):
         failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(
             vm_id="Not/An/Id", uid="?", tenant="UPPER", return_when=77, spec=V.VmSpec(
@@ -377,3 +397,39 @@ class Update(DaemonTest):
 
         gone = self.wait_state(vm_id, V.VM_STATE_DESTROYED)
         self.assertTrue(gone.HasField("delete_time"))
+
+
+@unittest.skipUnless(shutil.which("qemu-system-x86_64"), "no qemu-system-x86_64 on PATH")
+class VmmLog(DaemonTest):
+    backend = "qemu"
+    flags = ("--qemu-accelerator", "tcg")
+
+    def console(self, vm, **fields):
+        return "".join(message.text for message in self.vms.ReadConsole(
+            V.ReadConsoleRequest(vm_id=vm.vm_id, **fields), timeout=60))
+
+    def test_what_qemu_says_is_followed_and_read_when_it_has_ended(self):
+        boot = V.Boot(kernel_path=str(PROGRAMS.parent / "guest/guest.elf"), boot_args="exit=loop")
+        vm = self.running(boot=boot, machine=V.Machine(memory_mib=16))
+        words = "terminating on signal 15"
+        wait_until(lambda: "tick 0" in self.console(vm), "the guest ticks", 60)
+        stream = self.vms.ReadConsole(V.ReadConsoleRequest(
+            vm_id=vm.vm_id, source=V.CONSOLE_SOURCE_VMM, follow=True), timeout=60)
+
+        os.kill(vm.status.resolved.vmm_pid, signal.SIGTERM)
+        followed = ""
+        while words not in followed:
+            followed += next(stream).text
+        stream.cancel()
+        self.wait_state(vm.vm_id, V.VM_STATE_FAILED)
+
+        said = self.console(vm, source=V.CONSOLE_SOURCE_VMM)
+        serial = self.console(vm, source=V.CONSOLE_SOURCE_SERIAL)
+        self.assertIn(words, said)
+        self.assertNotIn("tick", said)
+        self.assertEqual(said[-5:], self.console(vm, source=V.CONSOLE_SOURCE_VMM, tail_bytes=5))
+        self.assertEqual(said, self.ctl("console", vm.vm_id, "--vmm").stdout)
+        self.assertIn("tick 0", serial)
+        self.assertNotIn(words, serial)
+        self.assertEqual(serial, self.console(vm))
+        self.assertEqual(serial.replace("\r\n", "\n"), self.ctl("console", vm.vm_id).stdout)

@@ -90,7 +90,8 @@ static void *follow_lines(void *arg)
 {
 	Visitor *visitor = arg;
 	Stage *stage = visitor->stage;
-	cleanup_(console_closep) ConsoleReader *reader = console_open(stage->dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(stage->dir, CONSOLE_SOURCE_SERIAL, 0);
 	ConsoleFollow *follow;
 	char line[LINE_SIZE + 1] = "";
 	size_t used = 0;
@@ -98,7 +99,7 @@ static void *follow_lines(void *arg)
 	long next = 0;
 
 	atomic_store(&visitor->here, true);
-	follow = console_follow(stage->watch, stage->dir, ring, visitor);
+	follow = console_follow(stage->watch, stage->dir, CONSOLE_SOURCE_SERIAL, ring, visitor);
 	while (next < LINES) {
 		ssize_t n = console_read(reader, line + used, LINE_SIZE - used, &gap_here);
 
@@ -130,7 +131,8 @@ static void *come_and_go(void *arg)
 		ConsoleFollow *follow;
 
 		atomic_store(&visitor->here, true);
-		follow = console_follow(stage->watch, stage->dir, ring, visitor);
+		follow = console_follow(stage->watch, stage->dir, CONSOLE_SOURCE_SERIAL, ring,
+					visitor);
 		if (!follow)
 			fail(stage, "follow", errno, 0);
 		console_unfollow(stage->watch, follow);

@@ -30,12 +30,17 @@ static Bench bench_new(void)
 
 #define BENCH(name) cleanup_(bench_free) Bench name = bench_new()
 
-static void append(const Bench *bench, const char *text)
+static void append_to(const Bench *bench, const char *name, const char *text)
 {
-	cleanup_free char *path = text_printf("%s/console.log", bench->dir);
+	cleanup_free char *path = text_printf("%s/%s", bench->dir, name);
 	cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static void append(const Bench *bench, const char *text)
+{
+	append_to(bench, "console.log", text);
 }
 
 static void rotate(const Bench *bench)
@@ -70,15 +75,34 @@ Test(console, is_read_from_the_oldest_kept)
 	append(&bench, "first ");
 	rotate(&bench);
 	append(&bench, "second");
-	reader = console_open(bench.dir, 0);
+	reader = console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 
 	cr_assert_str_eq(rest(reader), "first second");
+}
+
+Test(console, the_vmms_own_words_are_read_in_the_same_way)
+{
+	BENCH(bench);
+	cleanup_(console_closep) ConsoleReader *reader = NULL;
+	cleanup_(console_closep) ConsoleReader *tail = NULL;
+
+	append(&bench, "the guest's");
+	append_to(&bench, "vmm.1", "older ");
+	append_to(&bench, "vmm.log", "newer");
+	reader = console_open(bench.dir, CONSOLE_SOURCE_VMM, 0);
+	tail = console_open(bench.dir, CONSOLE_SOURCE_VMM, 3);
+
+	cr_assert_str_eq(rest(reader), "older newer");
+	cr_assert_str_eq(rest(tail), "wer");
+	append_to(&bench, "vmm.log", "est");
+	cr_assert_str_eq(rest(reader), "est");
 }
 
 Test(console, a_reader_waits_for_files_that_are_not_there_yet)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 10);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 10);
 
 	cr_assert_str_eq(rest(reader), "");
 	append(&bench, "now");
@@ -89,7 +113,8 @@ Test(console, a_reader_waits_for_files_that_are_not_there_yet)
 Test(console, a_reader_goes_on_where_it_was)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 
 	append(&bench, "one");
 	cr_assert_str_eq(rest(reader), "one");
@@ -102,7 +127,8 @@ Test(console, a_reader_goes_on_where_it_was)
 Test(console, one_rotation_loses_nothing)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 
 	append(&bench, "read;");
 	cr_assert_str_eq(rest(reader), "read;");
@@ -117,7 +143,8 @@ Test(console, one_rotation_loses_nothing)
 Test(console, two_rotations_are_a_gap_before_what_follows)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 
 	append(&bench, "a");
 	cr_assert_str_eq(rest(reader), "a");
@@ -146,7 +173,7 @@ Test(console, a_tail_begins_so_far_before_the_end)
 	append(&bench, "67890");
 	for (size_t i = 0; i < array_size(rows); i++) {
 		cleanup_(console_closep) ConsoleReader *reader =
-			console_open(bench.dir, rows[i].bytes);
+			console_open(bench.dir, CONSOLE_SOURCE_SERIAL, rows[i].bytes);
 
 		cr_assert_str_eq(rest(reader), rows[i].text);
 	}
@@ -155,7 +182,8 @@ Test(console, a_tail_begins_so_far_before_the_end)
 Test(console, a_file_cut_short_is_begun_again)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 	cleanup_free char *path = text_printf("%s/console.log", bench.dir);
 
 	append(&bench, "long enough");
@@ -169,7 +197,8 @@ Test(console, a_file_cut_short_is_begun_again)
 Test(console, a_directory_taken_away_is_the_end)
 {
 	BENCH(bench);
-	cleanup_(console_closep) ConsoleReader *reader = console_open(bench.dir, 0);
+	cleanup_(console_closep) ConsoleReader *reader =
+		console_open(bench.dir, CONSOLE_SOURCE_SERIAL, 0);
 
 	append(&bench, "last words");
 	cr_assert_str_eq(rest(reader), "last words");
@@ -285,7 +314,7 @@ Test(console_watch, output_and_rotation_wake_a_follower)
 	Bell bell;
 
 	bell_init(&bell);
-	follow = console_follow(watch, bench.dir, ring, &bell);
+	follow = console_follow(watch, bench.dir, CONSOLE_SOURCE_SERIAL, ring, &bell);
 	cr_assert_not_null(follow);
 
 	append(&bench, "x");
@@ -308,7 +337,8 @@ Test(console_watch, every_follower_of_a_directory_is_woken)
 
 	for (int i = 0; i < 3; i++) {
 		bell_init(&bells[i]);
-		follows[i] = console_follow(watch, i == 2 ? other.dir : bench.dir, ring, &bells[i]);
+		follows[i] = console_follow(watch, i == 2 ? other.dir : bench.dir,
+					    CONSOLE_SOURCE_SERIAL, ring, &bells[i]);
 		cr_assert_not_null(follows[i]);
 	}
 	append(&bench, "x");
@@ -322,6 +352,32 @@ Test(console_watch, every_follower_of_a_directory_is_woken)
 	console_watch_free(watch);
 }
 
+Test(console_watch, a_follower_of_the_vmms_words_sleeps_through_the_guests)
+{
+	BENCH(bench);
+	ConsoleWatch *watch = console_watch_new();
+	ConsoleFollow *vmm, *serial;
+	Bell quiet, loud;
+	int rung;
+
+	bell_init(&quiet);
+	bell_init(&loud);
+	/* Were both woken, the first to follow would be the first. */
+	vmm = console_follow(watch, bench.dir, CONSOLE_SOURCE_VMM, ring, &quiet);
+	serial = console_follow(watch, bench.dir, CONSOLE_SOURCE_SERIAL, ring, &loud);
+
+	append(&bench, "x");
+	bell_await(&loud);
+	cr_assert_eq(sem_getvalue(&quiet.rung, &rung), 0);
+	append_to(&bench, "vmm.log", "y");
+	bell_await(&quiet);
+
+	cr_assert_eq(rung, 0);
+	console_unfollow(watch, vmm);
+	console_unfollow(watch, serial);
+	console_watch_free(watch);
+}
+
 Test(console_watch, one_followers_leaving_leaves_the_others)
 {
 	BENCH(bench);
@@ -331,15 +387,15 @@ Test(console_watch, one_followers_leaving_leaves_the_others)
 
 	bell_init(&gone);
 	bell_init(&bell);
-	first = console_follow(watch, bench.dir, ring, &gone);
-	second = console_follow(watch, bench.dir, ring, &bell);
+	first = console_follow(watch, bench.dir, CONSOLE_SOURCE_SERIAL, ring, &gone);
+	second = console_follow(watch, bench.dir, CONSOLE_SOURCE_SERIAL, ring, &bell);
 	console_unfollow(watch, first);
 	append(&bench, "x");
 	bell_await(&bell);
 
 	cr_assert_eq(sem_trywait(&gone.rung), -1);
 	console_unfollow(watch, second);
-	second = console_follow(watch, bench.dir, ring, &bell);
+	second = console_follow(watch, bench.dir, CONSOLE_SOURCE_SERIAL, ring, &bell);
 	append(&bench, "y");
 	bell_await(&bell);
 	console_unfollow(watch, second);
@@ -352,7 +408,8 @@ Test(console_watch, a_directory_that_is_not_there_is_an_error)
 	Bell bell;
 
 	errno = 0;
-	cr_assert_null(console_follow(watch, "/no/such/directory", ring, &bell));
+	cr_assert_null(
+		console_follow(watch, "/no/such/directory", CONSOLE_SOURCE_SERIAL, ring, &bell));
 
 	cr_assert_eq(errno, ENOENT);
 	console_watch_free(watch);
