@@ -157,6 +157,13 @@ static const Option console_options[] = {
 	{ 0 },
 };
 
+static const Option metrics_options[] = {
+	{ "cached", OPTION_FLAG, 0, .help = "what its VMM told last (it does each minute); do not ask it to tell now" },
+	{ "filter", OPTION_TEXT, 0, .value = "PREFIX", .help = "only metrics whose names begin so, such as 'block.'" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
 static const Option cordon_options[] = {
 	{ "reason", OPTION_TEXT, 0, .value = "TEXT", .help = "why, for people" },
 	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
@@ -196,6 +203,9 @@ const Command commands[] = {
 	  "  hearthctl wait web-1 --state running --timeout 30s\n" },
 	{ "events", "VM", "what happened to a VM, also to one destroyed", run_events, events_options, TAKES_VM, 1, 1, NULL },
 	{ "console", "VM", "what the guest wrote to its serial port", run_console, console_options, TAKES_VM, 1, 1, NULL },
+	{ "metrics", "VM", "what a VM's VMM counts and uses of the host", run_metrics, metrics_options, TAKES_VM, 1, 1,
+	  "Counters count since the VMM was started.\n\n"
+	  "  hearthctl metrics web-1 --filter vcpu.\n" },
 	{ "node get", "", "show the node", run_node_get, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node watch", "", "show the node whenever it changes", run_node_watch, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node cordon", "OWNER", "take no new VMs until OWNER's cordon is lifted", run_node_cordon, cordon_options, TAKES_OTHER, 1, 1, NULL },

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* get, describe, wait, events, console. */
+/* get, describe, wait, events, console, metrics. */
 
 enum {
 	EVENTS_PAGE = 1000,
@@ -214,4 +214,21 @@ int run_console(Ctl *ctl)
 	if (failure.interrupted)
 		return EXIT_RPC + failure.code;
 	return got < 0 ? failure_report(&failure, ctl_json(ctl)) : 0;
+}
+
+int run_metrics(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	cleanup_(message_freep) Hearth__V1__VmMetrics *metrics = NULL;
+	Hearth__V1__GetVmMetricsRequest request;
+	int status;
+
+	hearth__v1__get_vm_metrics_request__init(&request);
+	request.vm_id = text_field(given->arguments[0]);
+	request.expected_uid = text_field(options_text(given, "expected-uid"));
+	request.cached = options_has(given, "cached");
+	status = ctl_call(ctl, vm_method("GetVmMetrics"), &request.base, &metrics);
+	if (status == 0)
+		metrics_print(ctl, metrics, options_text(given, "filter"));
+	return status;
 }

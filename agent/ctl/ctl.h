@@ -108,6 +108,7 @@ int run_watch(Ctl *ctl);
 int run_wait(Ctl *ctl);
 int run_events(Ctl *ctl);
 int run_console(Ctl *ctl);
+int run_metrics(Ctl *ctl);
 
 /* commands_node.c */
 int run_node_get(Ctl *ctl);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* How VMs and their events are shown to people. */
+/* How VMs, their events and metrics are shown to people. */
 
 #include "agent/ctl/ctl.h"
 #include "agent/ctl/table.h"
@@ -22,6 +22,10 @@ void vm_describe_spec(const Hearth__V1__VmSpec *spec, const Hearth__V1__Resolved
 
 /* The VM as JSON, name or table, as asked for. */
 void vm_print(const Ctl *ctl, const Hearth__V1__Vm *vm);
+
+/* As JSON, names or table, as asked for: those whose names begin with @prefix, unless that is NULL;
+ * the others are taken out of @metrics. */
+void metrics_print(const Ctl *ctl, Hearth__V1__VmMetrics *metrics, const char *prefix);
 
 /* "a=b,c=d", the caller's to free; NULL if there are none. */
 char *vm_labels_text(const Hearth__V1__VmSpec *spec);
