@@ -6,6 +6,7 @@ is with its jailer and JAILER_BIN. Every test runs jailed and not; nothing may b
 """
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import shutil
@@ -84,6 +85,9 @@ class Host(DaemonTest):
     def grows(self, vm):
         size = len(self.console(vm))
         return wait_until(lambda: len(self.console(vm)) > size, "more on the console")
+
+    def metrics(self, vm, **more):
+        return self.vms.GetVmMetrics(V.GetVmMetricsRequest(vm_id=vm.vm_id, **more), timeout=30)
 
     def folder(self):
         return pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
@@ -174,6 +178,61 @@ class Life:
                          [(rung.name, rung.outcome) for rung in vm.status.last_exit.rungs])
         self.assertEqual(V.EXIT_REASON_REQUESTED, vm.status.last_exit.reason)
         self.assertIn("guest: off", vm.status.last_exit.console_tail)
+
+    def test_metrics_count_up_and_outlive_hearthd(self):
+        vm = self.boot("exit=loop")
+        first = self.metrics(vm)
+
+        self.daemon.restart()
+        self.grows(vm)
+        second = self.metrics(vm)
+        cached = self.metrics(vm, cached=True)
+
+        before, after = ({metric.name: metric for metric in answer.metrics}
+                         for answer in (first, second))
+        self.assertEqual((vm.vm_id, vm.uid), (second.vm_id, second.uid))
+        self.assertGreater(second.flushes, first.flushes)
+        self.assertGreater(second.time.ToNanoseconds(), first.time.ToNanoseconds())
+        self.assertGreater(after["uart.write_count"].value, before["uart.write_count"].value)
+        for name, metric in before.items():
+            self.assertEqual(metric.kind, after[name].kind, name)
+            if metric.kind == V.METRIC_KIND_COUNTER:
+                self.assertGreaterEqual(after[name].value, metric.value, name)
+        self.assertEqual(V.METRIC_KIND_GAUGE, after["utc_timestamp_ms"].kind)
+        self.assertEqual(second.flushes, cached.flushes)
+        self.assertGreater(second.usage.cpu_usec, 0)
+        self.assertGreater(second.usage.memory_bytes, 1 << 20)
+        self.assertGreaterEqual(second.usage.memory_peak_bytes, second.usage.memory_bytes)
+        self.assertFalse(second.HasField("balloon"))
+
+    def test_metrics_of_a_vm_that_does_not_run_are_unavailable(self):
+        vm = self.boot("exit=loop")
+        self.metrics(vm)
+        self.vms.StopVm(V.StopVmRequest(vm_id=vm.vm_id, force=True), timeout=60)
+
+        failure = self.refused(self.vms.GetVmMetrics, V.GetVmMetricsRequest(vm_id=vm.vm_id),
+                               Code.UNAVAILABLE, "METRICS")
+
+        self.assertIn("the vm is stopped: no VMM runs", failure.message)
+        self.assertEqual(vm.vm_id, failure.metadata["vm_id"])
+
+    def test_metrics_are_shown_on_the_command_line(self):
+        vm = self.boot("exit=loop")
+
+        table = self.ctl("metrics", vm.vm_id, "--filter", "uart.").stdout
+        names = self.ctl("metrics", vm.vm_id, "--cached", "-o", "name",
+                         "--filter", "vcpu.exit_io_in").stdout
+        whole = json.loads(self.ctl("metrics", vm.vm_id, "-o", "json").stdout)
+
+        self.assertRegex(table, r"(?m)^NAME +KIND +VALUE$")
+        self.assertRegex(table, r"(?m)^uart\.write_count +counter +[1-9]\d*$")
+        self.assertRegex(table, r"(?m)^usage\.memory_bytes +- +[1-9]\d*$")
+        self.assertNotIn("vcpu.", table)
+        self.assertEqual(["vcpu.exit_io_in", "vcpu.exit_io_in_agg.max_us",
+                          "vcpu.exit_io_in_agg.min_us", "vcpu.exit_io_in_agg.sum_us"],
+                         names.split())
+        self.assertEqual(vm.uid, whole["uid"])
+        self.assertGreater(len(whole["metrics"]), 100)
 
     def test_what_its_vmm_says_is_read_and_followed_though_it_has_ended(self):
         vm_id = self.new_vm_id()

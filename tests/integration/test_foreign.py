@@ -240,6 +240,14 @@ class Ctl(DaemonTest):
         self.assertEqual(16 + grpc.StatusCode.NOT_FOUND.value[0], result.returncode, result)
         self.assertIn("vm 'nobody' not found", result.stderr)
 
+    def test_it_says_who_has_no_metrics(self):
+        vm = self.running()
+
+        result = self.ctl("metrics", vm.vm_id, check=False)
+
+        self.assertEqual(16 + grpc.StatusCode.UNIMPLEMENTED.value[0], result.returncode, result)
+        self.assertIn("metrics (in_memory)", result.stderr)
+
     def test_it_names_every_bad_field(self):
         result = self.ctl("create", "Bad_Id", "--memory", "1", check=False)
 

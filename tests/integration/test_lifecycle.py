@@ -244,6 +244,27 @@ class Verbs(DaemonTest):
 
         self.assertEqual({"source"}, set(failure.violations))
 
+    def test_metrics_of_a_vm_that_counts_nothing_are_unsupported(self):
+        vm = self.running()
+
+        failure = self.refused(self.vms.GetVmMetrics, V.GetVmMetricsRequest(vm_id=vm.vm_id),
+                               Code.UNIMPLEMENTED, "UNSUPPORTED")
+
+        self.assertIn("metrics (in_memory)", failure.message)
+        self.assertEqual(vm.vm_id, failure.metadata["vm_id"])
+
+    def test_metrics_are_asked_of_the_vm_that_is_meant(self):
+        vm = self.running()
+
+        self.refused(self.vms.GetVmMetrics, V.GetVmMetricsRequest(vm_id="absent"),
+                     Code.NOT_FOUND, "VM_NOT_FOUND")
+        self.refused(self.vms.GetVmMetrics, V.GetVmMetricsRequest(
+            vm_id=vm.vm_id, expected_uid="another"), Code.ABORTED, "CONFLICT")
+        failure = self.refused(self.vms.GetVmMetrics, V.GetVmMetricsRequest(vm_id="Not/An/Id"),
+                               Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertIn("vm_id", failure.violations)
+
     def test_a_bad_request_names_every_bad_field(self):
         failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(
             vm_id="Not/An/Id", uid="?", tenant="UPPER", return_when=77, spec=V.VmSpec(
