@@ -68,7 +68,7 @@ static int sync_parent(const char *path)
 	return 0;
 }
 
-int file_write_atomic(const char *path, const char *text, size_t length)
+static int replace(const char *path, const char *text, size_t length, bool sync)
 {
 	cleanup_free char *aside = text_printf("%s.new", path);
 	cleanup_close int fd = -1;
@@ -78,7 +78,7 @@ int file_write_atomic(const char *path, const char *text, size_t length)
 	if (fd < 0)
 		return -errno;
 	r = write_all(fd, text, length);
-	if (r == 0 && fsync(fd) < 0)
+	if (r == 0 && sync && fsync(fd) < 0)
 		r = -errno;
 	if (r == 0 && rename(aside, path) < 0)
 		r = -errno;
@@ -86,6 +86,25 @@ int file_write_atomic(const char *path, const char *text, size_t length)
 		(void)unlink(aside);
 		return r;
 	}
+	return sync ? sync_parent(path) : 0;
+}
+
+int file_write_atomic(const char *path, const char *text, size_t length)
+{
+	return replace(path, text, length, true);
+}
+
+int file_replace(const char *path, const char *text, size_t length)
+{
+	return replace(path, text, length, false);
+}
+
+int file_sync(const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return -errno;
 	return sync_parent(path);
 }
 

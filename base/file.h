@@ -26,6 +26,16 @@ int file_read(char **ret, size_t *length, const char *path, size_t max) must_che
 int file_write_atomic(const char *path, const char *text, size_t length) must_check;
 
 /**
+ * file_replace() - the same, but not synced
+ *
+ * Readers see the old content or the new; after a crash of the host there may be neither.
+ */
+int file_replace(const char *path, const char *text, size_t length) must_check;
+
+/* Syncs @path and its directory. */
+int file_sync(const char *path) must_check;
+
+/**
  * file_in_memory() - @size bytes as a file that is on no disk
  * @ret:	close-on-exec, the caller's to close; other processes can open it as
  *		/proc/<our pid>/fd/<@ret> while it is open

@@ -287,6 +287,7 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 
 void keeper_serve(Keeper *keeper)
 {
+	run_files_sync_keeper(keeper->options->run_dir);
 	while (!keeper->ended)
 		serve_once(keeper, -1);
 	drain(keeper);

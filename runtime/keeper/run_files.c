@@ -39,7 +39,14 @@ int run_files_write_keeper(const char *dir, pid_t vmm)
 			  " \"vmm\": {\"pid\": %d, \"start_time\": %" PRIu64 "}}\n",
 			  FORMAT_VERSION, HEARTH_VERSION, boot_id, (int)self.pid, self.start_time,
 			  (int)child.pid, child.start_time);
-	return file_write_atomic(path, text, strlen(text));
+	return file_replace(path, text, strlen(text));
+}
+
+void run_files_sync_keeper(const char *dir)
+{
+	cleanup_free char *path = text_printf("%s/keeper.json", dir);
+
+	(void)!file_sync(path);
 }
 
 /* Fills the reserved file: behind @text white space, which JSON may end in. */
@@ -65,10 +72,11 @@ int run_files_reserve_exit(int *ret, const char *dir)
 
 	if (fd < 0)
 		return -errno;
-	r = fill_reserved(fd, "");
+	/* Nothing of it need outlive the host: it is not synced. */
+	r = posix_fallocate(fd, 0, TEXT_MAX - 1);
 	if (r == 0)
 		*ret = take_fd(fd);
-	return r;
+	return -r;
 }
 
 int run_files_write_exit(const char *dir, int reserved, const VmmEnd *end)

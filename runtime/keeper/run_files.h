@@ -16,8 +16,11 @@ typedef struct VmmEnd {
 	const char *evidence; /* letters and dashes */
 } VmmEnd;
 
-/* Written atomically; 0 or -errno. */
+/* Seen whole or not at all; 0 or -errno. */
 int run_files_write_keeper(const char *dir, pid_t vmm) must_check;
+/* So that after a crash of the host it tells which boot the VM ran in. Not before the VMM is known
+ * to run: it takes as long as the disk does. */
+void run_files_sync_keeper(const char *dir);
 
 /**
  * run_files_reserve_exit() - take the disk space of exit.json, under another name
