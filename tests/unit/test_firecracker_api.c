@@ -172,7 +172,7 @@ Test(firecracker_api, a_vmm_that_stays_busy_is_given_up_in_time)
 {
 	static const FaultStep steps[] = { { .says = BUSY, .then = FAULT_HANGS_UP } };
 
-	check_failure(steps, 1, 8 * SHORT, CAUSE_HOST, "503");
+	check_failure(steps, 1, INT64_C(8) * SHORT, CAUSE_HOST, "503");
 }
 
 Test(firecracker_api, a_stalling_vmm_is_given_up_in_time)
