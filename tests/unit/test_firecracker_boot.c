@@ -124,7 +124,7 @@ Test(firecracker_boot, a_whole_spec_becomes_these_requests)
 			 "PUT /drives/data {\"drive_id\":\"data\",\"is_read_only\":false,"
 			 "\"is_root_device\":false,\"path_on_host\":\"/d\\\"\\\\\"}\n"
 			 "PUT /entropy {}\n"
-			 "PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":1000},"
+			 "PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":2000},"
 			 "\"serial_out_path\":\"/proc/self/fd/3\"}\n");
 }
 
@@ -213,7 +213,7 @@ Test(firecracker_boot, devices_become_these_requests)
 		"PUT /mmds/config {\"imds_compat\":true,\"ipv4_address\":\"169.254.1.2\","
 		"\"network_interfaces\":[\"eth_0\"],\"version\":\"V2\"}\n"
 		"PUT /mmds {\"a\":{\"b\":[1]}}\n"
-		"PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":1000},"
+		"PUT /serial {\"rate_limiter\":{\"refill_time\":1000,\"size\":2000},"
 		"\"serial_out_path\":\"/proc/self/fd/3\"}\n");
 }
 
@@ -246,7 +246,7 @@ Test(firecracker_boot, the_serial_port_is_limited_where_that_is_known_and_asked_
 	cleanup_free char *unlimited = told_of("/serial", &paths, 17, 0);
 
 	cr_assert_str_eq(older, "{\"serial_out_path\":\"/x\"}");
-	cr_assert_str_eq(exactly, "{\"rate_limiter\":{\"refill_time\":1000,\"size\":500},"
+	cr_assert_str_eq(exactly, "{\"rate_limiter\":{\"refill_time\":1000,\"size\":1000},"
 				  "\"serial_out_path\":\"/x\"}");
 	cr_assert_str_eq(unlimited, older);
 }
