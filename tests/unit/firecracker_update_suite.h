@@ -6,19 +6,10 @@
 
 #include "base/text.h"
 #include "runtime/firecracker_internal.h"
+#include "tests/support/spec_text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
-
-static inline VmSpec *parse(const char *text)
-{
-	VmSpec *spec = spec_new();
-	json_t *json = json_loads(text, 0, NULL);
-
-	cr_assert_eq(fields_from_json(&vm_spec_table, spec, json), 0);
-	json_decref(json);
-	return spec;
-}
 
 static const char old_text[] = "{\"drives\": [{\"drive_id\": \"a\", \"path\": \"/1\"},"
 			       " {\"drive_id\": \"b\", \"path\": \"/2\"}],"

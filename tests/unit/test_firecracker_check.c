@@ -9,6 +9,7 @@
 #include "runtime/firecracker_probe.h"
 #include "tests/support/few_descriptors.h"
 #include "tests/support/firecracker_bench.h"
+#include "tests/support/lone_job.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -22,18 +23,6 @@
 #define RUNS "echo hearth ran here"
 
 /* Stand in for the core's. */
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
 /* A bench whose Firecracker is this script. */
 static QemuBench *scripted(const char *script)
 {

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/firecracker_features.h"
+#include "tests/support/spec_text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -130,16 +131,6 @@ static const Row rows[] = {
 };
 /* clang-format on */
 
-static VmSpec *parse(const char *text)
-{
-	json_auto_t *json = json_loads(text, 0, NULL);
-	VmSpec *spec = spec_new();
-
-	cr_assert_not_null(json, "%s", text);
-	cr_assert_eq(fields_from_json(&vm_spec_table, spec, json), 0, "%s", text);
-	return spec;
-}
-
 /* The newest before @version, as far as its numbers are ever used. */
 static FirecrackerVersion before(FirecrackerVersion version)
 {
@@ -153,7 +144,7 @@ static FirecrackerVersion before(FirecrackerVersion version)
 /* Is @row's name among what @version lacks? */
 static bool is_lacking(const Row *row, FirecrackerVersion version)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse(row->spec);
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(row->spec);
 	cleanup_free char *words = text_printf(" %s (since %u.%u.%u)", row->name, row->since.major,
 					       row->since.minor, row->since.patch);
 	Error err = { 0 };
@@ -173,10 +164,10 @@ Test(firecracker_features, each_field_is_refused_just_before_its_version_and_tak
 
 Test(firecracker_features, what_is_not_asked_for_is_not_lacking)
 {
-	cleanup_(spec_unrefp) VmSpec *spec =
-		parse("{\"machine\": {\"vcpus\": 2, \"huge_pages\": \"none\"}, \"boot\": {},"
-		      " \"drives\": [{}], \"network_interfaces\": [{}], \"devices\":"
-		      " {\"vsock\": {}, \"balloon\": {}, \"entropy\": {}, \"mmds\": {}}}");
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(
+		"{\"machine\": {\"vcpus\": 2, \"huge_pages\": \"none\"}, \"boot\": {},"
+		" \"drives\": [{}], \"network_interfaces\": [{}], \"devices\":"
+		" {\"vsock\": {}, \"balloon\": {}, \"entropy\": {}, \"mmds\": {}}}");
 
 	check_lacks((FirecrackerVersion){ 1, 14, 0 }, spec, NULL);
 }

@@ -8,6 +8,8 @@
 #include "runtime/firecracker_live.h"
 #include "tests/support/api_schema.h"
 #include "tests/support/firecracker_bench.h"
+#include "tests/support/lone_job.h"
+#include "tests/support/spec_text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
@@ -17,30 +19,6 @@ enum {
 };
 
 /* The suite's bench is not used: nothing runs here. */
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
-static VmSpec *parse(const char *text)
-{
-	VmSpec *spec = spec_new();
-	json_error_t problem;
-	json_t *json = json_loads(text, 0, &problem);
-
-	cr_assert_not_null(json, "%s", problem.text);
-	cr_assert_eq(fields_from_json(&vm_spec_table, spec, json), 0);
-	json_decref(json);
-	return spec;
-}
-
 #define BUCKET(size) "{\"size\": " size ", \"refill_time_ms\": 100}"
 
 static const char plain[] = "{\"drives\": [{\"drive_id\": \"root\", \"path\": \"/a\"},"
@@ -86,8 +64,8 @@ static FirecrackerLive *live_of(const VmSpec *from, const VmSpec *to)
 
 static void check_told(const char *from, const char *to, const char *expected)
 {
-	cleanup_(spec_unrefp) VmSpec *before = from ? parse(from) : NULL;
-	cleanup_(spec_unrefp) VmSpec *after = parse(to);
+	cleanup_(spec_unrefp) VmSpec *before = from ? spec_from_text(from) : NULL;
+	cleanup_(spec_unrefp) VmSpec *after = spec_from_text(to);
 	cleanup_(firecracker_live_freep) FirecrackerLive *live = live_of(before, after);
 	cleanup_free char *text = told(live);
 
@@ -149,7 +127,7 @@ Test(firecracker_live, from_nowhere_all_is_told)
 
 static void check_spared(const char *config, const char *expected)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse(plain);
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(plain);
 	cleanup_(firecracker_live_freep) FirecrackerLive *live = live_of(NULL, spec);
 	json_t *json = json_loads(config, 0, NULL);
 	char *text;

@@ -7,24 +7,13 @@
 #include "runtime/keeper_link.h"
 #include "tests/support/fault_server.h"
 #include "tests/support/firecracker_bench.h"
+#include "tests/support/lone_job.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <string.h>
 
 /* Stand in for the core's. */
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
 static int ask(QemuBench *bench, bool cached, VmMetrics *ret, Error *err)
 {
 	return bench->backend->ops->metrics(bench->backend, &bench->job, cached, ret, err);
@@ -222,7 +211,7 @@ static Stage stage_new(const FaultStep *steps, size_t count, const char *script)
 	stage.bench->backend = firecracker_bench_backend(stage.bench, "firecracker");
 	cr_assert_eq(keeper_start(&state, &config, &err), 0, "%s", err.what);
 	stage.bench->resolved.vmm_pid = (uint32_t)state.vmm.pid;
-	cr_assert_eq(symlink(fault_server_path(stage.server), socket), 0);
+	cr_assert_eq(link(fault_server_path(stage.server), socket), 0);
 	return stage;
 }
 

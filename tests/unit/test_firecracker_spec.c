@@ -11,6 +11,7 @@
 #include "runtime/keeper_link.h"
 #include "runtime/vmm_process.h"
 #include "tests/support/firecracker_bench.h"
+#include "tests/support/lone_job.h"
 #include "tests/support/random_spec.h"
 
 #include <criterion/criterion.h>
@@ -27,18 +28,6 @@ enum {
 };
 
 /* Stand in for the core's: steps go by, and nothing cancels. */
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
 /* A bench whose spec has @text's fields too; boot and memory are the bench's. */
 static QemuBench *bench_with(const char *text)
 {

@@ -75,8 +75,8 @@ static void stage_open(Stage *stage, const char *script, const FaultStep *steps,
 	path = text_printf("%s/firecracker.sock", stage->bench.dir);
 	cr_assert_eq(link(fault_server_path(stage->server), path), 0);
 	start(&stage->bench, script);
-	stage->spec = parse(old_text);
-	stage->to = parse(new_text);
+	stage->spec = spec_from_text(old_text);
+	stage->to = spec_from_text(new_text);
 	stage->job = (Job){ .vm_id = "vm",
 			    .run_dir = stage->bench.dir,
 			    .spec = stage->spec,

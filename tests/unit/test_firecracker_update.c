@@ -4,6 +4,7 @@
 
 #include "runtime/keeper_link.h"
 #include "tests/support/firecracker_bench.h"
+#include "tests/support/lone_job.h"
 #include "tests/unit/firecracker_update_suite.h"
 
 #include <unistd.h>
@@ -13,18 +14,6 @@ enum {
 };
 
 /* Stand in for the core's: steps go by, and nothing cancels. */
-void job_step(Job *job, const char *name)
-{
-	(void)job;
-	(void)name;
-}
-
-bool job_cancelled(const Job *job)
-{
-	(void)job;
-	return false;
-}
-
 /* What it is told before the boot, all that can change. */
 static const char *const puts_before[][2] = {
 	{ "/machine-config", "{\"vcpu_count\": 1, \"mem_size_mib\": 16}" },
@@ -91,8 +80,8 @@ static void real_open(Real *real)
 	cr_assert_eq(firecracker_connect(&real->api, &real->bench->job, real->vmm, -1, 0, &err), 0);
 	cr_assert_eq(firecracker_api_wait(real->api, FIRECRACKER_LISTEN_TIMEOUT, &err), 0);
 
-	real->spec = parse(old_text);
-	real->to = parse(new_text);
+	real->spec = spec_from_text(old_text);
+	real->to = spec_from_text(new_text);
 	for (size_t i = 0; i < array_size(real->disks); i++) {
 		real->disks[i] = text_printf("%s/%zu.img", real->bench->dir, i);
 		qemu_bench_write_script(real->disks[i], "not much of a disk");

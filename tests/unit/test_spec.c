@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
 #include "runtime/spec.h"
+#include "tests/support/spec_text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
-
-static VmSpec *parse(const char *text)
-{
-	json_auto_t *json = json_loads(text, 0, NULL);
-	VmSpec *spec = spec_new();
-
-	cr_assert(json, "not JSON: %s", text);
-	cr_assert_eq(fields_from_json(&vm_spec_table, spec, json), 0, "%s", text);
-	return spec;
-}
 
 static bool has_violation(const Error *err, const char *field)
 {
@@ -50,7 +41,7 @@ Test(spec, good_specs_pass)
 	};
 
 	for (size_t i = 0; i < array_size(good); i++) {
-		cleanup_(spec_unrefp) VmSpec *spec = parse(good[i]);
+		cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(good[i]);
 		Error err = { 0 };
 
 		cr_assert_eq(spec_check(spec, &err), 0, "%s: %s", good[i], err.violations);
@@ -90,7 +81,7 @@ Test(spec, each_bad_field_is_named)
 	/* clang-format on */
 
 	for (size_t i = 0; i < array_size(bad); i++) {
-		cleanup_(spec_unrefp) VmSpec *spec = parse(bad[i][0]);
+		cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(bad[i][0]);
 		Error err = { 0 };
 
 		cr_assert_eq(spec_check(spec, &err), -1, "%s", bad[i][0]);
@@ -101,7 +92,7 @@ Test(spec, each_bad_field_is_named)
 
 Test(spec, boot_arguments_have_at_most_2047_bytes)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse("{\"boot\":{}}");
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text("{\"boot\":{}}");
 	Error err = { 0 };
 
 	spec->boot->boot_args = new0_array(char, 2049);
@@ -132,7 +123,7 @@ Test(spec, a_thousand_labels_are_one_violation)
 
 Test(spec, earlier_violations_of_the_request_stay)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse("{\"machine\":{\"vcpus\":33}}");
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text("{\"machine\":{\"vcpus\":33}}");
 	Error err = { 0 };
 
 	(void)error_add_violation(&err, "vm_id", "must be set");
@@ -144,7 +135,8 @@ Test(spec, earlier_violations_of_the_request_stay)
 
 Test(spec, the_digest_does_not_depend_on_the_order_of_labels)
 {
-	cleanup_(spec_unrefp) VmSpec *one = parse("{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}");
+	cleanup_(spec_unrefp) VmSpec *one =
+		spec_from_text("{\"labels\":{\"a\":\"1\",\"b\":\"2\"}}");
 	cleanup_(spec_unrefp) VmSpec *other = spec_copy(one);
 	struct FieldPair first = other->labels.pairs[0];
 	char digest[65], same[65];
@@ -170,7 +162,7 @@ Test(spec, the_digest_tells_every_difference)
 	size_t n = 0;
 
 	for (size_t i = 0; i < array_size(texts); i++) {
-		cleanup_(spec_unrefp) VmSpec *spec = parse(texts[i]);
+		cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(texts[i]);
 
 		for (size_t k = 0; k < array_size(ids); k++)
 			spec_digest(digests[n++], spec, ids[k][0], ids[k][1], ids[k][2]);
@@ -183,8 +175,8 @@ Test(spec, the_digest_tells_every_difference)
 
 Test(spec, a_copy_is_equal_and_outlives_the_original)
 {
-	VmSpec *spec = parse(full);
-	cleanup_(spec_unrefp) VmSpec *copy = spec_copy(spec), *again = parse(full);
+	VmSpec *spec = spec_from_text(full);
+	cleanup_(spec_unrefp) VmSpec *copy = spec_copy(spec), *again = spec_from_text(full);
 
 	spec_unref(spec_ref(spec));
 	cr_assert(fields_equal(&vm_spec_table, spec, copy));
@@ -195,7 +187,8 @@ Test(spec, a_copy_is_equal_and_outlives_the_original)
 
 Test(spec, unset_fields_have_defaults)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse("{\"machine\":{}}"), *set = parse(full);
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text("{\"machine\":{}}"),
+				     *set = spec_from_text(full);
 
 	cr_assert_eq(spec_vcpus(spec), 1);
 	cr_assert_eq(spec_memory_mib(spec), 128);

@@ -4,24 +4,15 @@
 
 #include "base/text.h"
 #include "runtime/spec.h"
+#include "tests/support/spec_text.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-static VmSpec *parse(const char *text)
-{
-	json_auto_t *json = json_loads(text, 0, NULL);
-	VmSpec *spec = spec_new();
-
-	cr_assert_not_null(json, "%s", text);
-	cr_assert_eq(fields_from_json(&vm_spec_table, spec, json), 0, "%s", text);
-	return spec;
-}
-
 /* What is wrong with @text, "field: words" each, parted by "; ". */
 static void check_words(const char *text, const char *words)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse(text);
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(text);
 	Error err = { 0 };
 	int r = spec_check(spec, &err);
 
@@ -32,7 +23,7 @@ static void check_words(const char *text, const char *words)
 /* Of @text only @field is wrong. */
 static void check_field(const char *text, const char *field)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse(text);
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(text);
 	const char *name, *words;
 	Error err = { 0 };
 	uint32_t walk = 0;
@@ -108,7 +99,7 @@ Test(spec_check, addresses_of_interfaces_are_those_of_one_card)
 		Error err = { 0 };
 		uint32_t walk = 0;
 
-		spec = parse(text);
+		spec = spec_from_text(text);
 		cr_assert_eq(spec_check(spec, &err), -1, "%s", bad[i]);
 		while (error_next_violation(&err, &walk, &name, &words))
 			cr_assert_str_eq(name, "spec.network_interfaces[1].guest_mac", "%s",
@@ -202,7 +193,7 @@ static char *deep_json(int depth)
 /* What is wrong with metadata and a CPU configuration of @depth. */
 static int check_depth(int depth, Error *err)
 {
-	cleanup_(spec_unrefp) VmSpec *spec = parse(WITH_MMDS("\"mmds\": true", ""));
+	cleanup_(spec_unrefp) VmSpec *spec = spec_from_text(WITH_MMDS("\"mmds\": true", ""));
 
 	spec->machine = new0(VmMachine);
 	spec->machine->cpu_config = deep_json(depth);
@@ -262,8 +253,8 @@ Test(spec_check, limits_hold_the_guest_and_what_a_vmm_needs)
 
 static VmSpec *spec_with_bucket(uint64_t size, uint64_t burst)
 {
-	VmSpec *spec = parse("{\"drives\": [{\"drive_id\": \"a\", \"path\": \"/a\","
-			     " \"rate_limiter\": {\"ops\": {\"refill_time_ms\": 1}}}]}");
+	VmSpec *spec = spec_from_text("{\"drives\": [{\"drive_id\": \"a\", \"path\": \"/a\","
+				      " \"rate_limiter\": {\"ops\": {\"refill_time_ms\": 1}}}]}");
 	VmTokenBucket *bucket = spec_drive(spec, 0)->rate_limiter->ops;
 
 	bucket->size = size;
