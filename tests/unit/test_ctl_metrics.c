@@ -61,12 +61,13 @@ Test(ctl_metrics, a_table_has_all_of_them_and_what_is_used, .init = cr_redirect_
 
 Test(ctl_metrics, a_balloons_are_in_the_table_where_there_is_one, .init = cr_redirect_stdout)
 {
-	cleanup_free char *text =
-		print(OUTPUT_TABLE, ",\"balloon\":{\"targetMib\":\"8\",\"oomKills\":\"2\"}", "-");
+	cleanup_free char *text = print(
+		OUTPUT_TABLE, ",\"balloon\":{\"targetMib\":\"8\",\"oomKills\":\"2\"}", "balloon.");
 
 	cr_assert_not_null(strstr(text, "\nballoon.target_mib            -      8\n"), "%s", text);
 	cr_assert_not_null(strstr(text, "\nballoon.oom_kills             -      2\n"), "%s", text);
 	cr_assert_null(strstr(text, "net.tx"), "%s", text);
+	cr_assert_null(strstr(text, "usage."), "%s", text);
 }
 
 Test(ctl_metrics, names_are_those_that_begin_with_the_prefix, .init = cr_redirect_stdout)
