@@ -149,7 +149,9 @@ Test(keeper_jail, the_vmm_is_what_the_jailer_left_behind)
 	cleanup_(jail_bench_free) JailBench jail = jail_bench_new();
 	cleanup_free char *path = NULL, *name = NULL;
 
-	start_well(&jail, true, LEAVE_ONE);
+	/* Until it has executed sleep, the child is called as the shell is. */
+	start_well(&jail, true,
+		   "sleep 1000 >/dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do :; done");
 
 	path = text_printf("/proc/%d/comm", (int)jail.bench.state.vmm.pid);
 	cr_assert_eq(file_read(&name, NULL, path, CONTENTS_MAX), 0);
