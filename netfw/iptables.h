@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Egress by iptables, where there is no BPF: routed taps only.
+ *
+ * A chain for each VM, named by a prefix and the 16 digits of FNV-1a-64 of its
+ * id, is jumped to from FORWARD and INPUT for what comes from its tap: replies
+ * are accepted, then what the rules allow, the rest is dropped. IPv4 and IPv6,
+ * each in one run of iptables-restore --noflush -w, so that a change is seen
+ * whole or not at all. Inputs are checked before anything runs. The tools are
+ * run, not linked. Calls are serialised by the tools' own lock; safe from any
+ * thread.
+ *
+ * It lacks, against the filter: source MAC, ARP and ND checks, flows of the
+ * VM's own, events, explanations, 1:1 NAT, bridged taps.
+ */
+
+#include "base/error.h"
+#include "netfw/egress_policy.h"
+
+enum {
+	IPTABLES_CHAIN_MAX = 29, /* with its NUL, as the kernel's */
+};
+
+typedef struct IptablesVm {
+	const char *id;  /* of the VM; 1 to 63 bytes */
+	const char *tap; /* its interface */
+	Prefix address4; /* the only source that passes; length 0: no IPv4 */
+	Prefix address6;
+} IptablesVm;
+
+/* The chain's name; @ret is returned. */
+const char *iptables_chain(const char *id, char ret[static IPTABLES_CHAIN_MAX]);
+
+/* Do the tools work here? FIREWALL with what is missing, or their words. */
+int iptables_probe(Error *err) must_check;
+
+/**
+ * iptables_apply() - install or replace @vm's rules
+ * @denied:	always-denied prefixes
+ * @err:	FIREWALL; CAUSE_INPUT before anything has run; else the old rules are in force
+ */
+int iptables_apply(const IptablesVm *vm, const EgressPolicy *policy, const Prefix *denied,
+		   size_t denied_count, Error *err) must_check;
+
+/* Removes the rules of the VM called @id; absent is success. */
+int iptables_remove(const char *id, const char *tap, Error *err) must_check;
+
+/* Removes every chain of ours that is none of @ids, and the jumps to it; how many in @removed. */
+int iptables_collect(const char *const *ids, size_t count, size_t *removed, Error *err) must_check;

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * Interfaces of the host by netlink: what makes a tap part of a network.
+ *
+ * All taps of VMs share one pair of tc blocks, which an anchor, a tap that
+ * nobody uses, keeps alive: the filter's programs are attached to the blocks
+ * once. One message configures a tap and brings it up, so that there is no
+ * moment at which it is up and not filtered. They are in a group of their own:
+ * ours are found and removed by it. Safe from any thread.
+ */
+
+#include "base/error.h"
+#include "netfw/prefix.h"
+
+#include <net/if.h>
+
+enum {
+	LINK_BLOCK_FROM_VM = 0x68740001, /* shared by clsact's ingress side */
+	LINK_BLOCK_TO_VM = 0x68740002,
+};
+
+typedef struct LinkConfig {
+	uint32_t group;     /* of links, for all taps of this agent; not 0 */
+	const char *anchor; /* name of the anchor */
+} LinkConfig;
+
+/**
+ * link_prepare() - make the anchor with its blocks, unless it is there
+ * @err:	NETWORK_SETUP
+ */
+int link_prepare(const LinkConfig *config, Error *err) must_check;
+
+/**
+ * link_attach() - the programs on the blocks; replaces those that are there, each atomically
+ * @from_vm:	of a loaded program of type SCHED_CLS, as is @to_vm
+ * @err:	NETWORK_SETUP
+ */
+int link_attach(int from_vm, int to_vm, Error *err) must_check;
+
+/* A tap of a VM. */
+typedef struct LinkTap {
+	const char *name;
+	uint32_t mtu;             /* 0: as it is */
+	const uint8_t *mac;       /* six bytes, of the host's end; NULL: as it is */
+	const char *bridge;       /* to be a port of; NULL: routed */
+	bool filtered;            /* with the blocks; else without any */
+	Prefix address4;          /* length 0: none. Routed: the guest's, as the host has it */
+	Prefix address6;          /* the same */
+	const uint8_t *guest_mac; /* six bytes, for permanent neighbour entries; NULL: none */
+} LinkTap;
+
+/**
+ * link_up() - configure the tap and bring it up
+ * @ret:	its index
+ * @err:	NETWORK_SETUP: in words which step; the tap is down then, without routes
+ *
+ * Idempotent: one that is up already gets what it lacks.
+ */
+int link_up(uint32_t *ret, const LinkConfig *config, const LinkTap *tap, Error *err) must_check;
+
+/* Down, out of a bridge, without routes; absent is success. */
+int link_down(const char *name, Error *err) must_check;
+
+/**
+ * link_remove() - remove links by name, all of them in one message
+ * @names:	@count of them; those absent are passed over
+ *
+ * Costs the kernel some 20 ms for one and half a millisecond each for many.
+ */
+int link_remove(const LinkConfig *config, const char *const *names, size_t count, Error *err)
+	must_check;
+
+/* Calls @each for every link of our group but the anchor. */
+int link_each(const LinkConfig *config,
+	      void (*each)(void *user, const char *name, uint32_t ifindex), void *user, Error *err)
+	must_check;
+
+/* The index of @name, or 0. */
+uint32_t link_index(const char *name);
+
+/* The gateway's address on the loopback interface, so that the host answers for it. Idempotent. */
+int link_add_address(const char *name, const Prefix *address, Error *err) must_check;
+
+/* Calls @each for every address of the host. */
+int link_each_address(void (*each)(void *user, const Prefix *address), void *user, Error *err)
+	must_check;
+
+/* Removes the anchor, and with it the programs. For uninstalling, and tests. */
+void link_unprepare(const LinkConfig *config);

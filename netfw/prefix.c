@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netfw/prefix.h"
+
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+	BITS_4 = 32,
+	BITS_6 = 128,
+	BYTE = 8,
+};
+
+static unsigned bits_of(const Prefix *prefix)
+{
+	return prefix->family == 4 ? BITS_4 : BITS_6;
+}
+
+/* The bits of byte @at that belong to a prefix of @length. */
+static uint8_t mask_of(unsigned length, size_t at)
+{
+	unsigned before = (unsigned)at * BYTE;
+
+	if (length >= before + BYTE)
+		return UINT8_MAX;
+	return length <= before ? 0 : (uint8_t)(UINT8_MAX << (BYTE - (length - before)));
+}
+
+int prefix_parse_address(Prefix *ret, const char *text)
+{
+	Prefix prefix = { .family = strchr(text, ':') ? 6 : 4 };
+
+	if (inet_pton(prefix.family == 4 ? AF_INET : AF_INET6, text, prefix.address) != 1)
+		return -EINVAL;
+	prefix.length = (uint8_t)bits_of(&prefix);
+	*ret = prefix;
+	return 0;
+}
+
+int prefix_parse(Prefix *ret, const char *text)
+{
+	const char *slash = strchr(text, '/');
+	char address[INET6_ADDRSTRLEN];
+	Prefix prefix;
+	uint64_t length;
+
+	if (!slash || (size_t)(slash - text) >= sizeof address)
+		return -EINVAL;
+	memcpy(address, text, (size_t)(slash - text));
+	address[slash - text] = '\0';
+	if (prefix_parse_address(&prefix, address) < 0 ||
+	    text_to_u64(&length, slash + 1) == -EINVAL)
+		return -EINVAL;
+	/* "/08" is a number, but nobody's way to write a length. */
+	if (slash[1] == '0' && slash[2])
+		return -EINVAL;
+	if (text_to_u64(&length, slash + 1) < 0 || length > bits_of(&prefix))
+		return -ERANGE;
+	prefix.length = (uint8_t)length;
+	for (size_t i = 0; i < sizeof prefix.address; i++)
+		if (prefix.address[i] & (uint8_t)~mask_of(prefix.length, i))
+			return -EDOM;
+	*ret = prefix;
+	return 0;
+}
+
+const char *prefix_problem(int error)
+{
+	switch (error) {
+	case -ERANGE:
+		return "the prefix is too long";
+	case -EDOM:
+		return "host bits are set";
+	default:
+		return "not an address, a slash and the length of a prefix";
+	}
+}
+
+const char *prefix_format(const Prefix *prefix, char ret[static PREFIX_TEXT_MAX])
+{
+	size_t used;
+
+	(void)inet_ntop(prefix->family == 4 ? AF_INET : AF_INET6, prefix->address, ret,
+			PREFIX_TEXT_MAX);
+	used = strlen(ret);
+	(void)text_append(ret + used, ret + PREFIX_TEXT_MAX, "/%u", prefix->length);
+	return ret;
+}
+
+bool prefix_contains(const Prefix *outer, const Prefix *inner)
+{
+	if (outer->family != inner->family || outer->length > inner->length)
+		return false;
+	for (size_t i = 0; i < sizeof outer->address; i++)
+		if ((inner->address[i] & mask_of(outer->length, i)) != outer->address[i])
+			return false;
+	return true;
+}
+
+int prefix_compare(const Prefix *a, const Prefix *b)
+{
+	int order = (int)a->family - (int)b->family;
+
+	if (order == 0)
+		order = memcmp(a->address, b->address, sizeof a->address);
+	return order ? order : (int)a->length - (int)b->length;
+}
