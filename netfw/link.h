@@ -6,9 +6,9 @@
  *
  * All taps of VMs share one pair of tc blocks, which an anchor, a tap that
  * nobody uses, keeps alive: the filter's programs are attached to the blocks
- * once. One message configures a tap and brings it up, so that there is no
- * moment at which it is up and not filtered. They are in a group of their own:
- * ours are found and removed by it. Safe from any thread.
+ * once. A tap has the blocks before it comes up, so that there is no moment at
+ * which it is up and not filtered; all the rest is one message. They are in a
+ * group of their own: ours are found and removed by it. Safe from any thread.
  */
 
 #include "base/error.h"
@@ -22,7 +22,7 @@ enum {
 };
 
 typedef struct LinkConfig {
-	uint32_t group;     /* of links, for all taps of this agent; not 0 */
+	uint32_t group;     /* of links, for all taps of this agent; 1 to 0x3fffffff */
 	const char *anchor; /* name of the anchor */
 } LinkConfig;
 
@@ -42,12 +42,12 @@ int link_attach(int from_vm, int to_vm, Error *err) must_check;
 /* A tap of a VM. */
 typedef struct LinkTap {
 	const char *name;
-	uint32_t mtu;             /* 0: as it is */
-	const uint8_t *mac;       /* six bytes, of the host's end; NULL: as it is */
-	const char *bridge;       /* to be a port of; NULL: routed */
-	bool filtered;            /* with the blocks; else without any */
-	Prefix address4;          /* length 0: none. Routed: the guest's, as the host has it */
-	Prefix address6;          /* the same */
+	uint32_t mtu;       /* 0: as it is */
+	const uint8_t *mac; /* six bytes, of the host's end; NULL: as it is */
+	const char *bridge; /* to be a port of; NULL: routed */
+	bool filtered;      /* with the blocks; else without any */
+	Prefix address4;    /* length 0: none. The guest's, as the host has it; if bridged, none */
+	Prefix address6;    /* the same; without, the tap has no IPv6 */
 	const uint8_t *guest_mac; /* six bytes, for permanent neighbour entries; NULL: none */
 } LinkTap;
 
@@ -60,14 +60,16 @@ typedef struct LinkTap {
  */
 int link_up(uint32_t *ret, const LinkConfig *config, const LinkTap *tap, Error *err) must_check;
 
-/* Down, out of a bridge, without routes; absent is success. */
+/* Down, out of a bridge, without routes and neighbours; absent is success, and only taps are. */
 int link_down(const char *name, Error *err) must_check;
 
 /**
  * link_remove() - remove links by name, all of them in one message
- * @names:	@count of them; those absent are passed over
+ * @names:	@count of them, taps but not the anchor; those absent are passed over
+ * @err:	NETWORK_SETUP; nothing is removed if one of @names is no tap
  *
- * Costs the kernel some 20 ms for one and half a millisecond each for many.
+ * Costs the kernel some 20 ms for one and half a millisecond each for many. On the way they are in
+ * a group for that, which is @config's with 0x40000000 added.
  */
 int link_remove(const LinkConfig *config, const char *const *names, size_t count, Error *err)
 	must_check;
@@ -80,10 +82,11 @@ int link_each(const LinkConfig *config,
 /* The index of @name, or 0. */
 uint32_t link_index(const char *name);
 
-/* The gateway's address on the loopback interface, so that the host answers for it. Idempotent. */
+/* The gateway's address on the loopback interface, so that the host answers for it. Idempotent.
+ * Neighbour discovery looks at the tap alone: there an IPv6 gateway has its address. */
 int link_add_address(const char *name, const Prefix *address, Error *err) must_check;
 
-/* Calls @each for every address of the host. */
+/* Calls @each for every address of the host, as prefixes of full length. */
 int link_each_address(void (*each)(void *user, const Prefix *address), void *user, Error *err)
 	must_check;
 
