@@ -74,7 +74,7 @@ int link_down(const char *name, Error *err) must_check;
 int link_remove(const LinkConfig *config, const char *const *names, size_t count, Error *err)
 	must_check;
 
-/* Calls @each for every link of our group but the anchor. */
+/* Calls @each for every link of our group but the anchor; more than once if links come or go. */
 int link_each(const LinkConfig *config,
 	      void (*each)(void *user, const char *name, uint32_t ifindex), void *user, Error *err)
 	must_check;
@@ -86,7 +86,7 @@ uint32_t link_index(const char *name);
  * Neighbour discovery looks at the tap alone: there an IPv6 gateway has its address. */
 int link_add_address(const char *name, const Prefix *address, Error *err) must_check;
 
-/* Calls @each for every address of the host, as prefixes of full length. */
+/* Calls @each for every address of the host, as prefixes of full length; as link_each() does. */
 int link_each_address(void (*each)(void *user, const Prefix *address), void *user, Error *err)
 	must_check;
 

@@ -8,6 +8,7 @@
 enum {
 	ANSWER_MAX = 32 * 1024, /* the kernel's own limit for one of a dump */
 	WORDS_MAX = 160,
+	DUMPS_MAX = 100, /* then there is always something that changes */
 };
 
 struct Netlink {
@@ -25,7 +26,7 @@ typedef struct Run {
 	Netlink *netlink;
 	NetlinkEach *each;
 	void *user;
-	bool done;
+	bool done, disturbed; /* a dump that may lack something */
 	int passed_over;
 	int error; /* the first failure's errno */
 	const char *step;
@@ -158,6 +159,7 @@ static void take_answer(Run *run, const struct nlmsghdr *answer)
 
 	if (at >= run->netlink->count)
 		return;
+	run->disturbed = run->disturbed || answer->nlmsg_flags & NLM_F_DUMP_INTR;
 	if (answer->nlmsg_type == NLMSG_ERROR || answer->nlmsg_type == NLMSG_DONE)
 		take_verdict(run, answer, at);
 	else if (answer->nlmsg_type >= NLMSG_MIN_TYPE && run->each)
@@ -183,6 +185,7 @@ static int converse(Run *run)
 	Netlink *netlink = run->netlink;
 	int r = 0;
 
+	run->done = run->disturbed = false;
 	if (mnl_socket_sendto(netlink->socket, netlink->out, netlink->used) < 0)
 		return -errno;
 	while (r == 0 && !run->done)
@@ -200,6 +203,10 @@ int netlink_run(Netlink *netlink, const char *about, NetlinkEach *each, void *us
 	settle(netlink);
 	last_message(netlink)->nlmsg_flags |= NLM_F_ACK;
 	r = converse(&run);
+	for (int i = 1; r == 0 && run.disturbed && i < DUMPS_MAX; i++)
+		r = converse(&run);
+	if (r == 0 && run.disturbed)
+		r = -EBUSY;
 	netlink->sequence += netlink->count;
 	netlink->used = netlink->last = netlink->count = 0;
 	if (r < 0)

@@ -50,7 +50,8 @@ typedef void NetlinkEach(void *user, const struct nlmsghdr *answer);
  * @each:	called for each answer to a query; NULL: there is none
  * @err:	NETWORK_SETUP; the first failure, and all others were tried
  *
- * A dump has to be the last message. Return: how many were passed over; -1.
+ * A dump has to be the only message. It is repeated if something has changed meanwhile, so that
+ * @each may meet an answer twice. Return: how many were passed over; -1.
  */
 int netlink_run(Netlink *netlink, const char *about, NetlinkEach *each, void *user, Error *err)
 	must_check;
