@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_tun.h>
+#include <net/ethernet.h>
 #include <net/if.h>
 #include <sched.h>
 #include <stddef.h>
@@ -22,7 +23,8 @@ enum {
 	VNET_SIZE = 10,
 	ETHERNET_SIZE = 14,
 	IP_SIZE = 20,
-	UDP_SIZE = 8,
+	IPV6_SIZE = 40,
+	DATAGRAM_SIZE = 12, /* with four bytes in it */
 	FRAME_MAX = 2048,
 	SOURCE_PORT = 4242,
 };
@@ -101,11 +103,9 @@ static unsigned get16(const uint8_t *at)
 	return (unsigned)at[0] << 8 | at[1];
 }
 
-/* RFC 1071 */
-static unsigned checksum(const uint8_t *bytes, size_t size)
+/* RFC 1071; @sum is what was added up before. */
+static unsigned checksum(const uint8_t *bytes, size_t size, unsigned sum)
 {
-	unsigned sum = 0;
-
 	for (size_t i = 0; i < size; i += 2)
 		sum += get16(bytes + i);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -113,47 +113,80 @@ static unsigned checksum(const uint8_t *bytes, size_t size)
 	return ~sum & 0xffff;
 }
 
+/* The header at @ip, of which the datagram is what follows; its size. */
+static size_t put_ip(uint8_t *ip, const NetUdp *udp)
+{
+	int n = inet_pton(AF_INET, udp->from, ip + 12) + inet_pton(AF_INET, udp->to, ip + 16);
+
+	assert(n == 2);
+	ip[0] = 0x45;
+	put16(ip + 2, IP_SIZE + DATAGRAM_SIZE);
+	ip[8] = 64;
+	ip[9] = IPPROTO_UDP;
+	put16(ip + 10, checksum(ip, IP_SIZE, 0));
+	return IP_SIZE;
+}
+
+static size_t put_ipv6(uint8_t *ip, const NetUdp *udp)
+{
+	int n = inet_pton(AF_INET6, udp->from, ip + 8) + inet_pton(AF_INET6, udp->to, ip + 24);
+
+	assert(n == 2);
+	ip[0] = 0x60;
+	put16(ip + 4, DATAGRAM_SIZE);
+	ip[6] = IPPROTO_UDP;
+	ip[7] = 64;
+	return IPV6_SIZE;
+}
+
 void net_send(int tap, const NetUdp *udp)
 {
 	static const uint8_t from_mac[] = { 0x06, 0, 0, 0, 0, 1 };
-	uint8_t bytes[VNET_SIZE + ETHERNET_SIZE + IP_SIZE + UDP_SIZE + 4] = { 0 };
-	uint8_t *ethernet = bytes + VNET_SIZE, *ip = ethernet + ETHERNET_SIZE;
-	uint8_t *datagram = ip + IP_SIZE;
-	ssize_t n;
+	uint8_t bytes[VNET_SIZE + ETHERNET_SIZE + IPV6_SIZE + DATAGRAM_SIZE] = { 0 };
+	uint8_t *ethernet = bytes + VNET_SIZE, *ip = ethernet + ETHERNET_SIZE, *datagram;
+	bool six = strchr(udp->from, ':');
+	ssize_t size, n;
 
 	memset(ethernet, 0xff, 6);
 	if (udp->to_mac)
 		memcpy(ethernet, udp->to_mac, 6);
 	memcpy(ethernet + 6, from_mac, sizeof from_mac);
-	put16(ethernet + 12, 0x0800);
-	ip[0] = 0x45;
-	put16(ip + 2, IP_SIZE + UDP_SIZE + 4);
-	ip[8] = 64;
-	ip[9] = IPPROTO_UDP;
-	n = inet_pton(AF_INET, udp->from, ip + 12) + inet_pton(AF_INET, udp->to, ip + 16);
-	assert(n == 2);
-	put16(ip + 10, checksum(ip, IP_SIZE));
+	put16(ethernet + 12, six ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
+	datagram = ip + (six ? put_ipv6 : put_ip)(ip, udp);
 	put16(datagram, SOURCE_PORT);
 	put16(datagram + 2, udp->port);
-	put16(datagram + 4, UDP_SIZE + 4); /* no checksum, which IPv4 allows */
-	n = write(tap, bytes, sizeof bytes);
-	assert(n == sizeof bytes);
+	put16(datagram + 4, DATAGRAM_SIZE);
+	if (six) /* which IPv4 can do without; over both addresses as well */
+		put16(datagram + 6,
+		      checksum(ip + 8, 32 + DATAGRAM_SIZE, IPPROTO_UDP + DATAGRAM_SIZE));
+	size = datagram + DATAGRAM_SIZE - bytes;
+	n = write(tap, bytes, (size_t)size);
+	assert(n == size);
 }
 
-unsigned net_received(int tap, uint16_t port, char from[static 16])
+/* Is the frame in @bytes a datagram to @port? Says where from. */
+static bool is_udp(const uint8_t *bytes, ssize_t size, uint16_t port, char *from)
+{
+	const uint8_t *ip = bytes + VNET_SIZE + ETHERNET_SIZE;
+	bool six = size > VNET_SIZE + ETHERNET_SIZE && get16(ip - 2) == ETHERTYPE_IPV6;
+	ssize_t header = six ? IPV6_SIZE : IP_SIZE;
+
+	if (size < VNET_SIZE + ETHERNET_SIZE + header + DATAGRAM_SIZE ||
+	    (!six && get16(ip - 2) != ETHERTYPE_IP) || ip[six ? 6 : 9] != IPPROTO_UDP ||
+	    get16(ip + header + 2) != port)
+		return false;
+	(void)inet_ntop(six ? AF_INET6 : AF_INET, ip + (six ? 8 : 12), from, NET_ADDRESS_MAX);
+	return true;
+}
+
+unsigned net_received(int tap, uint16_t port, char from[static NET_ADDRESS_MAX])
 {
 	uint8_t bytes[FRAME_MAX];
-	const uint8_t *ip = bytes + VNET_SIZE + ETHERNET_SIZE;
 	unsigned count = 0;
 	ssize_t n;
 
-	while ((n = read(tap, bytes, sizeof bytes)) > 0) {
-		if (n < VNET_SIZE + ETHERNET_SIZE + IP_SIZE + UDP_SIZE || get16(ip - 2) != 0x0800 ||
-		    ip[9] != IPPROTO_UDP || get16(ip + IP_SIZE + 2) != port)
-			continue;
-		(void)inet_ntop(AF_INET, ip + 12, from, 16);
-		count++;
-	}
+	while ((n = read(tap, bytes, sizeof bytes)) > 0)
+		count += is_udp(bytes, n, port, from);
 	return count;
 }
 

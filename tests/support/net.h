@@ -26,9 +26,13 @@ void net_run(const char *format, ...) printf_like(1, 2);
 /* Makes the tap @name and attaches to it, as a VMM does. */
 int net_tap(const char *name);
 
+enum {
+	NET_ADDRESS_MAX = 46 /* INET6_ADDRSTRLEN */
+};
+
 /* A datagram in a frame. */
 typedef struct NetUdp {
-	const char *from, *to; /* IPv4 addresses */
+	const char *from, *to; /* IPv4 addresses, or both IPv6 */
 	uint16_t port;
 	const uint8_t *to_mac; /* six bytes; NULL: broadcast */
 } NetUdp;
@@ -38,7 +42,7 @@ void net_send(int tap, const NetUdp *udp);
 
 /* How many datagrams to @port the VM behind @tap has got since the last call; others are lost.
  * @from: where the last one came from */
-unsigned net_received(int tap, uint16_t port, char from[static 16]);
+unsigned net_received(int tap, uint16_t port, char from[static NET_ADDRESS_MAX]);
 
 /* A program for tc that gives every packet @mark (0: leaves it) and @verdict (TC_ACT_*). */
 int net_program(uint32_t mark, int verdict);

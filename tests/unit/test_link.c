@@ -164,7 +164,7 @@ Test(link, programs_on_the_blocks_decide_and_are_replaced_in_place)
 	const LinkTap first = routed("ha0", "192.0.2.7"), second = routed("hb0", "192.0.2.8");
 	cleanup_close int from = net_tap("ha0"), to = net_tap("hb0");
 	NetUdp unicast = udp;
-	char source[16] = "";
+	char source[NET_ADDRESS_MAX] = "";
 
 	unicast.to_mac = host_mac;
 	prepare();
@@ -193,7 +193,7 @@ Test(link, the_program_to_vms_decides_as_well)
 	const LinkTap first = routed("ha0", "192.0.2.7"), second = routed("hb0", "192.0.2.8");
 	cleanup_close int from = net_tap("ha0"), to = net_tap("hb0");
 	cleanup_close int passes = net_program(0, TC_ACT_OK), drops = net_program(0, TC_ACT_SHOT);
-	char source[16] = "";
+	char source[NET_ADDRESS_MAX] = "";
 	Error err = { 0 };
 
 	prepare();

@@ -17,6 +17,7 @@ enum {
 };
 
 static const char from[] = "192.0.2.7", to[] = "192.0.2.8";
+static const char from6[] = "2001:db8::7", to6[] = "2001:db8::8";
 
 static void set_up_rules(void)
 {
@@ -29,7 +30,7 @@ static void set_up_rules(void)
 
 TestSuite(rules, .init = set_up_rules);
 
-static const RulesConfig config4 = {
+static const RulesConfig standard = {
 	.table = "hearth_test",
 	.tap_prefix = "h",
 	.uplink = "up0",
@@ -49,7 +50,7 @@ static uint64_t dropped(void)
 	uint64_t count = UINT64_MAX;
 	Error err = { 0 };
 
-	cr_assert_eq(rules_dropped(&config4, &count, &err), 0, "%s", err.what);
+	cr_assert_eq(rules_dropped(&standard, &count, &err), 0, "%s", err.what);
 	return count;
 }
 
@@ -82,6 +83,8 @@ static Pair make_pair(const char *first, const char *second, const char *bridge)
 
 	prepare();
 	a.bridge = b.bridge = bridge;
+	a.address6 = address(from6);
+	b.address6 = address(to6);
 	(void)up(&a);
 	(void)up(&b);
 	return pair;
@@ -97,7 +100,17 @@ static void pair_clear(const Pair *pair)
 static unsigned pass(const Pair *pair, const uint8_t *mac)
 {
 	const NetUdp udp = { from, to, PORT, mac };
-	char source[16] = "";
+	char source[NET_ADDRESS_MAX] = "";
+
+	net_send(pair->from, &udp);
+	return net_received(pair->to, PORT, source);
+}
+
+/* The same by IPv6. */
+static unsigned pass6(const Pair *pair)
+{
+	const NetUdp udp = { from6, to6, PORT, host_mac };
+	char source[NET_ADDRESS_MAX] = "";
 
 	net_send(pair->from, &udp);
 	return net_received(pair->to, PORT, source);
@@ -140,23 +153,23 @@ Test(rules, loaded_twice_they_are_there_once)
 	cleanup_free char *second = NULL;
 	Error err = { 0 };
 
-	load(&config4);
+	load(&standard);
 	first = net_says("nft list ruleset");
-	load(&config4);
+	load(&standard);
 	second = net_says("nft list ruleset");
 
 	cr_assert_str_eq(first, second);
-	cr_assert_eq(rules_check(&config4, &err), 0, "%s", err.what);
+	cr_assert_eq(rules_check(&standard, &err), 0, "%s", err.what);
 	check_says("nft list ruleset | grep -c 'drop comment'", "4");
 	check_says("nft list ruleset | grep -c 'masquerade comment'", "2");
 }
 
 Test(rules, other_configuration_replaces_them)
 {
-	RulesConfig other = config4;
+	RulesConfig other = standard;
 	Error err = { 0 };
 
-	load(&config4);
+	load(&standard);
 	other.tap_prefix = "x-";
 	other.uplink = NULL;
 	check_missing(&other, "interlock x-*");
@@ -164,7 +177,7 @@ Test(rules, other_configuration_replaces_them)
 	load(&other);
 
 	cr_assert_eq(rules_check(&other, &err), 0, "%s", err.what);
-	check_missing(&config4, "interlock h*");
+	check_missing(&standard, "interlock h*");
 	check_silent("nft list ruleset | grep masquerade || true");
 }
 
@@ -174,11 +187,11 @@ Test(rules, tables_of_others_are_left_alone)
 		"nft add rule inet theirs c udp dport 9 counter drop; nft add table ip "
 		"hearth_test");
 
-	load(&config4);
+	load(&standard);
 	check_says("nft list ruleset", "table inet theirs", "udp dport 9", "table ip hearth_test",
 		   "table inet hearth_test", "table bridge hearth_test");
-	rules_remove(&config4);
-	rules_remove(&config4);
+	rules_remove(&standard);
+	rules_remove(&standard);
 
 	check_says("nft list ruleset", "table inet theirs", "udp dport 9", "table ip hearth_test");
 	check_silent("nft list ruleset | grep -E '(inet|bridge) hearth_test' || true");
@@ -188,19 +201,19 @@ Test(rules, the_check_says_what_is_missing)
 {
 	Error err = { 0 };
 
-	check_missing(&config4, "list table inet hearth_test");
-	cr_assert_eq(rules_dropped(&config4, &(uint64_t){ 0 }, &err), -1);
+	check_missing(&standard, "list table inet hearth_test");
+	cr_assert_eq(rules_dropped(&standard, &(uint64_t){ 0 }, &err), -1);
 	cr_assert_eq(err.kind, ERROR_FIREWALL);
-	load(&config4);
+	load(&standard);
 	net_run("nft flush chain inet hearth_test input");
-	check_missing(&config4, "chain input: no rule 'interlock h* 0x5e000000'");
-	load(&config4);
+	check_missing(&standard, "chain input: no rule 'interlock h* 0x5e000000'");
+	load(&standard);
 	net_run("nft flush chain inet hearth_test postrouting");
-	check_missing(&config4, "no rule 'masquerade 192.0.2.0/24 by up0'");
-	load(&config4);
+	check_missing(&standard, "no rule 'masquerade 192.0.2.0/24 by up0'");
+	load(&standard);
 	net_run("nft delete table bridge hearth_test");
 
-	check_missing(&config4, "list table bridge hearth_test");
+	check_missing(&standard, "list table bridge hearth_test");
 }
 
 Test(rules, what_would_mean_something_in_nfts_language_is_refused)
@@ -231,10 +244,10 @@ Test(rules, what_would_mean_something_in_nfts_language_is_refused)
 
 Test(rules, a_failure_has_nfts_words_and_changes_nothing)
 {
-	RulesConfig bad = config4;
+	RulesConfig bad = standard;
 	Error err = { 0 };
 
-	load(&config4);
+	load(&standard);
 	bad.table = "0";
 
 	cr_assert_eq(rules_load(&bad, &err), -1);
@@ -242,7 +255,7 @@ Test(rules, a_failure_has_nfts_words_and_changes_nothing)
 	cr_assert_eq(err.kind, ERROR_FIREWALL);
 	cr_assert_not_null(strstr(err.what, "load the rules: nft: "), "%s", err.what);
 	cr_assert_not_null(strstr(err.what, "syntax error"), "%s", err.what);
-	cr_assert_eq(rules_check(&config4, &(Error){ 0 }), 0);
+	cr_assert_eq(rules_check(&standard, &(Error){ 0 }), 0);
 }
 
 Test(rules, without_nft_the_error_says_so)
@@ -251,7 +264,7 @@ Test(rules, without_nft_the_error_says_so)
 
 	cr_assert_eq(setenv("PATH", "/nonexistent", 1), 0);
 
-	cr_assert_eq(rules_load(&config4, &err), -1);
+	cr_assert_eq(rules_load(&standard, &err), -1);
 
 	cr_assert_str_eq(err.what, "load the rules: run nft: No such file or directory");
 }
@@ -263,7 +276,7 @@ Test(rules, what_is_forwarded_without_the_mark_is_dropped)
 	forward();
 	cr_assert_eq(pass(&pair, host_mac), 1);
 
-	load(&config4);
+	load(&standard);
 	cr_assert_eq(pass(&pair, host_mac), 0);
 	mark(FILTER_MARK | 7);
 	cr_assert_eq(pass(&pair, host_mac), 1);
@@ -273,6 +286,24 @@ Test(rules, what_is_forwarded_without_the_mark_is_dropped)
 	cr_assert_eq(pass(&pair, host_mac), 0);
 
 	cr_assert_eq(dropped(), 3);
+}
+
+Test(rules, it_is_the_same_with_ipv6)
+{
+	cleanup_(pair_clear) Pair pair = make_pair("ha0", "hb0", NULL);
+	Error err = { 0 };
+
+	cr_assert_eq(rules_enable_forwarding(true, &err), 0, "%s", err.what);
+	cr_assert_eq(pass6(&pair), 1);
+
+	load(&standard);
+	cr_assert_eq(pass6(&pair), 0);
+	mark(FILTER_MARK | 7);
+	cr_assert_eq(pass6(&pair), 1);
+	net_run("tc qdisc del dev ha0 clsact");
+	cr_assert_eq(pass6(&pair), 0);
+
+	cr_assert_eq(dropped(), 2);
 }
 
 Test(rules, what_the_host_would_get_without_the_mark_is_dropped)
@@ -288,7 +319,7 @@ Test(rules, what_the_host_would_get_without_the_mark_is_dropped)
 	net_send(pair.from, &udp);
 	cr_assert_eq(heard(host), 1);
 
-	load(&config4);
+	load(&standard);
 	net_send(pair.from, &udp);
 	cr_assert_eq(heard(host), 0);
 	mark(FILTER_MARK);
@@ -306,7 +337,7 @@ Test(rules, what_is_bridged_without_the_mark_is_dropped)
 	pair = make_pair("ha0", "hb0", "br0");
 	cr_assert_eq(pass(&pair, NULL), 1);
 
-	load(&config4);
+	load(&standard);
 	cr_assert_eq(pass(&pair, NULL), 0);
 	mark(FILTER_MARK | 7);
 	cr_assert_eq(pass(&pair, NULL), 1);
@@ -328,7 +359,7 @@ Test(rules, what_a_bridge_would_give_to_the_host_without_the_mark_is_dropped)
 	net_send(pair.from, &udp);
 	cr_assert_eq(heard(host), 1);
 
-	load(&config4);
+	load(&standard);
 	net_send(pair.from, &udp);
 	cr_assert_eq(heard(host), 0);
 	mark(FILTER_MARK);
@@ -343,14 +374,14 @@ Test(rules, interfaces_of_other_names_do_without_the_mark)
 	cleanup_(pair_clear) Pair pair = make_pair("other", "hb0", NULL);
 
 	forward();
-	load(&config4);
+	load(&standard);
 
 	cr_assert_eq(pass(&pair, host_mac), 1);
 	cr_assert_eq(dropped(), 0);
 }
 
 /* Sends to a tap that plays the uplink; where it came from. */
-static void pass_uplink(const Pair *pair, char source[static 16])
+static void pass_uplink(const Pair *pair, char source[static NET_ADDRESS_MAX])
 {
 	const NetUdp udp = { from, "198.51.100.9", OUTSIDE, host_mac };
 
@@ -373,21 +404,41 @@ static Pair make_uplink(void)
 Test(rules, what_leaves_by_the_uplink_with_the_mark_has_its_address)
 {
 	cleanup_(pair_clear) Pair pair = make_uplink();
-	char source[16] = "";
+	char source[NET_ADDRESS_MAX] = "";
 
 	mark(FILTER_MARK | 7);
-	load(&config4);
+	load(&standard);
 
 	pass_uplink(&pair, source);
 
 	cr_assert_str_eq(source, "203.0.113.5");
 }
 
+Test(rules, by_ipv6_it_has_its_address_as_well)
+{
+	cleanup_(pair_clear) Pair pair = make_uplink();
+	const NetUdp udp = { from6, "2001:db8:ffff::9", OUTSIDE, host_mac };
+	char source[NET_ADDRESS_MAX] = "";
+	Error err = { 0 };
+
+	cr_assert_eq(rules_enable_forwarding(true, &err), 0, "%s", err.what);
+	net_run("ip addr add 2001:db8:fffe::5/64 dev up0 nodad; "
+		"ip neigh add 2001:db8:fffe::1 lladdr 06:00:00:00:00:09 dev up0; "
+		"ip route add default via 2001:db8:fffe::1");
+	mark(FILTER_MARK | 7);
+	load(&standard);
+
+	net_send(pair.from, &udp);
+
+	cr_assert_eq(net_received(pair.to, OUTSIDE, source), 1);
+	cr_assert_str_eq(source, "2001:db8:fffe::5");
+}
+
 Test(rules, other_sources_and_uplinks_keep_their_addresses)
 {
 	cleanup_(pair_clear) Pair pair = make_uplink();
-	RulesConfig elsewhere = config4, others = config4;
-	char source[16] = "";
+	RulesConfig elsewhere = standard, others = standard;
+	char source[NET_ADDRESS_MAX] = "";
 
 	mark(FILTER_MARK | 7);
 	elsewhere.uplink = "up1";
