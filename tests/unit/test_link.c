@@ -275,6 +275,24 @@ Test(link, an_address_is_there_once_however_often_it_is_added)
 	cr_assert_eq(count_address("192.0.2.2"), 0);
 }
 
+Test(link, an_address_of_ipv6_is_usable_at_once)
+{
+	LinkTap tap = routed("ha0", "192.0.2.7");
+	const Prefix gateway = address("fe80::1");
+	cleanup_close int fd = net_tap("ha0");
+	Error err = { 0 };
+
+	prepare();
+	tap.address6 = address("2001:db8::7");
+	(void)up(&tap);
+
+	cr_assert_eq(link_add_address("ha0", &gateway, &err), 0, "%s", err.what);
+
+	cr_assert_geq(fd, 0);
+	check_says("ip -6 addr show dev ha0 to fe80::1", "fe80::1/128", "nodad");
+	check_silent("ip -6 addr show dev ha0 to fe80::1 tentative");
+}
+
 Test(link, addresses_of_the_host_are_told_whole)
 {
 	net_run("ip link add foreign type veth; ip addr add 198.51.100.9/24 dev foreign; "

@@ -211,6 +211,12 @@ Test(rules, the_check_says_what_is_missing)
 	net_run("nft flush chain inet hearth_test postrouting");
 	check_missing(&standard, "no rule 'masquerade 192.0.2.0/24 by up0'");
 	load(&standard);
+	net_run("nft delete chain inet hearth_test forward; nft add chain inet hearth_test "
+		"forward; "
+		"nft add rule inet hearth_test forward drop comment "
+		"'\"interlock h* 0x5e000000\"'");
+	check_missing(&standard, "chain forward: no rule"); /* the kernel never comes to it */
+	load(&standard);
 	net_run("nft delete table bridge hearth_test");
 
 	check_missing(&standard, "list table bridge hearth_test");
