@@ -17,7 +17,7 @@ struct Netlink {
 	char *out;
 	size_t used, room, last; /* bytes; where the last message begins */
 	NetlinkStep *steps;
-	uint32_t count;
+	uint32_t count, steps_room;
 	char in[ANSWER_MAX];
 };
 
@@ -87,7 +87,11 @@ struct nlmsghdr *netlink_add(Netlink *netlink, const NetlinkStep *step)
 		netlink->out = must_realloc(netlink->out, netlink->room, 1);
 	}
 	memset(netlink->out + netlink->used, 0, NETLINK_ROOM);
-	netlink->steps = must_realloc(netlink->steps, netlink->count + 1, sizeof *netlink->steps);
+	if (netlink->count == netlink->steps_room) {
+		netlink->steps_room = 2 * netlink->steps_room + 8;
+		netlink->steps =
+			must_realloc(netlink->steps, netlink->steps_room, sizeof *netlink->steps);
+	}
 	netlink->steps[netlink->count] = *step;
 	netlink->last = netlink->used;
 
