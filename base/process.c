@@ -100,7 +100,22 @@ char *process_find(const char *name)
 	return NULL;
 }
 
-static int spawn(pid_t *ret, char *const argv[], int out)
+/* A descriptor to read @input from. */
+static int open_input(int *ret, const char *input)
+{
+	cleanup_close int fd = -1;
+	int r = file_in_memory(&fd, input, strlen(input));
+
+	if (r < 0)
+		return r;
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return -errno;
+	*ret = take_fd(fd);
+	return 0;
+}
+
+/* @in: -1 is /dev/null. */
+static int spawn(pid_t *ret, char *const argv[], int in, int out)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -111,7 +126,10 @@ static int spawn(pid_t *ret, char *const argv[], int out)
 	(void)sigfillset(&all);
 	(void)posix_spawn_file_actions_init(&actions);
 	(void)posix_spawnattr_init(&attributes);
-	(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	if (in < 0)
+		(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	else
+		(void)posix_spawn_file_actions_adddup2(&actions, in, 0);
 	(void)posix_spawn_file_actions_adddup2(&actions, out, 1);
 	(void)posix_spawn_file_actions_adddup2(&actions, out, 2);
 	(void)posix_spawn_file_actions_addclosefrom_np(&actions, 3);
@@ -126,11 +144,11 @@ static int spawn(pid_t *ret, char *const argv[], int out)
 }
 
 /* Reads what there is, to the limit; what is beyond it is drained. 0 at the end of the file. */
-static int read_some(int fd, char *text, size_t *used)
+static int read_some(int fd, char *text, size_t max, size_t *used)
 {
 	char spill[4096];
-	bool full = *used == OUTPUT_MAX;
-	ssize_t n = read(fd, full ? spill : text + *used, full ? sizeof spill : OUTPUT_MAX - *used);
+	bool full = *used == max;
+	ssize_t n = read(fd, full ? spill : text + *used, full ? sizeof spill : max - *used);
 
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN ? 1 : -errno;
@@ -140,7 +158,7 @@ static int read_some(int fd, char *text, size_t *used)
 }
 
 /* Reads until end of file, the limit (the rest is drained), or @deadline. */
-static int collect(int fd, char *text, int64_t deadline)
+static int collect(int fd, char *text, size_t max, int64_t deadline)
 {
 	size_t used = 0;
 	int r = 1;
@@ -150,7 +168,7 @@ static int collect(int fd, char *text, int64_t deadline)
 
 		if (poll(&poll_for, 1, clock_left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
 			return -ETIMEDOUT;
-		r = read_some(fd, text, &used);
+		r = read_some(fd, text, max, &used);
 	}
 	text[used] = '\0';
 	return r;
@@ -158,18 +176,29 @@ static int collect(int fd, char *text, int64_t deadline)
 
 int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
 {
+	return process_run_with(ret, argv, NULL, OUTPUT_MAX, timeout);
+}
+
+int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
+		     int64_t timeout)
+{
 	int64_t deadline = clock_mono_us() + timeout;
-	cleanup_free char *output = must_calloc(OUTPUT_MAX + 1, 1);
-	cleanup_close int in = -1, out = -1, pidfd = -1;
+	cleanup_free char *output = must_calloc(output_max + 1, 1);
+	cleanup_close int in = -1, out = -1, given = -1, pidfd = -1;
 	siginfo_t info = { 0 };
 	int pipe_fds[2], r;
 	pid_t pid;
 
+	if (input) {
+		r = open_input(&given, input);
+		if (r < 0)
+			return r;
+	}
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
 	in = pipe_fds[0];
 	out = pipe_fds[1];
-	r = spawn(&pid, argv, out);
+	r = spawn(&pid, argv, given, out);
 	if (r < 0)
 		return r;
 	closep(&out);
@@ -177,7 +206,7 @@ int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
 
 	pidfd = pidfd_open(pid, 0); /* not reaped yet, so the pid is its own */
 	(void)fcntl(in, F_SETFL, O_NONBLOCK);
-	r = collect(in, output, deadline);
+	r = collect(in, output, output_max, deadline);
 	if (r == 0 && pidfd >= 0)
 		r = process_wait(pidfd, deadline);
 	if (r < 0)

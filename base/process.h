@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -41,7 +42,7 @@ int process_wait(int pidfd, int64_t deadline) must_check;
 typedef struct ProcessResult {
 	int code;     /* exit status; -1 if a signal ended it */
 	int signal;   /* that signal, or 0 */
-	char *output; /* standard output and error, at most 64 KiB, NUL-terminated; to free */
+	char *output; /* standard output and error, NUL-terminated; to free */
 } ProcessResult;
 
 /* The program that @name is by PATH, or by being a path; to free. NULL: none. */
@@ -52,10 +53,15 @@ char *process_find(const char *name);
  * @argv:	argv[0] is looked up on PATH; NULL-terminated
  * @timeout:	usec; past it the program is killed and -ETIMEDOUT returned
  *
- * Standard input is /dev/null; no other descriptor is inherited; signals have
- * their default actions, none blocked; the program is in a session of its own.
+ * Standard input is /dev/null; of the output 64 KiB are kept; no other
+ * descriptor is inherited; signals have their default actions, none blocked;
+ * the program is in a session of its own.
  */
 int process_run(ProcessResult *ret, char *const argv[], int64_t timeout) must_check;
+
+/* As process_run(), with a text as standard input and a limit of what is kept of the output. */
+int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
+		     int64_t timeout) must_check;
 
 /* This boot of the host: /proc/sys/kernel/random/boot_id, 36 characters and a NUL. */
 int process_boot_id(char ret[static 37]) must_check;
