@@ -11,6 +11,8 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +27,7 @@ enum {
 	DENIED_MAX = 3,
 	PATIENCE = 5 * 1000000,
 	SETTLE_MS = 30,
+	EXCHANGES = 10,
 };
 
 TestSuite(iptables_policy, .init = net_bench_set_up);
@@ -115,6 +118,73 @@ Test(iptables_policy, many_ports_are_all_there_and_none_between_them)
 	}
 	for (int i = 0; i < COUNT; i += 13)
 		cr_assert(blocked("10.1.1.1", (uint16_t)(102 + 10 * i)), "%d", i);
+}
+
+/* Sends to both ports over and over, and counts what arrives. */
+typedef struct Flood {
+	int client, allowed, denied;
+	atomic_bool stop;
+	size_t sent, arrived, leaked;
+} Flood;
+
+static size_t drain(int fd)
+{
+	size_t count = 0;
+	char byte;
+
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) == 1)
+		count++;
+	return count;
+}
+
+static void *flood(void *context)
+{
+	Flood *to = context;
+	struct sockaddr_storage good, bad;
+	socklen_t size = net_bench_address(&good, "10.1.1.1", 80);
+
+	(void)net_bench_address(&bad, "10.1.1.1", 81);
+	while (!atomic_load(&to->stop)) {
+		to->sent += sendto(to->client, "x", 1, 0, (struct sockaddr *)&good, size) == 1;
+		(void)sendto(to->client, "x", 1, 0, (struct sockaddr *)&bad, size);
+		(void)usleep(100);
+		to->arrived += drain(to->allowed);
+		to->leaked += drain(to->denied);
+	}
+	(void)usleep(SETTLE_MS * 1000);
+	to->arrived += drain(to->allowed);
+	to->leaked += drain(to->denied);
+	return NULL;
+}
+
+Test(iptables_policy, at_no_moment_of_an_exchange_is_there_neither_policy)
+{
+	const EgressPort first[] = { { EGRESS_UDP, 80, 80 }, { EGRESS_TCP, 80, 80 } };
+	const EgressRule wide = { NULL, 0, first, 2 };
+	const EgressBlock block = { parse("10.0.0.0/8"), NULL, 0 };
+	const EgressRule narrow = { &block, 1, first, 1 };
+	Flood to = { .client = net_bench_socket(NET_GUEST, AF_INET, SOCK_DGRAM, 0),
+		     .allowed = net_bench_server(NET_WORLD, SOCK_DGRAM, "10.1.1.1", 80),
+		     .denied = net_bench_server(NET_WORLD, SOCK_DGRAM, "10.1.1.1", 81) };
+	pthread_t thread;
+
+	cr_assert(net_bench_ping("10.1.1.1", true));
+	apply(&(EgressPolicy){ &wide, 1 }, NULL, 0);
+	cr_assert_eq(pthread_create(&thread, NULL, flood, &to), 0);
+
+	for (int i = 0; i < EXCHANGES; i++) {
+		apply(&(EgressPolicy){ &narrow, 1 }, NULL, 0);
+		apply(&(EgressPolicy){ &wide, 1 }, NULL, 0);
+	}
+
+	atomic_store(&to.stop, true);
+	cr_assert_eq(pthread_join(thread, NULL), 0);
+	cr_assert_gt(to.sent, EXCHANGES);
+	cr_assert_eq(to.arrived, to.sent);
+	cr_assert_eq(to.leaked, 0);
+	closep(&to.client);
+	closep(&to.allowed);
+	closep(&to.denied);
 }
 
 /* What the tests below send and where it arrives. */
