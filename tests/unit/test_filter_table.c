@@ -6,6 +6,7 @@
  */
 
 #include "netfw/filter_table.h"
+#include "tests/support/random_policy.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -14,10 +15,6 @@
 enum {
 	POLICIES = 400,
 	TARGETS = 200,
-	BLOCKS_MAX = 6,
-	EXCEPTS_MAX = 3,
-	PORTS_MAX = 9,
-	RULES_MAX = 8,
 };
 
 static Prefix parse(const char *text)
@@ -197,109 +194,23 @@ Test(filter_table, icmp_is_that_of_the_addresss_family)
 	cr_assert_not(allows(table, &wrong));
 }
 
-static uint8_t random_family(unsigned *seed)
-{
-	return rand_r(seed) % 3 ? 4 : 6;
-}
-
-/* A small world, so that blocks, exceptions and targets meet. */
-static Prefix random_prefix(unsigned *seed, uint8_t family, int shortest)
-{
-	Prefix prefix = { .family = family };
-	int bits = prefix.family == 4 ? 32 : 128;
-	int lengths[] = { 0, 1, 7, 8, 9, 16, bits - 4, bits - 1, bits };
-
-	prefix.address[0] = 10;
-	prefix.address[1] = (uint8_t)(rand_r(seed) % 4 * 64);
-	prefix.address[bits / 8 - 1] = (uint8_t)(rand_r(seed) % 4 * 5);
-	do
-		prefix.length = (uint8_t)lengths[(size_t)rand_r(seed) % array_size(lengths)];
-	while (prefix.length < shortest);
-	for (int bit = prefix.length; bit < bits; bit++)
-		prefix.address[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-	return prefix;
-}
-
-typedef struct RandomPolicy {
-	Prefix excepts[RULES_MAX][BLOCKS_MAX][EXCEPTS_MAX];
-	EgressBlock blocks[RULES_MAX][BLOCKS_MAX];
-	EgressPort ports[RULES_MAX][PORTS_MAX];
-	EgressRule rules[RULES_MAX];
-	EgressPolicy policy;
-	Prefix denied[2];
-} RandomPolicy;
-
-static size_t below(unsigned *seed, size_t limit)
-{
-	return (size_t)rand_r(seed) % limit;
-}
-
-/* An exception lies in its block. */
-static Prefix random_except(unsigned *seed, const Prefix *cidr)
-{
-	for (int i = 0; i < 50; i++) {
-		Prefix except = random_prefix(seed, cidr->family, cidr->length);
-
-		if (prefix_contains(cidr, &except))
-			return except;
-	}
-	return *cidr;
-}
-
-static void random_rule(RandomPolicy *random, size_t at, unsigned *seed)
-{
-	static const uint8_t protocols[] = { EGRESS_TCP, EGRESS_UDP, EGRESS_SCTP, EGRESS_ICMP };
-	EgressRule *rule = &random->rules[at];
-
-	*rule = (EgressRule){ random->blocks[at], below(seed, BLOCKS_MAX + 1), random->ports[at],
-			      below(seed, PORTS_MAX + 1) };
-	for (size_t i = 0; i < rule->to_count; i++) {
-		EgressBlock *block = &random->blocks[at][i];
-
-		*block = (EgressBlock){ random_prefix(seed, random_family(seed), 0),
-					random->excepts[at][i], below(seed, EXCEPTS_MAX + 1) };
-		for (size_t j = 0; j < block->except_count; j++)
-			random->excepts[at][i][j] = random_except(seed, &block->cidr);
-	}
-	for (size_t i = 0; i < rule->port_count; i++) {
-		uint8_t protocol = protocols[below(seed, array_size(protocols))];
-		uint16_t first = (uint16_t)(1 + below(seed, 60));
-		uint16_t last = (uint16_t)(first + below(seed, 5));
-		bool whole = protocol == EGRESS_ICMP || rand_r(seed) % 8 == 0;
-
-		random->ports[at][i] = whole ? (EgressPort){ protocol, 0, UINT16_MAX }
-					     : (EgressPort){ protocol, first, last };
-	}
-}
-
 Test(filter_table, any_policy_is_looked_up_as_it_is_read_rule_by_rule)
 {
-	static const uint8_t protocols[] = { EGRESS_TCP, EGRESS_UDP, EGRESS_SCTP };
 	unsigned seed = 20260101;
 	size_t allowed = 0;
 
 	for (size_t n = 0; n < POLICIES; n++) {
 		cleanup_(filter_table_freep) FilterTable *table = NULL;
-		cleanup_free RandomPolicy *random = new0(RandomPolicy);
-		size_t denied_count = below(&seed, 3);
+		cleanup_free RandomPolicy *random = random_policy_new(&seed);
 
-		random->policy = (EgressPolicy){ random->rules, below(&seed, RULES_MAX + 1) };
-		for (size_t i = 0; i < random->policy.count; i++)
-			random_rule(random, i, &seed);
-		for (size_t i = 0; i < denied_count; i++)
-			random->denied[i] = random_prefix(&seed, random_family(&seed), 7);
-
-		table = compile(&random->policy, random->denied, denied_count);
+		table = compile(&random->policy, random->denied, random->denied_count);
 
 		for (size_t i = 0; i < TARGETS; i++) {
-			EgressTarget target = { random_prefix(&seed, random_family(&seed), 32),
-						protocols[below(&seed, 3)],
-						(uint16_t)below(&seed, 70) };
+			EgressTarget target = random_policy_target(&seed);
 			bool wanted;
 
-			target.address.length = target.address.family == 4 ? 32 : 128;
-			wanted = egress_policy_find(&random->policy, random->denied, denied_count,
-						    &target) >= 0;
+			wanted = egress_policy_find(&random->policy, random->denied,
+						    random->denied_count, &target) >= 0;
 			allowed += wanted;
 			cr_assert_eq(allows(table, &target), wanted, "policy %zu, target %zu", n,
 				     i);
