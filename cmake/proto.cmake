@@ -37,8 +37,8 @@ add_custom_command(
 # The set as an array: proto_descriptors[], proto_descriptors_size.
 add_custom_command(
 	OUTPUT ${proto_dir}/descriptors.c
-	COMMAND ${CMAKE_COMMAND} -DINPUT=${proto_dir}/descriptors.bin -DOUTPUT=${proto_dir}/descriptors.c
-		-P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
+	COMMAND ${CMAKE_COMMAND} -DNAME=proto_descriptors -DINPUT=${proto_dir}/descriptors.bin
+		-DOUTPUT=${proto_dir}/descriptors.c -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake
 	DEPENDS ${proto_dir}/descriptors.bin ${CMAKE_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
 
 # Generated code keeps its own style: no warnings, no sanitizer noise from casts.

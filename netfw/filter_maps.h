@@ -14,9 +14,10 @@
 
 enum {
 	FILTER_LAYOUT = 1,
-	FILTER_RANGES = 6,  /* of ports, in a rule itself */
-	FILTER_PORTS = 255, /* a rule's range_count: they are in the table of ports */
-	FILTER_FLOWS = 512, /* of one VM; the one unused for longest makes room */
+	FILTER_RANGES = 6,           /* of ports, in a rule itself */
+	FILTER_PORTS = 255,          /* a rule's range_count: they are in the table of ports */
+	FILTER_FLOWS = 512,          /* of one VM; the one unused for longest makes room */
+	FILTER_EVENTS_A_SECOND = 50, /* of one VM; others are counted as suppressed */
 };
 
 /* What the interlock asks of a packet's mark; the other bits are the VM's slot. */
@@ -111,12 +112,16 @@ struct filter_vm {
 	__u8 gateway_mac[6];
 };
 
-/* A flow, seen from its VM; ICMP echo has its identifier as local_port. */
+/*
+ * A flow, seen from its VM. ICMP echo has its identifier as local_port; remote_port is 1 if the
+ * other side asks, else 0. A fragmented packet whose first part has passed is one of
+ * FILTER_FRAGMENT, with its identification as ports.
+ */
 struct filter_flow_key {
 	__u8 remote[16]; /* the first four of IPv4 */
 	__u16 remote_port, local_port;
-	__u8 protocol, family; /* 4 or 6 */
-	__u16 unused;
+	__u8 protocol, family;                  /* 4 or 6 */
+	__u8 fragment_to_vm, fragment_protocol; /* of FILTER_FRAGMENT; else 0 */
 };
 
 struct filter_flow {
@@ -124,18 +129,77 @@ struct filter_flow {
 	__u32 generation; /* of the policy that last allowed it */
 	__u8 inbound;     /* opened by the gateway: no policy applies */
 	__u8 tcp;         /* FILTER_TCP_* seen so far */
-	__u16 unused;
+	__u16 header;     /* of FILTER_FRAGMENT: bytes that no later part may overwrite */
 };
 
 enum {
+	FILTER_FRAGMENT = 44, /* in place of a protocol: no packet has it */
 	FILTER_TCP_REPLIED = 1,
 	FILTER_TCP_CLOSING = 2, /* a FIN or RST has passed */
 };
 
-/* Two for each slot: 2 * slot from the VM, 2 * slot + 1 to it. */
+/* clang-format off */
+/* For how long a flow may be unused, in seconds; past it, it is as none. */
+enum {
+	FILTER_SECONDS_TCP         = 7440, /* RFC 5382: two hours and four minutes at least */
+	FILTER_SECONDS_TCP_OPENING = 240,  /* RFC 5382: four minutes */
+	FILTER_SECONDS_TCP_CLOSING = 240,
+	FILTER_SECONDS_UDP         = 300,  /* RFC 4787: five minutes are recommended */
+	FILTER_SECONDS_SCTP        = 300,  /* ten of RFC 9260's heartbeats */
+	FILTER_SECONDS_ICMP        = 60,   /* RFC 5508: a minute */
+	FILTER_SECONDS_FRAGMENT    = 60,   /* RFC 8200: a minute to reassemble */
+	FILTER_SECONDS_OTHER       = 600,
+};
+/* clang-format on */
+
+static inline __u32 filter_tcp_seconds(__u8 tcp)
+{
+	if (tcp & FILTER_TCP_CLOSING)
+		return FILTER_SECONDS_TCP_CLOSING;
+	return tcp & FILTER_TCP_REPLIED ? FILTER_SECONDS_TCP : FILTER_SECONDS_TCP_OPENING;
+}
+
+static inline __u32 filter_flow_seconds(__u8 protocol, __u8 tcp)
+{
+	switch (protocol) {
+	case 1: /* ICMP */
+	case 58:
+		return FILTER_SECONDS_ICMP;
+	case 6:
+		return filter_tcp_seconds(tcp);
+	case 17:
+		return FILTER_SECONDS_UDP;
+	case 132:
+		return FILTER_SECONDS_SCTP;
+	case FILTER_FRAGMENT:
+		return FILTER_SECONDS_FRAGMENT;
+	default:
+		return FILTER_SECONDS_OTHER;
+	}
+}
+
+/*
+ * Two for each slot: 2 * slot from the VM, 2 * slot + 1 to it. Two more behind the last slot's are
+ * for packets of interfaces that are no VM's.
+ */
 struct filter_counters {
 	__u64 packets[FILTER_VERDICT_COUNT_];
 	__u64 passed_bytes, dropped_bytes;
+};
+
+/* A budget of one VM: a billion tokens for each thing, and they come in at so many things a second.
+ */
+struct filter_bucket {
+	__u32 lock;       /* the programs' */
+	__u32 suppressed; /* events since the last one */
+	__u64 filled;     /* monotonic ns */
+	__u64 tokens;
+};
+
+/* What the programs are told when they are loaded. */
+struct filter_settings {
+	__u32 explain; /* only say what would become of a packet, in cb[0] */
+	__u32 max_vms;
 };
 
 /* A denied packet. */
