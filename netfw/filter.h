@@ -23,6 +23,8 @@
 
 typedef struct Filter Filter;
 
+#define FILTER_NO_VM UINT32_MAX /* in place of a slot: interfaces that are no VM's */
+
 typedef struct FilterConfig {
 	const char *pin_dir; /* on a BPF file system; made if missing */
 	uint32_t max_vms;    /* 1 to 65535; pinned maps of another size are made anew if no VM is in
@@ -82,8 +84,8 @@ int filter_each_vm(Filter *filter, void (*each)(void *user, uint32_t ifindex, ui
 typedef struct FilterProbe {
 	bool to_vm;
 	uint8_t protocol;
-	Prefix source, target; /* of full length; source of length 0: the VM's own address */
-	uint16_t source_port, target_port;
+	Prefix source, target;             /* of full length; of length 0: the VM's own address */
+	uint16_t source_port, target_port; /* ICMP: the first one is an echo's identifier */
 } FilterProbe;
 
 /**
@@ -100,7 +102,8 @@ const char *filter_verdict_words(int verdict);
 /* "PASS_POLICY". */
 const char *filter_verdict_name(int verdict);
 
-/* From the VM and to it. */
+/* From the VM and to it; of FILTER_NO_VM: what came from interfaces that are no VM's, and to them.
+ */
 int filter_counters(Filter *filter, uint32_t slot, struct filter_counters *from_vm,
 		    struct filter_counters *to_vm, Error *err) must_check;
 
