@@ -100,24 +100,25 @@ static void add_ip(Frame *frame, const Prefix *source, const Prefix *target, uin
 }
 
 /* Only the gateway asks the VM; an echo from others answers it. */
-static uint8_t echo_type(const FilterProbe *probe, const struct filter_vm *vm)
+static uint8_t echo_type(bool to_vm, const Prefix *source, const struct filter_vm *vm)
 {
-	bool six = probe->source.family == 6;
-	bool asks = !probe->to_vm || memcmp(probe->source.address,
-					    six ? vm->gateway6 : vm->gateway4, six ? 16 : 4) == 0;
+	bool six = source->family == 6;
+	bool asks = !to_vm ||
+		    memcmp(source->address, six ? vm->gateway6 : vm->gateway4, six ? 16 : 4) == 0;
 
 	if (six)
 		return asks ? 128 : 129;
 	return asks ? 8 : 0;
 }
 
-static void add_transport(Frame *frame, const FilterProbe *probe, const struct filter_vm *vm)
+static void add_transport(Frame *frame, const FilterProbe *probe, const Prefix *from,
+			  const struct filter_vm *vm)
 {
 	uint16_t source = big(probe->source_port), target = big(probe->target_port);
 	uint8_t head[TRANSPORT_MAX] = { 0 };
 
 	if (probe->protocol == IPPROTO_ICMP || probe->protocol == IPPROTO_ICMPV6) {
-		head[0] = echo_type(probe, vm);
+		head[0] = echo_type(probe->to_vm, from, vm);
 		memcpy(head + 4, &source, sizeof source);
 	} else {
 		memcpy(head, &source, sizeof source);
@@ -146,7 +147,7 @@ static int make_frame(Frame *ret, const FilterProbe *probe, const struct filter_
 	*ret = (Frame){ 0 };
 	add(ret, &ethernet, sizeof ethernet);
 	add_ip(ret, &source, &target, probe->protocol);
-	add_transport(ret, probe, vm);
+	add_transport(ret, probe, &source, vm);
 	return 0;
 }
 

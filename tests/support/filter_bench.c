@@ -146,6 +146,14 @@ static int run(int program, uint32_t tap, const Frame *frame, Frame *after,
 	return (int)options.retval;
 }
 
+int filter_bench_act(FilterBench *bench, uint32_t tap, bool to_vm, const Frame *frame, Frame *after)
+{
+	int program = to_vm ? filter_to_vm_fd(bench->filter) : filter_from_vm_fd(bench->filter);
+	struct __sk_buff context = { 0 };
+
+	return run(program, tap, frame, after, &context);
+}
+
 static void read_counters(FilterBench *bench, uint32_t slot, bool to_vm,
 			  struct filter_counters *ret)
 {

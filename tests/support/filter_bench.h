@@ -45,6 +45,9 @@ FilterTable *filter_bench_table(void);
 /* Nothing is allowed. */
 FilterTable *filter_bench_no_rules(void);
 
+/* The action alone, quickly; -1: the kernel runs no program on such a frame. */
+int filter_bench_act(FilterBench *bench, uint32_t tap, bool to_vm, const Frame *frame,
+		     Frame *after);
 FilterOutcome filter_bench_run(FilterBench *bench, uint32_t tap, bool to_vm, const Frame *frame);
 /* What the explaining instance says of the same; without effects. */
 int filter_bench_explain(FilterBench *bench, uint32_t tap, bool to_vm, const Frame *frame);

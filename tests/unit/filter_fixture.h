@@ -13,10 +13,10 @@
 
 static FilterBench bench;
 
-static void open_bench(void)
+static inline void open_bench_for(uint32_t max_vms)
 {
 	cleanup_(filter_table_freep) FilterTable *table = filter_bench_table();
-	const char *lacking = filter_bench_open(&bench, FILTER_BENCH_VMS);
+	const char *lacking = filter_bench_open(&bench, max_vms);
 	Error err = { 0 };
 	FilterVm vm;
 
@@ -26,7 +26,12 @@ static void open_bench(void)
 	cr_assert_eq(filter_add_vm(bench.filter, &vm, table, &err), 0, "%s", err.what);
 }
 
-static void close_bench(void)
+static inline void open_bench(void)
+{
+	open_bench_for(FILTER_BENCH_VMS);
+}
+
+static inline void close_bench(void)
 {
 	filter_bench_close(&bench);
 }
