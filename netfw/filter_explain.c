@@ -156,10 +156,14 @@ static int run(const Filter *filter, uint32_t ifindex, bool to_vm, const Frame *
 	struct __sk_buff context = { .ifindex = ifindex };
 	struct bpf_program *program =
 		bpf_object__find_program_by_name(filter->explainer, to_vm ? "to_vm" : "from_vm");
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->bytes,
-		    .data_size_in = (uint32_t)frame->size, .ctx_in = &context,
-		    .ctx_size_in = sizeof context, .ctx_out = &context,
-		    .ctx_size_out = sizeof context, .repeat = 1);
+	struct bpf_test_run_opts options = { .sz = sizeof options,
+					     .data_in = frame->bytes,
+					     .data_size_in = (uint32_t)frame->size,
+					     .ctx_in = &context,
+					     .ctx_size_in = sizeof context,
+					     .ctx_out = &context,
+					     .ctx_size_out = sizeof context,
+					     .repeat = 1 };
 	int r = bpf_prog_test_run_opts(bpf_program__fd(program), &options);
 
 	if (r < 0)

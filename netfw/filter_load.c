@@ -82,9 +82,11 @@ static int make_dir(Filter *filter, const char *pin_dir, Error *err)
 		return error_set_errno(err, ERROR_FIREWALL, -r, "make %s", filter->dir);
 	if (statfs(filter->dir, &fs) < 0)
 		return error_set_errno(err, ERROR_FIREWALL, errno, "look at %s", filter->dir);
-	if (fs.f_type != BPF_FS_MAGIC)
-		return error_set(err, ERROR_FIREWALL, "%s is not on a BPF file system", pin_dir);
-	return 0;
+	if (fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	(void)rmdir(filter->dir);
+	(void)rmdir(pin_dir); /* if it is empty, it was made just now, or is of no use */
+	return error_set(err, ERROR_FIREWALL, "%s is not on a BPF file system", pin_dir);
 }
 
 /* 1, or 0 if there is none. */
@@ -197,8 +199,10 @@ static int load_object(const Filter *filter, struct bpf_object **ret, bool expla
 	cleanup_free char *log = new0_array(char, KERNEL_LOG_MAX);
 	cleanup_(object_close) struct bpf_object *object = NULL;
 	const struct filter_settings settings = { explain, filter->max_vms };
-	LIBBPF_OPTS(bpf_object_open_opts, options, .object_name = "hearth", .kernel_log_buf = log,
-		    .kernel_log_size = KERNEL_LOG_MAX);
+	struct bpf_object_open_opts options = { .sz = sizeof options,
+						.object_name = "hearth",
+						.kernel_log_buf = log,
+						.kernel_log_size = KERNEL_LOG_MAX };
 	int r;
 
 	object = bpf_object__open_mem(filter_object, filter_object_size, &options);

@@ -84,7 +84,7 @@ struct filter_port_key {
 /* clang-format on */
 
 enum {
-#define X(name, number, words) FILTER_##name = number,
+#define X(name, number, words) FILTER_##name = (number),
 	FILTER_VERDICTS(X)
 #undef X
 	FILTER_FIRST_DROP = 16,

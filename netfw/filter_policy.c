@@ -18,31 +18,44 @@ static uint32_t own_set(uint32_t slot, uint32_t set)
 	return slot << FILTER_SETS_BITS | set;
 }
 
-static int write_trie(const Filter *filter, FilterMap map, uint32_t slot, const void *keys,
-		      const struct filter_rule *rules, size_t count, Error *err)
-{
-	cleanup_free struct filter_rule *own = new0_array(struct filter_rule, count);
-	cleanup_close int trie = -1;
-	uint32_t written = (uint32_t)count;
+/* The part of a policy that is of one family. */
+typedef struct Family {
+	FilterMap map;
+	const void *keys;
+	const struct filter_rule *rules;
+	size_t count;
+} Family;
 
-	if (filter_publish(filter, map, slot, err) < 0)
+/* With the numbers of sets that are the slot's. */
+static struct filter_rule *own_rules(const Family *family, uint32_t slot)
+{
+	struct filter_rule *rules = new0_array(struct filter_rule, family->count);
+
+	for (size_t i = 0; i < family->count; i++) {
+		const struct filter_range *set = &family->rules[i].range[0];
+		uint32_t own = own_set(slot, set->first | (uint32_t)set->last << 16);
+
+		rules[i] = family->rules[i];
+		if (rules[i].range_count == FILTER_PORTS)
+			rules[i].range[0] = (struct filter_range){ (__u16)own, (__u16)(own >> 16) };
+	}
+	return rules;
+}
+
+static int write_trie(const Filter *filter, uint32_t slot, const Family *family, Error *err)
+{
+	cleanup_free struct filter_rule *rules = own_rules(family, slot);
+	cleanup_close int trie = -1;
+	uint32_t written = (uint32_t)family->count;
+
+	if (filter_publish(filter, family->map, slot, err) < 0)
 		return -1;
-	trie = filter_inner(filter, map, slot);
+	trie = filter_inner(filter, family->map, slot);
 	if (trie < 0)
 		return error_set_errno(err, ERROR_FIREWALL, -trie, "open a policy's slot");
-	for (size_t i = 0; i < count; i++) {
-		own[i] = rules[i];
-		if (own[i].range_count == FILTER_PORTS) {
-			uint32_t set =
-				own_set(slot, rules[i].range[0].first |
-						      (uint32_t)rules[i].range[0].last << 16);
-
-			own[i].range[0] = (struct filter_range){ (__u16)set, (__u16)(set >> 16) };
-		}
-	}
-	if (count && bpf_map_update_batch(trie, keys, own, &written, NULL) < 0)
+	if (written && bpf_map_update_batch(trie, family->keys, rules, &written, NULL) < 0)
 		return error_set_errno(err, ERROR_FIREWALL, errno, "write a policy of %zu prefixes",
-				       count);
+				       family->count);
 	return 0;
 }
 
@@ -80,14 +93,14 @@ static int write_ports(const Filter *filter, uint32_t slot, const FilterTable *t
 
 int filter_policy_write(const Filter *filter, uint32_t slot, const FilterTable *table, Error *err)
 {
+	const Family four = { FILTER_MAP_POLICIES4, table->keys4, table->rules4, table->count4 };
+	const Family six = { FILTER_MAP_POLICIES6, table->keys6, table->rules6, table->count6 };
+
 	if (table->count4 > FILTER_TRIE_MAX || table->count6 > FILTER_TRIE_MAX)
 		return error_set_cause(err, ERROR_FIREWALL, CAUSE_INPUT,
 				       "the policy has more than %d prefixes", FILTER_TRIE_MAX);
 	/* The tries first: they tell filter_policy_clear() whether there may be ports. */
-	if (write_trie(filter, FILTER_MAP_POLICIES4, slot, table->keys4, table->rules4,
-		       table->count4, err) < 0 ||
-	    write_trie(filter, FILTER_MAP_POLICIES6, slot, table->keys6, table->rules6,
-		       table->count6, err) < 0)
+	if (write_trie(filter, slot, &four, err) < 0 || write_trie(filter, slot, &six, err) < 0)
 		return -1;
 	return write_ports(filter, slot, table, err);
 }

@@ -192,7 +192,8 @@ static void unite(Walk *walk)
 {
 	size_t kept = 0;
 
-	qsort(walk->ranges, walk->range_count, sizeof *walk->ranges, compare_ranges);
+	if (walk->range_count)
+		qsort(walk->ranges, walk->range_count, sizeof *walk->ranges, compare_ranges);
 	for (size_t i = 0; i < walk->range_count; i++) {
 		const Range *range = &walk->ranges[i];
 		Range *last = kept ? &walk->ranges[kept - 1] : NULL;
@@ -257,11 +258,11 @@ static void add_range(Walk *walk, uint32_t set, const Range *range)
 	while (at <= range->last) {
 		unsigned free_bits = 0;
 
-		while (free_bits < PORT_BITS && !(at & (1u << free_bits)) &&
-		       at + (2u << free_bits) - 1 <= range->last)
+		while (free_bits < PORT_BITS && !(at & (1U << free_bits)) &&
+		       at + (2U << free_bits) - 1 <= range->last)
 			free_bits++;
 		add_port(walk, set, range->protocol, (uint16_t)at, PORT_BITS - free_bits);
-		at += 1u << free_bits;
+		at += 1U << free_bits;
 	}
 }
 

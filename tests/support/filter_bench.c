@@ -133,11 +133,16 @@ FilterTable *filter_bench_table(void)
 static int run(int program, uint32_t tap, const Frame *frame, Frame *after,
 	       struct __sk_buff *context)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame->bytes,
-		    .data_size_in = (uint32_t)frame->size, .data_out = after->bytes,
-		    .data_size_out = sizeof after->bytes, .ctx_in = context,
-		    .ctx_size_in = sizeof *context, .ctx_out = context,
-		    .ctx_size_out = sizeof *context, .repeat = 1);
+	struct bpf_test_run_opts options = { .sz = sizeof options,
+					     .data_in = frame->bytes,
+					     .data_size_in = (uint32_t)frame->size,
+					     .data_out = after->bytes,
+					     .data_size_out = sizeof after->bytes,
+					     .ctx_in = context,
+					     .ctx_size_in = sizeof *context,
+					     .ctx_out = context,
+					     .ctx_size_out = sizeof *context,
+					     .repeat = 1 };
 
 	context->ifindex = tap;
 	if (bpf_prog_test_run_opts(program, &options) < 0)

@@ -241,29 +241,38 @@ void frame_insert_header(Frame *frame, uint8_t type)
 	frame->size += 8;
 }
 
-static const char *ip_problem(const uint8_t *ip, size_t size)
+/* @ret: the bytes that an ICMP error quotes, of which there are @quoted; 0: it quotes nothing. */
+static const char *ip_problem(const uint8_t *ip, size_t size, const uint8_t **ret, size_t *quoted)
 {
 	bool six = ip[0] >> 4 == 6;
 	uint8_t protocol = six ? ip[6] : ip[9];
 	size_t head = six ? IP6 : IP4, all = six ? get16(ip + 4) + IP6 : get16(ip + 2);
 	const uint8_t *transport = ip + head;
-	bool is_error = protocol == ICMP && (transport[0] == 3 || transport[0] == 11);
 
+	*quoted = 0;
 	if (!six && fold(sum(ip, IP4, 0)) != 0xffff)
 		return "the IP header's";
-	if (all > size)
-		return NULL;
-	if (protocol == UDP && get16(transport + 6) == 0)
+	if (all > size || (protocol == UDP && get16(transport + 6) == 0))
 		return NULL;
 	if ((protocol == TCP || protocol == UDP || protocol == ICMP || protocol == ICMPV6) &&
 	    transport_sum(ip, transport, protocol, all - head) != 0xffff)
 		return "the transport's";
-	return is_error ? ip_problem(transport + 8, all - head - 8) : NULL;
+	if (protocol == ICMP && (transport[0] == 3 || transport[0] == 11)) {
+		*ret = transport + 8;
+		*quoted = all - head - 8;
+	}
+	return NULL;
 }
 
 const char *frame_problem(const Frame *frame)
 {
-	return ip_problem(frame->bytes + FRAME_ETHERNET, frame->size - FRAME_ETHERNET);
+	const uint8_t *ip = frame->bytes + FRAME_ETHERNET, *quote = NULL;
+	size_t size = frame->size - FRAME_ETHERNET, quoted;
+	const char *problem = ip_problem(ip, size, &quote, &quoted);
+
+	if (problem || !quoted)
+		return problem;
+	return ip_problem(quote, quoted, &quote, &quoted);
 }
 
 static bool has_address(const uint8_t *ip, bool target, const char *text)

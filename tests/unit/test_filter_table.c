@@ -160,7 +160,7 @@ Test(filter_table, ports_that_touch_are_one_range_and_many_go_to_the_table_of_po
 	const EgressPolicy small = { one, 1 }, large = { lots, 1 };
 	cleanup_(filter_table_freep) FilterTable *table = NULL, *larger = NULL;
 
-	for (uint16_t i = 0; i < array_size(many); i++)
+	for (size_t i = 0; i < array_size(many); i++)
 		many[i] = (EgressPort){ EGRESS_UDP, (uint16_t)(i * 100 + 1),
 					(uint16_t)(i * 100 + 50) };
 
@@ -245,15 +245,15 @@ Test(filter_table, rules_that_overlap_without_end_are_refused)
 		COUNT = 1000
 	};
 	cleanup_free EgressBlock *blocks = new0_array(EgressBlock, COUNT);
-	cleanup_free EgressPort *ports = new0_array(EgressPort, COUNT * 2);
+	cleanup_free EgressPort *ports = new0_array(EgressPort, 2UL * COUNT);
 	cleanup_free EgressRule *rules = new0_array(EgressRule, COUNT + 1);
 	const EgressPolicy policy = { rules, COUNT + 1 };
 	FilterTable *table = NULL;
 	Error err = { 0 };
 
-	for (uint16_t i = 0; i < COUNT * 2; i++)
+	for (size_t i = 0; i < 2UL * COUNT; i++)
 		ports[i] = (EgressPort){ EGRESS_TCP, (uint16_t)(2 * i + 1), (uint16_t)(2 * i + 1) };
-	rules[0] = (EgressRule){ NULL, 0, ports, COUNT * 2 };
+	rules[0] = (EgressRule){ NULL, 0, ports, 2UL * COUNT };
 	for (size_t i = 0; i < COUNT; i++) {
 		blocks[i].cidr = (Prefix){ 4, 32, { 198, 18, (uint8_t)(i >> 8), (uint8_t)i } };
 		rules[i + 1] = (EgressRule){ &blocks[i], 1, ports, 1 };
