@@ -70,6 +70,7 @@ static void unpin(const Filter *filter)
 
 static int make_dir(Filter *filter, const char *pin_dir, Error *err)
 {
+	bool is_new = access(pin_dir, F_OK) < 0;
 	struct statfs fs;
 	int r;
 
@@ -85,7 +86,8 @@ static int make_dir(Filter *filter, const char *pin_dir, Error *err)
 	if (fs.f_type == BPF_FS_MAGIC)
 		return 0;
 	(void)rmdir(filter->dir);
-	(void)rmdir(pin_dir); /* if it is empty, it was made just now, or is of no use */
+	if (is_new)
+		(void)rmdir(pin_dir);
 	return error_set(err, ERROR_FIREWALL, "%s is not on a BPF file system", pin_dir);
 }
 
