@@ -253,9 +253,13 @@ void filter_tend(Filter *filter)
 {
 	cleanup_free uint32_t *ifindexes = NULL, *slots = NULL;
 	size_t count = list_vms(filter, &ifindexes, &slots);
+	uint32_t unused = 0;
 
+	for (size_t i = 0; i < count; i++)
+		if (slots[i] >= unused)
+			unused = slots[i] + 1;
 	filter_claim(filter);
-	filter_slots_tend(filter);
+	filter_slots_tend(filter, unused);
 	filter_release(filter);
 	filter_flows_tend(filter, slots, count);
 }

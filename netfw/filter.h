@@ -6,14 +6,20 @@
  *
  * The programs are attached once, to a pair of tc blocks that taps share
  * (netfw/link.h); a VM is an entry of a map, keyed by its tap's index. A tap
- * that is no VM's passes nothing. Programs and maps are pinned: they go on
- * while no agent runs, and the next one adopts the maps, with all flows, and
- * replaces the programs in place.
+ * that is no VM's passes nothing. Maps are pinned, and the blocks keep the
+ * programs: they go on while no agent runs, and the next one adopts the maps,
+ * with all flows, and replaces the programs in place (link_attach()).
  *
  * Policies are in tries of their own, in slots made ahead, because putting a
  * trie into its slot takes the kernel milliseconds: a new policy is written
  * into a free slot, then the VM's entry is changed, which is atomic. The old
- * slot is emptied a second later. VMs whose policies are equal share a slot.
+ * slot is emptied a second later. VMs whose policies are equal share a slot;
+ * so for a second after its exchange a policy still takes one.
+ *
+ * The host is everyone's neighbour: ARP and neighbour discovery for any
+ * address but the guest's own are answered by the program with the gateway's
+ * MAC, and what is not from that MAC does not reach the guest. Of extension
+ * headers the one for fragments passes, of ICMP echo and errors.
  *
  * Safe from any thread.
  */
@@ -113,6 +119,6 @@ int filter_events_fd(const Filter *filter);
 int filter_events_read(Filter *filter, void (*each)(void *user, const struct filter_event *event),
 		       void *user) must_check;
 
-/* Ends flows that nothing has used for their protocol's time, and empties slots of policies that
- * nobody has used for a second: to be called every few seconds. */
+/* Ends flows that nothing has used for their protocol's time, empties slots of policies that nobody
+ * has used for a second, and makes slots ahead: to be called every few seconds. */
 void filter_tend(Filter *filter);

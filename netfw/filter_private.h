@@ -94,7 +94,8 @@ int filter_slot_take(Filter *filter, const FilterTable *table, uint32_t *ret, Er
 void filter_slot_drop(Filter *filter, uint32_t slot);
 /* Counts who uses what an earlier agent has left. */
 int filter_slots_adopt(Filter *filter, Error *err) must_check;
-void filter_slots_tend(Filter *filter);
+/* Empties what is idle, and publishes ahead; @unused_flows: the first slot above those in use. */
+void filter_slots_tend(Filter *filter, uint32_t unused_flows);
 
 /* filter_policy.c: the content of a slot. */
 int filter_policy_write(const Filter *filter, uint32_t slot, const FilterTable *table, Error *err)

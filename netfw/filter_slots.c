@@ -227,17 +227,24 @@ int filter_slots_adopt(Filter *filter, Error *err)
 	return 0;
 }
 
-void filter_slots_tend(Filter *filter)
+/* The next chunk before it is asked for; if that fails, it is tried then. */
+static void publish_ahead(const Filter *filter, FilterMap map, uint32_t unused)
+{
+	Error err = { 0 };
+
+	unused += FILTER_CHUNK / 2;
+	if (unused < entries_of(filter, map) && filter_publish(filter, map, unused, &err) < 0)
+		error_clear(&err);
+}
+
+void filter_slots_tend(Filter *filter, uint32_t unused_flows)
 {
 	uint32_t unused = 0;
-	Error err = { 0 };
 
 	empty_idle(filter);
 	while (unused < 2 * filter->max_vms && filter->slots[unused].used)
 		unused++;
-	/* The next chunk before it is asked for; if that fails, it is tried then. */
-	unused += FILTER_CHUNK / 2;
-	if (unused < 2 * filter->max_vms)
-		(void)(filter_publish(filter, FILTER_MAP_POLICIES4, unused, &err) < 0 ||
-		       filter_publish(filter, FILTER_MAP_POLICIES6, unused, &err) < 0);
+	publish_ahead(filter, FILTER_MAP_POLICIES4, unused);
+	publish_ahead(filter, FILTER_MAP_POLICIES6, unused);
+	publish_ahead(filter, FILTER_MAP_FLOWS, unused_flows);
 }
