@@ -156,7 +156,7 @@ static int run(const Filter *filter, uint32_t ifindex, bool to_vm, const Frame *
 	struct __sk_buff context = { .ifindex = ifindex };
 	struct bpf_program *program =
 		bpf_object__find_program_by_name(filter->explainer, to_vm ? "to_vm" : "from_vm");
-	struct bpf_test_run_opts options = { .sz = sizeof options,
+	struct bpf_test_run_opts options = { .sz = FILTER_OPTIONS_SIZE(bpf_test_run_opts),
 					     .data_in = frame->bytes,
 					     .data_size_in = (uint32_t)frame->size,
 					     .ctx_in = &context,

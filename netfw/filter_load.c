@@ -201,7 +201,7 @@ static int load_object(const Filter *filter, struct bpf_object **ret, bool expla
 	cleanup_free char *log = new0_array(char, KERNEL_LOG_MAX);
 	cleanup_(object_close) struct bpf_object *object = NULL;
 	const struct filter_settings settings = { explain, filter->max_vms };
-	struct bpf_object_open_opts options = { .sz = sizeof options,
+	struct bpf_object_open_opts options = { .sz = FILTER_OPTIONS_SIZE(bpf_object_open_opts),
 						.object_name = "hearth",
 						.kernel_log_buf = log,
 						.kernel_log_size = KERNEL_LOG_MAX };

@@ -20,6 +20,16 @@
 extern const unsigned char filter_object[];
 extern const size_t filter_object_size;
 
+/*
+ * For the size of libbpf's structures of options, whose own macro is a GNU statement expression.
+ * What pads their end has to be 0, which no initialiser promises, so it is left out.
+ */
+/* NOLINTBEGIN(bugprone-macro-parentheses,bugprone-sizeof-expression): a type's name */
+#define FILTER_OPTIONS_SIZE(type)                    \
+	(offsetof(struct type, type##__last_field) + \
+	 sizeof(((const struct type *)NULL)->type##__last_field))
+/* NOLINTEND(bugprone-macro-parentheses,bugprone-sizeof-expression) */
+
 enum {
 	FILTER_DIR_MAX = 4096,
 	FILTER_CHUNK = 64,          /* inner maps that are made at a time */

@@ -45,7 +45,8 @@ static void close_all(const int *fds, size_t count)
 
 static int make_inner(const Inner *inner, int *ret, uint32_t count, Error *err)
 {
-	struct bpf_map_create_opts options = { .sz = sizeof options, .map_flags = inner->flags };
+	struct bpf_map_create_opts options = { .sz = FILTER_OPTIONS_SIZE(bpf_map_create_opts),
+					       .map_flags = inner->flags };
 
 	for (uint32_t i = 0; i < count; i++) {
 		ret[i] = bpf_map_create(inner->type, "hearth", inner->key_size, inner->value_size,

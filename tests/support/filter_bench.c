@@ -21,6 +21,18 @@ static int open_tap(int *ret)
 	return (int)if_nametoindex(request.ifr_name);
 }
 
+static bool has_bpf(void)
+{
+	int map = bpf_map_create(
+		BPF_MAP_TYPE_LPM_TRIE, NULL, 8, 8, 1,
+		&(struct bpf_map_create_opts){ .sz = FILTER_OPTIONS_SIZE(bpf_map_create_opts),
+					       .map_flags = BPF_F_NO_PREALLOC });
+
+	if (map >= 0)
+		(void)close(map);
+	return map >= 0;
+}
+
 static const char *enter_namespaces(void)
 {
 	if (geteuid() != 0)
@@ -30,12 +42,11 @@ static const char *enter_namespaces(void)
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) < 0)
 		return "no BPF file system";
-	return NULL;
+	return has_bpf() ? NULL : "no BPF";
 }
 
 const char *filter_bench_open(FilterBench *ret, uint32_t max_vms)
 {
-	static char reason[ERROR_MESSAGE_MAX];
 	const FilterConfig config = { FILTER_BENCH_PINS, max_vms };
 	const char *lacking = enter_namespaces();
 	Error err = { 0 };
@@ -50,7 +61,11 @@ const char *filter_bench_open(FilterBench *ret, uint32_t max_vms)
 			return "no taps";
 		ret->taps[i] = (uint32_t)ifindex;
 	}
-	return filter_open(&ret->filter, &config, &err) < 0 ? error_message(&err, reason) : NULL;
+	if (filter_open(&ret->filter, &config, &err) < 0) {
+		(void)fprintf(stderr, "the filter does not open: %s\n", err.what);
+		abort();
+	}
+	return NULL;
 }
 
 void filter_bench_close(FilterBench *bench)
@@ -133,7 +148,7 @@ FilterTable *filter_bench_table(void)
 static int run(int program, uint32_t tap, const Frame *frame, Frame *after,
 	       struct __sk_buff *context)
 {
-	struct bpf_test_run_opts options = { .sz = sizeof options,
+	struct bpf_test_run_opts options = { .sz = FILTER_OPTIONS_SIZE(bpf_test_run_opts),
 					     .data_in = frame->bytes,
 					     .data_size_in = (uint32_t)frame->size,
 					     .data_out = after->bytes,

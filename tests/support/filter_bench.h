@@ -33,7 +33,8 @@ typedef struct FilterOutcome {
 	Frame frame; /* as it is afterwards */
 } FilterOutcome;
 
-/* Why there can be none here; NULL: it is open, with @max_vms, and the caller's to close. */
+/* Why there can be none here; NULL: it is open, with @max_vms, and the caller's to close. A filter
+ * that does not open where BPF is to be had ends the test. */
 const char *filter_bench_open(FilterBench *ret, uint32_t max_vms);
 void filter_bench_close(FilterBench *bench);
 

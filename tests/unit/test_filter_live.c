@@ -6,10 +6,10 @@
  * are left for hardware to complete.
  */
 
+#include "netfw/filter_private.h"
 #include "tests/unit/filter_fixture.h"
 
 #include <arpa/inet.h>
-#include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
@@ -86,10 +86,10 @@ static void write_setting(const char *path, const char *value)
 
 static void attach(enum bpf_tc_attach_point point, int program)
 {
-	struct bpf_tc_hook hook = { .sz = sizeof hook,
+	struct bpf_tc_hook hook = { .sz = FILTER_OPTIONS_SIZE(bpf_tc_hook),
 				    .ifindex = (int)if_nametoindex(vm_name),
 				    .attach_point = BPF_TC_INGRESS | BPF_TC_EGRESS };
-	struct bpf_tc_opts options = { .sz = sizeof options, .prog_fd = program };
+	struct bpf_tc_opts options = { .sz = FILTER_OPTIONS_SIZE(bpf_tc_opts), .prog_fd = program };
 	int r = bpf_tc_hook_create(&hook);
 
 	cr_assert(r == 0 || r == -EEXIST, "clsact: %d", r);
