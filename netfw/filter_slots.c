@@ -69,8 +69,8 @@ static uint32_t entries_of(const Filter *filter, FilterMap map)
 int filter_publish(const Filter *filter, FilterMap map, uint32_t index, Error *err)
 {
 	uint32_t first = index / FILTER_CHUNK * FILTER_CHUNK, id;
-	uint32_t count = entries_of(filter, map) - first, keys[FILTER_CHUNK];
-	int fds[FILTER_CHUNK], r, saved;
+	uint32_t count = entries_of(filter, map) - first, keys[FILTER_CHUNK], published;
+	int fds[FILTER_CHUNK] = { 0 }, r, saved;
 
 	if (bpf_map_lookup_elem(filter->maps[map], &index, &id) == 0)
 		return 0;
@@ -80,7 +80,8 @@ int filter_publish(const Filter *filter, FilterMap map, uint32_t index, Error *e
 		keys[i] = first + i;
 	if (make_inner(&inners[map], fds, count, err) < 0)
 		return -1;
-	r = bpf_map_update_batch(filter->maps[map], keys, fds, &count, NULL);
+	published = count;
+	r = bpf_map_update_batch(filter->maps[map], keys, fds, &published, NULL);
 	saved = errno;
 	close_all(fds, count);
 	return r < 0 ? error_set_errno(err, ERROR_FIREWALL, saved, "publish maps") : 0;
