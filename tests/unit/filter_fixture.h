@@ -20,8 +20,10 @@ static inline void open_bench_for(uint32_t max_vms)
 	Error err = { 0 };
 	FilterVm vm;
 
-	if (lacking)
+	if (lacking) {
+		(void)fprintf(stderr, "skipped: %s\n", lacking);
 		cr_skip_test("%s", lacking);
+	}
 	vm = filter_bench_vm(&bench, 0);
 	cr_assert_eq(filter_add_vm(bench.filter, &vm, table, &err), 0, "%s", err.what);
 }
