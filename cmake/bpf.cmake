@@ -16,7 +16,8 @@ function(hearth_bpf target name source)
 			-MD -MF ${dir}/${name}.d -MT bpf/${name}.o
 			-c ${CMAKE_SOURCE_DIR}/${source} -o ${dir}/${name}.o
 		COMMAND ${BPF_STRIP} -g ${dir}/${name}.o
-		DEPENDS ${CMAKE_SOURCE_DIR}/${source} DEPFILE ${dir}/${name}.d VERBATIM)
+		DEPENDS ${CMAKE_SOURCE_DIR}/${source} DEPFILE ${dir}/${name}.d
+		COMMAND_EXPAND_LISTS VERBATIM)
 	add_custom_command(
 		OUTPUT ${dir}/${name}.c
 		COMMAND ${CMAKE_COMMAND} -DNAME=${name} -DINPUT=${dir}/${name}.o
