@@ -17,7 +17,7 @@
 
 enum {
 	SCAN_DEPTH_MAX = 16,       /* messages within each other */
-	SCAN_ELEMENTS_MAX = 20000, /* fields and elements of lists, all together */
+	SCAN_ELEMENTS_MAX = 65536, /* fields and elements of lists, all together */
 	SCAN_VIOLATIONS_MAX = 32,  /* the scan ends there */
 	SCAN_FIELDS_MAX = 64,      /* of a type */
 };

@@ -115,7 +115,7 @@ static void put_duration(Out *out, const WirePair *pair, void *message, const vo
 	*(Google__Protobuf__Duration **)member(pair, message) = duration;
 }
 
-/* Room for @count messages in the repeated field. */
+/* Room for @count elements in the repeated field. */
 static void **put_repeated(Out *out, const WirePair *pair, void *message, size_t count)
 {
 	void **items = arena_new(out->arena, count * sizeof *items);
@@ -137,6 +137,15 @@ static void put_map(Out *out, const WirePair *pair, void *message, const void *f
 		*(char **)wire_member(items[i], type->fields[1].offset) =
 			clean_text(out->arena, map->pairs[i].value);
 	}
+}
+
+static void put_texts(Out *out, const WirePair *pair, void *message, const void *from)
+{
+	const FieldTexts *texts = from;
+	void **items = put_repeated(out, pair, message, texts->count);
+
+	for (size_t i = 0; i < texts->count; i++)
+		items[i] = clean_text(out->arena, texts->items[i]);
 }
 
 /* Packed and unpacked again, so that it lies in the arena like the rest. */
@@ -199,6 +208,7 @@ static PutRule *const rules[] = {
 	[FIELD_MAP]      = put_map,
 	[FIELD_OBJECT]   = put_object,
 	[FIELD_LIST]     = put_list,
+	[FIELD_TEXTS]    = put_texts,
 };
 /* clang-format on */
 static_assert(array_size(rules) == FIELD_TYPE_COUNT_, "a rule for every type");
@@ -227,6 +237,18 @@ Hearth__V1__Vm *wire_vm(Arena *arena, const VmRecord *record)
 		put_all(&out, tables->spec, vm->spec, record->spec);
 	put_all(&out, tables->status, vm->status, &record->status);
 	return vm;
+}
+
+Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy)
+{
+	Hearth__V1__EgressPolicy *message;
+	Out out = { .arena = arena };
+
+	if (!policy)
+		return NULL;
+	message = message_new(arena, &hearth__v1__egress_policy__descriptor);
+	put_all(&out, wire_tables()->egress, message, policy);
+	return message;
 }
 
 /* What the message was initialised with stays where there is no @text. */

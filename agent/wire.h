@@ -34,3 +34,9 @@ Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event);
  * Digits below a microsecond are cut off.
  */
 VmSpec *wire_spec(const Hearth__V1__VmSpec *message, const char *path, Error *err);
+
+/* The same of a policy; NULL for NULL. The caller's to clear (vm_egress_policy_table) and free. */
+VmEgressPolicy *wire_take_egress(const Hearth__V1__EgressPolicy *message, const char *path,
+				 Error *err);
+/* @policy as a message; NULL for NULL. */
+Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy);

@@ -140,6 +140,18 @@ static void take_map(const WirePair *pair, void *to, const void *message, const 
 	}
 }
 
+static void take_texts(const WirePair *pair, void *to, const void *message, const char *path,
+		       Error *err)
+{
+	size_t count = *(const size_t *)wire_member_in(message, pair->proto->quantifier_offset);
+	char *const *items = *(char **const *)member(pair, message);
+
+	(void)path;
+	(void)err;
+	for (size_t i = 0; i < count; i++)
+		field_texts_add(to, items[i]);
+}
+
 /* NOLINTBEGIN(misc-no-recursion): as deep as the tables */
 static void take_object(const WirePair *pair, void *to, const void *message, const char *path,
 			Error *err)
@@ -187,6 +199,7 @@ static TakeRule *const rules[] = {
 	[FIELD_MAP]      = take_map,
 	[FIELD_OBJECT]   = take_object,
 	[FIELD_LIST]     = take_list,
+	[FIELD_TEXTS]    = take_texts,
 };
 /* clang-format on */
 static_assert(array_size(rules) == FIELD_TYPE_COUNT_, "a rule for every type");
@@ -211,4 +224,16 @@ VmSpec *wire_spec(const Hearth__V1__VmSpec *message, const char *path, Error *er
 	if (message)
 		take_all(wire_tables()->spec, spec, message, path, err);
 	return spec;
+}
+
+VmEgressPolicy *wire_take_egress(const Hearth__V1__EgressPolicy *message, const char *path,
+				 Error *err)
+{
+	VmEgressPolicy *policy;
+
+	if (!message)
+		return NULL;
+	policy = new0(VmEgressPolicy);
+	take_all(wire_tables()->egress, policy, message, path, err);
+	return policy;
 }

@@ -38,6 +38,7 @@ static const struct {
 	[FIELD_MAP]      = { PROTOBUF_C_TYPE_MESSAGE, PROTOBUF_C_LABEL_REPEATED, NULL },
 	[FIELD_OBJECT]   = { PROTOBUF_C_TYPE_MESSAGE, PROTOBUF_C_LABEL_NONE,     NULL },
 	[FIELD_LIST]     = { PROTOBUF_C_TYPE_MESSAGE, PROTOBUF_C_LABEL_REPEATED, NULL },
+	[FIELD_TEXTS]    = { PROTOBUF_C_TYPE_STRING,  PROTOBUF_C_LABEL_REPEATED, NULL },
 };
 
 /* What stands on one side only: a row without a field, a field without a row. */
@@ -132,6 +133,7 @@ static void pair_all(void)
 {
 	roots.vm = pair(&vm_record_table, &hearth__v1__vm__descriptor);
 	roots.spec = pair(&vm_spec_table, &hearth__v1__vm_spec__descriptor);
+	roots.egress = pair(&vm_egress_policy_table, &hearth__v1__egress_policy__descriptor);
 	roots.status = pair(&vm_status_table, &hearth__v1__vm_status__descriptor);
 }
 

@@ -28,7 +28,7 @@ struct WireTable {
 };
 
 typedef struct WireTables {
-	const WireTable *vm, *spec, *status;
+	const WireTable *vm, *spec, *egress, *status;
 } WireTables;
 
 /* Paired at the first call. */

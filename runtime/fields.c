@@ -169,6 +169,43 @@ static void list_clear(const Field *field, void *at)
 	free(list->items);
 }
 
+static bool texts_are_set(const void *at)
+{
+	return ((const FieldTexts *)at)->count > 0;
+}
+
+static void texts_copy(const Field *field, void *to, const void *from)
+{
+	const FieldTexts *old = from;
+
+	(void)field;
+	for (size_t i = 0; i < old->count; i++)
+		field_texts_add(to, old->items[i]);
+}
+
+static bool texts_equal(const Field *field, const void *a, const void *b)
+{
+	const FieldTexts *left = a, *right = b;
+
+	(void)field;
+	if (left->count != right->count)
+		return false;
+	for (size_t i = 0; i < left->count; i++)
+		if (strcmp(left->items[i], right->items[i]) != 0)
+			return false;
+	return true;
+}
+
+static void texts_clear(const Field *field, void *at)
+{
+	FieldTexts *texts = at;
+
+	(void)field;
+	for (size_t i = 0; i < texts->count; i++)
+		free(texts->items[i]);
+	free(texts->items);
+}
+
 /* clang-format off */
 static const TypeRule rules[] = {
 	[FIELD_BOOL]     = { .size = sizeof(bool) },
@@ -182,6 +219,7 @@ static const TypeRule rules[] = {
 	[FIELD_MAP]      = { sizeof(FieldMap),  map_is_set,    map_copy,        map_equal,        map_clear },
 	[FIELD_OBJECT]   = { sizeof(void *),    object_is_set, object_copy,     object_equal,     object_clear },
 	[FIELD_LIST]     = { sizeof(FieldList), list_is_set,   list_copy,       list_equal,       list_clear },
+	[FIELD_TEXTS]    = { sizeof(FieldTexts), texts_are_set, texts_copy,     texts_equal,      texts_clear },
 };
 /* clang-format on */
 static_assert(array_size(rules) == FIELD_TYPE_COUNT_, "a rule for every type");
@@ -257,4 +295,10 @@ void *field_list_add(FieldList *list, const FieldTable *table)
 	list->count++;
 	memset(item, 0, table->size);
 	return item;
+}
+
+void field_texts_add(FieldTexts *texts, const char *text)
+{
+	texts->items = must_realloc(texts->items, texts->count + 1, sizeof *texts->items);
+	texts->items[texts->count++] = text_dup(text);
 }

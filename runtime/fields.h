@@ -34,6 +34,7 @@ typedef enum FieldType {
 	FIELD_MAP,      /* FieldMap, by key, keys unique; map<string, string> */
 	FIELD_OBJECT,   /* pointer to a structure of .table, or NULL */
 	FIELD_LIST,     /* FieldList of structures of .table */
+	FIELD_TEXTS,    /* FieldTexts; repeated string */
 	FIELD_TYPE_COUNT_,
 } FieldType;
 
@@ -52,6 +53,16 @@ typedef struct FieldList {
 	size_t count;
 } FieldList;
 
+/* Texts, each of them the field's own; none is NULL. */
+typedef struct FieldTexts {
+	char **items;
+	size_t count;
+} FieldTexts;
+
+enum {
+	FIELD_TEXTS_BYTES_MAX = 255, /* of each of them */
+};
+
 enum {
 	FIELD_REQUIRED = 1, /* must be set */
 	FIELD_PATH = 2,   /* TEXT: an absolute path without "." or ".." components, "//", or NUL */
@@ -68,12 +79,12 @@ typedef struct Field {
 	const char *const *names; /* ENUM: by value, lower case; NULL entries are not values */
 	size_t name_count;        /* ENUM */
 	/*
-	 * When set: numbers, durations (usec) lie in [min, max]; TEXT has so many bytes; LIST
-	 * and MAP so many elements. max 0: no bound beyond the type's. MAP keys are 1 to 63
+	 * When set: numbers, durations (usec) lie in [min, max]; TEXT has so many bytes; LIST,
+	 * TEXTS and MAP so many elements. max 0: no bound beyond the type's. MAP keys are 1 to 63
 	 * bytes of [A-Za-z0-9._/-], values up to 255 bytes.
 	 */
 	uint64_t min, max;
-	const char *accept; /* TEXT: every byte is one of these; NULL: any valid UTF-8 */
+	const char *accept; /* TEXT, TEXTS: every byte is one of these; NULL: any valid UTF-8 */
 } Field;
 
 struct FieldTable {
@@ -131,3 +142,5 @@ bool field_key_is_good(const char *key);
 const char *field_map_get(const FieldMap *map, const char *key);
 /* Appends a zeroed element of @table and answers it; valid until the next append. */
 void *field_list_add(FieldList *list, const FieldTable *table);
+/* Appends a copy of @text. */
+void field_texts_add(FieldTexts *texts, const char *text);

@@ -111,18 +111,24 @@ static bool path_is_plain(const char *path)
 	return true;
 }
 
-static void check_text(const Field *field, void *at, const char *path, Error *err)
+static void check_bytes(const Field *field, const char *text, const char *path, Error *err)
 {
-	const char *text = *(char **)at;
 	size_t length = strlen(text);
 	size_t accepted = field->accept ? strspn(text, field->accept) : length;
 
-	check_range(field, length, " bytes", path, err);
 	if (accepted < length)
 		(void)error_add_violation(err, path, "byte 0x%02x at %zu is not allowed",
 					  (unsigned char)text[accepted], accepted);
 	else if (!text_is_utf8(text, length))
 		(void)error_add_violation(err, path, "is not valid UTF-8");
+}
+
+static void check_text(const Field *field, void *at, const char *path, Error *err)
+{
+	const char *text = *(char **)at;
+
+	check_range(field, strlen(text), " bytes", path, err);
+	check_bytes(field, text, path, err);
 	if (field->flags & FIELD_PATH && !path_is_plain(text))
 		(void)error_add_violation(err, path,
 					  "must be an absolute path without \"//\" and without "
@@ -226,6 +232,24 @@ static void check_list(const Field *field, void *at, const char *path, Error *er
 	}
 }
 
+static void check_texts(const Field *field, void *at, const char *path, Error *err)
+{
+	const FieldTexts *texts = at;
+	char name[PATH_BYTES];
+
+	check_range(field, texts->count, " elements", path, err);
+	for (size_t i = 0; i < texts->count && (!field->max || i < field->max); i++) {
+		size_t length = strlen(texts->items[i]);
+
+		(void)text_append(name, name + sizeof name, "%s[%zu]", path, i);
+		if (length < 1 || length > FIELD_TEXTS_BYTES_MAX)
+			(void)error_add_violation(err, name, "must be 1 to %d bytes, is %zu",
+						  FIELD_TEXTS_BYTES_MAX, length);
+		else
+			check_bytes(field, texts->items[i], name, err);
+	}
+}
+
 /* clang-format off */
 static CheckRule *const rules[] = { /* NULL: every value is good */
 	[FIELD_BOOL]     = NULL,
@@ -239,6 +263,7 @@ static CheckRule *const rules[] = { /* NULL: every value is good */
 	[FIELD_MAP]      = check_map,
 	[FIELD_OBJECT]   = check_object,
 	[FIELD_LIST]     = check_list,
+	[FIELD_TEXTS]    = check_texts,
 };
 /* clang-format on */
 static_assert(array_size(rules) == FIELD_TYPE_COUNT_, "a rule for every type");

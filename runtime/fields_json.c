@@ -241,6 +241,32 @@ static int list_read(const Field *field, void *at, json_t *json)
 	return 0;
 }
 
+static json_t *texts_write(const Field *field, const void *at)
+{
+	const FieldTexts *texts = at;
+	json_t *json = json_array();
+
+	(void)field;
+	for (size_t i = 0; i < texts->count; i++)
+		(void)json_array_append_new(json, string_write(texts->items[i]));
+	return json;
+}
+
+static int texts_read(const Field *field, void *at, json_t *json)
+{
+	(void)field;
+	if (!json_is_array(json))
+		return -EINVAL;
+	for (size_t i = 0; i < json_array_size(json); i++) {
+		const char *text = json_string_value(json_array_get(json, i));
+
+		if (!text)
+			return -EINVAL;
+		field_texts_add(at, text);
+	}
+	return 0;
+}
+
 /* clang-format off */
 static const JsonRule rules[] = {
 	[FIELD_BOOL]     = { bool_write,   bool_read },
@@ -254,6 +280,7 @@ static const JsonRule rules[] = {
 	[FIELD_MAP]      = { map_write,    map_read },
 	[FIELD_OBJECT]   = { object_write, object_read },
 	[FIELD_LIST]     = { list_write,   list_read },
+	[FIELD_TEXTS]    = { texts_write,  texts_read },
 };
 /* clang-format on */
 static_assert(array_size(rules) == FIELD_TYPE_COUNT_, "a rule for every type");

@@ -51,7 +51,7 @@ static void add_interface(FirecrackerBoot *boot, const VmInterface *interface,
 	cleanup_free char *id = firecracker_id(interface->interface_id);
 	json_t *body = json_pack("{s:s, s:s}", "iface_id", id, "host_dev_name", tap->host_device);
 
-	set_text(body, "guest_mac", interface->guest_mac);
+	set_text(body, "guest_mac", tap->guest_mac ? tap->guest_mac : interface->guest_mac);
 	if (interface->mtu)
 		(void)json_object_set_new(body, "mtu", json_integer(interface->mtu));
 	set_limiter(body, "rx_rate_limiter", interface->rx_rate_limiter);

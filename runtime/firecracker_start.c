@@ -122,9 +122,8 @@ static int add_taps(const Start *start, Error *err)
 		tap_name(name, resolved->instance_id, (unsigned)i);
 		if (tap_add(&config, err) < 0)
 			return -1;
-		shown = field_list_add(&resolved->network_interfaces, &vm_resolved_interface_table);
-		shown->interface_id = text_dup(interface->interface_id);
-		shown->host_device = text_dup(name);
+		shown = record_interface(resolved, interface->interface_id);
+		set_text(&shown->host_device, text_dup(name));
 	}
 	return 0;
 }

@@ -75,6 +75,13 @@ static const char *const rung_names[] = {
 };
 static_assert(array_size(rung_names) == RUNG_OUTCOME_COUNT_, "name every outcome");
 
+static const char *const enforcement_names[] = {
+	[VM_ENFORCEMENT_NONE]     = "none",
+	[VM_ENFORCEMENT_BPF]      = "bpf",
+	[VM_ENFORCEMENT_IPTABLES] = "iptables",
+};
+static_assert(array_size(enforcement_names) == VM_ENFORCEMENT_COUNT_, "name every one");
+
 #define AT(member) .offset = offsetof(VmCondition, member)
 static const Field condition_fields[] = {
 	{ "type",            FIELD_TEXT, AT(type) },
@@ -159,6 +166,12 @@ const FieldTable vm_exit_table = {
 static const Field resolved_interface_fields[] = {
 	{ "interface_id", FIELD_TEXT, AT(interface_id) },
 	{ "host_device",  FIELD_TEXT, AT(host_device) },
+	{ "guest_mac",    FIELD_TEXT, AT(guest_mac) },
+	{ "ipv4_address", FIELD_TEXT, AT(ipv4_address) },
+	{ "ipv6_address", FIELD_TEXT, AT(ipv6_address) },
+	{ "ipv4_gateway", FIELD_TEXT, AT(ipv4_gateway) },
+	{ "ipv6_gateway", FIELD_TEXT, AT(ipv6_gateway) },
+	{ "enforcement",  FIELD_ENUM, AT(enforcement), .names = enforcement_names, .name_count = VM_ENFORCEMENT_COUNT_ },
 };
 #undef AT
 const FieldTable vm_resolved_interface_table = {
@@ -184,6 +197,7 @@ static const Field resolved_fields[] = {
 	{ "limits",      FIELD_OBJECT, AT(limits), .table = &vm_limits_table },
 	{ "vsock_path",  FIELD_TEXT, AT(vsock_path) },
 	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_resolved_interface_table },
+	{ "network_slot", FIELD_U32, AT(network_slot) },
 };
 #undef AT
 const FieldTable vm_resolved_table = {
@@ -345,16 +359,43 @@ const VmCondition *record_condition(const VmRecord *record, const char *type)
 
 void record_end_run(VmResolved *resolved)
 {
+	FieldList *list = &resolved->network_interfaces;
+	size_t kept = 0;
+
 	resolved->vmm_pid = resolved->keeper_pid = 0;
 	set_text(&resolved->jail_path, NULL);
 	set_text(&resolved->cgroup, NULL);
 	set_text(&resolved->vsock_path, NULL);
 	free(take_ptr(resolved->limits));
-	for (size_t i = 0; i < resolved->network_interfaces.count; i++)
-		fields_clear(&vm_resolved_interface_table,
-			     (VmResolvedInterface *)resolved->network_interfaces.items + i);
-	free(take_ptr(resolved->network_interfaces.items));
-	resolved->network_interfaces.count = 0;
+	for (size_t i = 0; i < list->count; i++) {
+		VmResolvedInterface *interface = (VmResolvedInterface *)list->items + i;
+
+		if (!interface->guest_mac) { /* nothing leased */
+			fields_clear(&vm_resolved_interface_table, interface);
+			continue;
+		}
+		set_text(&interface->host_device, NULL);
+		interface->enforcement = VM_ENFORCEMENT_UNSET;
+		((VmResolvedInterface *)list->items)[kept++] = *interface;
+	}
+	list->count = kept;
+	if (!kept)
+		free(take_ptr(list->items));
+}
+
+VmResolvedInterface *record_interface(VmResolved *resolved, const char *interface_id)
+{
+	FieldList *list = &resolved->network_interfaces;
+	VmResolvedInterface *interface;
+
+	for (size_t i = 0; i < list->count; i++) {
+		interface = (VmResolvedInterface *)list->items + i;
+		if (text_equal(interface->interface_id, interface_id))
+			return interface;
+	}
+	interface = field_list_add(list, &vm_resolved_interface_table);
+	interface->interface_id = text_dup(interface_id);
+	return interface;
 }
 
 const char *vm_state_name(VmState state)

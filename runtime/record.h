@@ -120,9 +120,23 @@ typedef struct VmExit {
 	FieldList rungs; /* VmRung */
 } VmExit;
 
+typedef enum VmEnforcement {
+	VM_ENFORCEMENT_UNSET,
+	VM_ENFORCEMENT_NONE,
+	VM_ENFORCEMENT_BPF,
+	VM_ENFORCEMENT_IPTABLES,
+	VM_ENFORCEMENT_COUNT_,
+} VmEnforcement;
+
 typedef struct VmResolvedInterface {
 	char *interface_id;
-	char *host_device;
+	char *host_device; /* of the present run */
+	char *guest_mac;   /* leased, as the addresses */
+	char *ipv4_address;
+	char *ipv6_address;
+	char *ipv4_gateway;
+	char *ipv6_gateway;
+	VmEnforcement enforcement; /* of the present run */
 } VmResolvedInterface;
 
 typedef struct VmResolved {
@@ -142,6 +156,7 @@ typedef struct VmResolved {
 	VmLimits *limits;
 	char *vsock_path;
 	FieldList network_interfaces; /* VmResolvedInterface */
+	uint32_t network_slot;        /* leased, from 1; 0: none */
 } VmResolved;
 
 typedef struct VmStatus {
@@ -194,6 +209,8 @@ const VmCondition *record_condition(const VmRecord *record, const char *type);
 
 /* What was of the run that has ended goes. */
 void record_end_run(VmResolved *resolved);
+/* The entry of the interface called @interface_id, made if it is missing. */
+VmResolvedInterface *record_interface(VmResolved *resolved, const char *interface_id);
 
 /* "running", "failed"; the goal of an operation as error messages name it. */
 const char *vm_state_name(VmState state);

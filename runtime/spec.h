@@ -76,6 +76,15 @@ typedef enum VmIoEngine {
 	VM_IO_COUNT_,
 } VmIoEngine;
 
+typedef enum VmProtocol {
+	VM_PROTOCOL_UNSET,
+	VM_PROTOCOL_TCP,
+	VM_PROTOCOL_UDP,
+	VM_PROTOCOL_SCTP,
+	VM_PROTOCOL_ICMP,
+	VM_PROTOCOL_COUNT_,
+} VmProtocol;
+
 typedef struct VmMachine {
 	uint32_t vcpus;
 	uint64_t memory_mib;
@@ -120,7 +129,30 @@ typedef struct VmInterface {
 	VmRateLimiter *rx_rate_limiter;
 	VmRateLimiter *tx_rate_limiter;
 	bool mmds;
+	char *ipv4_address;
+	char *ipv6_address;
 } VmInterface;
+
+typedef struct VmEgressPeer {
+	char *cidr;
+	FieldTexts except;
+} VmEgressPeer;
+
+typedef struct VmEgressPort {
+	VmProtocol protocol;
+	uint32_t port;
+	uint32_t end_port;
+} VmEgressPort;
+
+typedef struct VmEgressRule {
+	FieldList to;    /* VmEgressPeer */
+	FieldList ports; /* VmEgressPort */
+	FieldTexts fqdn;
+} VmEgressRule;
+
+typedef struct VmEgressPolicy {
+	FieldList rules; /* VmEgressRule */
+} VmEgressPolicy;
 
 typedef struct VmVsock {
 	uint32_t guest_cid;
@@ -173,6 +205,7 @@ typedef struct VmSpec {
 	VmBoot *boot;
 	FieldList drives;             /* VmDrive */
 	FieldList network_interfaces; /* VmInterface */
+	VmEgressPolicy *egress;
 	VmRestartPolicy *restart_policy;
 	int64_t expires_at;
 	VmExpireAction expire_action;
@@ -181,7 +214,7 @@ typedef struct VmSpec {
 } VmSpec;
 
 extern const FieldTable vm_spec_table, vm_drive_table, vm_interface_table, vm_limits_table,
-	vm_balloon_table, vm_mmds_table, vm_rate_limiter_table;
+	vm_balloon_table, vm_mmds_table, vm_rate_limiter_table, vm_egress_policy_table;
 
 VmSpec *spec_new(void); /* one reference, all unset */
 VmSpec *spec_ref(VmSpec *spec);

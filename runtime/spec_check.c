@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
-#include "runtime/spec.h"
+#include "netfw/prefix.h"
+#include "runtime/egress.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -136,13 +137,32 @@ static void check_mac(const VmSpec *spec, size_t i, Error *err)
 		(void)error_add_violation(err, field, "is another element's already");
 }
 
+/* An address asked for: of the first interface, which alone is part of a network. */
+static void check_address(size_t i, const char *name, uint8_t family, const char *address,
+			  Error *err)
+{
+	char field[FIELD_BYTES];
+	Prefix parsed;
+
+	if (text_equal(address, ""))
+		return;
+	(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].%s", i, name);
+	if (i > 0)
+		(void)error_add_violation(err, field, "only the first interface has addresses");
+	if (prefix_parse_address(&parsed, address) < 0 || parsed.family != family)
+		(void)error_add_violation(err, field, "is no IPv%u address", family);
+}
+
 static void check_interfaces(const VmSpec *spec, Error *err)
 {
 	for (size_t i = 0; i < spec->network_interfaces.count && i < SPEC_INTERFACES_MAX; i++) {
+		const VmInterface *interface = spec_interface(spec, i);
 		char field[FIELD_BYTES];
 
 		check_mac(spec, i, err);
-		if (!spec_interface(spec, i)->mmds || spec_mmds(spec))
+		check_address(i, "ipv4_address", 4, interface->ipv4_address, err);
+		check_address(i, "ipv6_address", 6, interface->ipv6_address, err);
+		if (!interface->mmds || spec_mmds(spec))
 			continue;
 		(void)snprintf(field, sizeof field, "spec.network_interfaces[%zu].mmds", i);
 		(void)error_add_violation(err, field, "needs spec.devices.mmds");
@@ -219,6 +239,7 @@ static void check_together(const VmSpec *spec, Error *err)
 	check_machine(spec, err);
 	check_root(spec, err);
 	check_interfaces(spec, err);
+	egress_check(spec->egress, "spec.egress", err);
 	check_balloon(spec, err);
 	check_mmds(spec, err);
 	check_limits(spec, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "netfw/egress_policy.h"
 #include "runtime/spec.h"
 
 #include <assert.h>
@@ -65,6 +66,14 @@ static const char *const io_names[] = {
 	[VM_IO_ASYNC] = "async",
 };
 static_assert(array_size(io_names) == VM_IO_COUNT_, "name every engine");
+
+static const char *const protocol_names[] = {
+	[VM_PROTOCOL_TCP] = "tcp",
+	[VM_PROTOCOL_UDP] = "udp",
+	[VM_PROTOCOL_SCTP] = "sctp",
+	[VM_PROTOCOL_ICMP] = "icmp",
+};
+static_assert(array_size(protocol_names) == VM_PROTOCOL_COUNT_, "name every protocol");
 
 /* clang-format off */
 #define AT(member) .offset = offsetof(VmMachine, member)
@@ -139,10 +148,53 @@ static const Field interface_fields[] = {
 	{ "rx_rate_limiter", FIELD_OBJECT, AT(rx_rate_limiter), .table = &vm_rate_limiter_table },
 	{ "tx_rate_limiter", FIELD_OBJECT, AT(tx_rate_limiter), .table = &vm_rate_limiter_table },
 	{ "mmds",            FIELD_BOOL,   AT(mmds) },
+	{ "ipv4_address",    FIELD_TEXT,   AT(ipv4_address), .max = 15 },
+	{ "ipv6_address",    FIELD_TEXT,   AT(ipv6_address), .max = 45 },
 };
 #undef AT
 const FieldTable vm_interface_table = {
 	"NetworkInterface", sizeof(VmInterface), interface_fields, array_size(interface_fields),
+};
+
+#define AT(member) .offset = offsetof(VmEgressPeer, member)
+static const Field egress_peer_fields[] = {
+	{ "cidr",   FIELD_TEXT,  AT(cidr), .max = 49, .flags = FIELD_REQUIRED },
+	{ "except", FIELD_TEXTS, AT(except), .max = EGRESS_PREFIXES_MAX },
+};
+#undef AT
+static const FieldTable egress_peer_table = {
+	"EgressPeer", sizeof(VmEgressPeer), egress_peer_fields, array_size(egress_peer_fields),
+};
+
+#define AT(member) .offset = offsetof(VmEgressPort, member)
+static const Field egress_port_fields[] = {
+	{ "protocol", FIELD_ENUM, AT(protocol), .names = protocol_names, .name_count = VM_PROTOCOL_COUNT_ },
+	{ "port",     FIELD_U32,  AT(port), .min = 1, .max = 65535 },
+	{ "end_port", FIELD_U32,  AT(end_port), .min = 1, .max = 65535 },
+};
+#undef AT
+static const FieldTable egress_port_table = {
+	"EgressPort", sizeof(VmEgressPort), egress_port_fields, array_size(egress_port_fields),
+};
+
+#define AT(member) .offset = offsetof(VmEgressRule, member)
+static const Field egress_rule_fields[] = {
+	{ "to",    FIELD_LIST,  AT(to), .table = &egress_peer_table, .max = EGRESS_PREFIXES_MAX },
+	{ "ports", FIELD_LIST,  AT(ports), .table = &egress_port_table, .max = EGRESS_PORTS_MAX },
+	{ "fqdn",  FIELD_TEXTS, AT(fqdn), .max = EGRESS_PREFIXES_MAX },
+};
+#undef AT
+static const FieldTable egress_rule_table = {
+	"EgressRule", sizeof(VmEgressRule), egress_rule_fields, array_size(egress_rule_fields),
+};
+
+#define AT(member) .offset = offsetof(VmEgressPolicy, member)
+static const Field egress_policy_fields[] = {
+	{ "rules", FIELD_LIST, AT(rules), .table = &egress_rule_table, .max = EGRESS_RULES_MAX },
+};
+#undef AT
+const FieldTable vm_egress_policy_table = {
+	"EgressPolicy", sizeof(VmEgressPolicy), egress_policy_fields, array_size(egress_policy_fields),
 };
 
 #define AT(member) .offset = offsetof(VmVsock, member)
@@ -231,6 +283,7 @@ static const Field spec_fields[] = {
 	{ "boot",           FIELD_OBJECT, AT(boot), .table = &boot_table },
 	{ "drives",         FIELD_LIST,   AT(drives), .table = &vm_drive_table, .max = SPEC_DRIVES_MAX },
 	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_interface_table, .max = SPEC_INTERFACES_MAX },
+	{ "egress",         FIELD_OBJECT, AT(egress), .table = &vm_egress_policy_table },
 	{ "restart_policy", FIELD_OBJECT, AT(restart_policy), .table = &restart_table },
 	{ "expires_at",     FIELD_TIME,   AT(expires_at) },
 	{ "expire_action",  FIELD_ENUM,   AT(expire_action), .names = expire_names, .name_count = VM_EXPIRE_COUNT_ },

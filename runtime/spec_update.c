@@ -24,6 +24,7 @@ static const struct {
 	{ RUNTIME_UPDATE_INTERFACES,     "network_interfaces" },
 	{ RUNTIME_UPDATE_BALLOON,        "devices.balloon" },
 	{ RUNTIME_UPDATE_MMDS,           "devices.mmds" },
+	{ RUNTIME_UPDATE_EGRESS,         "egress" },
 };
 /* clang-format on */
 

@@ -108,6 +108,10 @@ static void set(const Field *field, void *at)
 		for (size_t i = 0; i < count; i++)
 			fill(field->table, field_list_add(at, field->table));
 		break;
+	case FIELD_TEXTS:
+		for (size_t i = 0; i < count; i++)
+			field_texts_add(at, "text");
+		break;
 	case FIELD_TYPE_COUNT_:
 		assert(false);
 	}
@@ -182,11 +186,47 @@ static void fit_interfaces(VmSpec *spec)
 				text_printf("%02lX:%02lx:%02lx:%02lx:%02lx:%02zx", random() & 0xfe,
 					    random() & 0xff, random() & 0xff, random() & 0xff,
 					    random() & 0xff, i + 1));
+		if (i == 0 && chance(2))
+			interface->ipv4_address = text_printf("10.0.%ld.1", random() % 256);
+		if (i == 0 && chance(2))
+			interface->ipv6_address = text_printf("fd00::%lx", random() % 0xffff);
 		interface->mmds = interface->mmds && spec_mmds(spec);
 		mmds = mmds || interface->mmds;
 	}
 	if (spec_mmds(spec) && !mmds)
 		unset(&vm_mmds_table, &spec->devices->mmds);
+}
+
+static void fit_peer(VmEgressPeer *peer)
+{
+	long block = random() % 256;
+
+	replace(&peer->cidr, text_printf("10.%ld.0.0/16", block));
+	for (size_t i = 0; i < peer->except.count; i++)
+		replace(&peer->except.items[i],
+			text_printf("10.%ld.%ld.0/24", block, random() % 256));
+}
+
+static void fit_port(VmEgressPort *port)
+{
+	if (port->protocol == VM_PROTOCOL_ICMP)
+		port->port = 0;
+	if (!port->port || port->end_port < port->port)
+		port->end_port = 0;
+}
+
+static void fit_egress(VmSpec *spec)
+{
+	const FieldList *rules = spec->egress ? &spec->egress->rules : &(FieldList){ 0 };
+
+	for (size_t i = 0; i < rules->count; i++) {
+		VmEgressRule *rule = &((VmEgressRule *)rules->items)[i];
+
+		for (size_t k = 0; k < rule->to.count; k++)
+			fit_peer(&((VmEgressPeer *)rule->to.items)[k]);
+		for (size_t k = 0; k < rule->ports.count; k++)
+			fit_port(&((VmEgressPort *)rule->ports.items)[k]);
+	}
 }
 
 static void fit_devices(VmSpec *spec)
@@ -234,6 +274,7 @@ VmSpec *random_spec_new(void)
 	fit_drives(spec);
 	fit_devices(spec);
 	fit_interfaces(spec);
+	fit_egress(spec);
 	fit_rest(spec);
 	return spec;
 }

@@ -3,6 +3,7 @@
 #include "agent/ctl/message.h"
 #include "agent/decode.h"
 #include "base/text.h"
+#include "netfw/egress_policy.h"
 #include "tests/support/full_spec.h"
 
 #include <criterion/criterion.h>
@@ -32,6 +33,20 @@ static void fill_list(json_t *list, size_t count)
 		(void)json_array_append(list, json_array_get(list, 0));
 }
 
+/* As many rules, blocks and ports as a policy may have. */
+static void fill_egress(json_t *egress)
+{
+	json_t *rules = json_object_get(egress, "rules");
+	json_t *rule = json_array_get(rules, 0);
+	json_t *peer = json_array_get(json_object_get(rule, "to"), 0);
+
+	(void)json_object_del(peer, "except");
+	fill_list(json_object_get(rule, "to"), EGRESS_PREFIXES_MAX);
+	fill_list(json_object_get(rule, "ports"), EGRESS_PORTS_MAX);
+	while (json_array_size(rules) < EGRESS_RULES_MAX)
+		(void)json_array_append_new(rules, json_object());
+}
+
 /* A spec with as much as spec_check() allows of everything: drives, interfaces, labels, texts. */
 static ProtobufCMessage *largest_spec(void)
 {
@@ -56,6 +71,7 @@ static ProtobufCMessage *largest_spec(void)
 	set_long(mmds, "content", 51200);
 	fill_list(drives, 16);
 	fill_list(json_object_get(json, "networkInterfaces"), 8);
+	fill_egress(json_object_get(json, "egress"));
 	cr_assert_eq(json_to_message(&message, &hearth__v1__vm_spec__descriptor, json, &err), 0);
 	return message;
 }
@@ -84,5 +100,7 @@ Test(decode_largest, the_largest_spec_there_can_be_is_decoded)
 	cr_assert_eq(decoded->spec->drives[15]->rate_limiter->ops->refill_time_ms, 500);
 	cr_assert_eq(decoded->spec->n_network_interfaces, 8);
 	cr_assert_eq(decoded->spec->n_labels, 64);
+	cr_assert_eq(decoded->spec->egress->n_rules, EGRESS_RULES_MAX);
+	cr_assert_eq(decoded->spec->egress->rules[0]->n_to, EGRESS_PREFIXES_MAX);
 	arena_clear(&arena);
 }

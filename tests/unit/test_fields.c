@@ -24,6 +24,7 @@ typedef struct Beast {
 	FieldMap tags;
 	Leg *tail;
 	FieldList legs;
+	FieldTexts calls;
 	uint64_t number;
 } Beast;
 
@@ -50,6 +51,7 @@ static const Field beast_fields[] = {
 	{ "tags",   FIELD_MAP,      .offset = offsetof(Beast, tags), .max = 3 },
 	{ "tail",   FIELD_OBJECT,   .offset = offsetof(Beast, tail), .table = &leg_table },
 	{ "legs",   FIELD_LIST,     .offset = offsetof(Beast, legs), .table = &leg_table, .max = 4 },
+	{ "calls",  FIELD_TEXTS,    .offset = offsetof(Beast, calls), .max = 3, .accept = "wo" },
 	{ "number", FIELD_U64,      .offset = offsetof(Beast, number), .flags = FIELD_LATE },
 };
 static const FieldTable beast_table = {
@@ -66,7 +68,8 @@ static const char full[] =
 	"{\"tame\":true,\"age\":7,\"mood\":-3,\"weight\":500,\"colour\":\"green\","
 	"\"name\":\"Rex\",\"den\":\"/hill/den\",\"born\":1700000000000000,\"nap\":900,"
 	"\"tags\":{\"a\":\"1\",\"b\":\"\"},\"tail\":{\"name\":\"c\",\"length\":9},"
-	"\"legs\":[{\"name\":\"a\",\"length\":2},{\"name\":\"b\",\"length\":3}]}";
+	"\"legs\":[{\"name\":\"a\",\"length\":2},{\"name\":\"b\",\"length\":3}],"
+	"\"calls\":[\"wow\",\"ow\"]}";
 
 static int parse(Beast *ret, const char *text)
 {
@@ -176,6 +179,8 @@ Test(fields, members_of_another_type_are_refused_and_leave_nothing)
 		"{\"name\":\"Rex\",\"tail\":{\"name\":\"a\",\"length\":\"9\"}}",
 		"{\"legs\":{}}",
 		"{\"legs\":[{\"name\":\"a\"},7]}",
+		"{\"calls\":\"ow\"}",
+		"{\"calls\":[\"ow\",7]}",
 	};
 
 	for (size_t i = 0; i < array_size(bad); i++) {
@@ -212,6 +217,7 @@ Test(fields, a_copy_is_equal_and_shares_nothing)
 	cr_assert_neq(copy.tail, beast.tail);
 	cr_assert_neq(copy.legs.items, beast.legs.items);
 	cr_assert_neq(copy.tags.pairs[0].key, beast.tags.pairs[0].key);
+	cr_assert_neq(copy.calls.items[0], beast.calls.items[0]);
 }
 
 Test(fields, empty_text_is_copied_as_none)
@@ -246,6 +252,9 @@ Test(fields, a_difference_in_any_member_is_seen)
 		"{\"legs\":[{}]}",
 		"{\"legs\":[{\"length\":3}]}",
 		"{\"legs\":[{},{}]}",
+		"{\"calls\":[\"ow\"]}",
+		"{\"calls\":[\"wow\"]}",
+		"{\"calls\":[\"ow\",\"wow\"]}",
 	};
 
 	for (size_t i = 0; i < array_size(others); i++) {
@@ -322,6 +331,9 @@ Test(fields, each_bad_value_is_a_violation_of_its_field)
 		{ "{\"legs\":[{\"name\":\"a\"},{\"name\":\"a\"}]}", "beast.legs[1].name" },
 		{ "{\"legs\":[{\"name\":\"a\"},{}]}", "beast.legs[1].name" },
 		{ "{\"legs\":[{},{},{},{},{}]}", "beast.legs" },
+		{ "{\"calls\":[\"ow\",\"\"]}", "beast.calls[1]" },
+		{ "{\"calls\":[\"oh\"]}", "beast.calls[0]" },
+		{ "{\"calls\":[\"o\",\"o\",\"o\",\"o\"]}", "beast.calls" },
 	};
 
 	for (size_t i = 0; i < array_size(bad); i++) {

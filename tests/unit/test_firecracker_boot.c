@@ -67,8 +67,9 @@ static FirecrackerBoot *plan_boot(const VmSpec *spec, const char *args)
 {
 	static char tap[] = "tap";
 	static const VmResolvedInterface taps[SPEC_INTERFACES_MAX] = {
-		{ NULL, tap }, { NULL, tap }, { NULL, tap }, { NULL, tap },
-		{ NULL, tap }, { NULL, tap }, { NULL, tap }, { NULL, tap },
+		{ .host_device = tap }, { .host_device = tap }, { .host_device = tap },
+		{ .host_device = tap }, { .host_device = tap }, { .host_device = tap },
+		{ .host_device = tap }, { .host_device = tap },
 	};
 	cleanup_(firecracker_paths_clear) FirecrackerPaths paths = { 0 };
 	const FirecrackerPlan plan = {

@@ -313,3 +313,36 @@ Test(spec_check, a_full_good_spec_passes)
 		" \"limits\": {\"cpu_millis\": 4000, \"memory_mib\": 640, \"pids\": 100}}",
 		"");
 }
+
+#define INTERFACES(elements) "{\"network_interfaces\": [" elements "]}"
+
+Test(spec_check, addresses_that_an_interface_cannot_have_are_named)
+{
+	/* clang-format off */
+	static const char *const bad[][2] = {
+		{ INTERFACES("{\"interface_id\": \"a\", \"ipv4_address\": \"10.0.0\"}"),
+		  "spec.network_interfaces[0].ipv4_address" },
+		{ INTERFACES("{\"interface_id\": \"a\", \"ipv4_address\": \"fd00::1\"}"),
+		  "spec.network_interfaces[0].ipv4_address" },
+		{ INTERFACES("{\"interface_id\": \"a\", \"ipv6_address\": \"10.0.0.1\"}"),
+		  "spec.network_interfaces[0].ipv6_address" },
+		{ INTERFACES("{\"interface_id\": \"a\", \"ipv6_address\": \"fd00::1/64\"}"),
+		  "spec.network_interfaces[0].ipv6_address" },
+		{ INTERFACES("{\"interface_id\": \"a\"}, {\"interface_id\": \"b\","
+			     " \"ipv4_address\": \"10.0.0.1\"}"),
+		  "spec.network_interfaces[1].ipv4_address" },
+	};
+	/* clang-format on */
+
+	for (size_t i = 0; i < array_size(bad); i++)
+		check_field(bad[i][0], bad[i][1]);
+	check_words(INTERFACES("{\"interface_id\": \"a\", \"ipv4_address\": \"10.0.0.1\","
+			       " \"ipv6_address\": \"fd00::1\"}"),
+		    "");
+}
+
+Test(spec_check, the_policy_is_read_with_the_rest)
+{
+	check_field("{\"egress\": {\"rules\": [{\"to\": [{\"cidr\": \"10.0.0.1/8\"}]}]}}",
+		    "spec.egress.rules[0].to[0].cidr");
+}

@@ -60,7 +60,8 @@ Test(spec_update, every_part_has_a_bit_and_a_name)
 	static const char *const paths[] = { "labels",          "restart_policy",
 					     "expires_at",      "expire_action",
 					     "drives",          "network_interfaces",
-					     "devices.balloon", "devices.mmds" };
+					     "devices.balloon", "devices.mmds",
+					     "egress" };
 	cleanup_free char *names = spec_update_names();
 	unsigned all = 0;
 

@@ -59,6 +59,10 @@ static void fill(Filler *filler, const FieldTable *table, void *object)
 			fill(filler, field->table, field_list_add(at, field->table));
 			fill(filler, field->table, field_list_add(at, field->table));
 			break;
+		case FIELD_TEXTS:
+			field_texts_add(at, "a");
+			field_texts_add(at, "b");
+			break;
 		case FIELD_TYPE_COUNT_:
 			cr_assert(false);
 		}
