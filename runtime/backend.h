@@ -16,6 +16,7 @@
 
 typedef struct Job Job;
 typedef struct Backend Backend;
+typedef struct Network Network;
 
 enum {
 	BACKEND_PAUSE = 1,        /* pause and resume */
@@ -123,6 +124,8 @@ typedef struct BackendOps {
 
 struct Backend {
 	const BackendOps *ops;
+	Network *network; /* the runtime's: what interfaces become part of (runtime/network.h);
+			     NULL: nothing */
 };
 
 /* How VMMs are jailed on this node. */

@@ -87,7 +87,7 @@ static int check_host(Create *create, Backend *backend, Error *err)
 	if (!backend)
 		return error_set(err, ERROR_UNSUPPORTED, "backend %d",
 				 (int)record->status.resolved->backend);
-	if (backend->ops->check(backend, record->spec, err) < 0)
+	if (vm_check_spec(create->runtime, backend, record->spec, err) < 0)
 		return -1;
 	if (create->own_uid)
 		used = store_uid_used(create->runtime->store, record->uid, err);
@@ -214,12 +214,22 @@ static bool is_equal_ahead(const Create *create, int r, Error *err)
 	return true;
 }
 
+/* Leases of a VM that is none. */
+static void give_back(Create *create)
+{
+	VmResolved *resolved = create->record->status.resolved;
+
+	vm_return_uid(create->runtime, resolved->jail_uid);
+	resolved->jail_uid = 0;
+	vm_return_network(create->runtime, resolved, NULL);
+	vm_copy_network(resolved, &(VmResolved){ 0 });
+}
+
 /* It could not enter: what it had claimed is anybody's again. */
 static void take_back(Create *create, Vm *vm)
 {
 	drives_release(create->runtime, take_ptr(vm->drives));
-	vm_return_uid(create->runtime, vm->jail_uid);
-	create->record->status.resolved->jail_uid = 0;
+	give_back(create);
 }
 
 /* 0; -1 with *@err; -EAGAIN as drives_claim(). */
@@ -231,6 +241,21 @@ static int check_and_claim(Create *create, Backend *backend, DriveClaim **drives
 		return -1;
 	return drives_claim(create->runtime, record->vm_id, record->spec, CLAIM_FOR_CREATE,
 			    create->validate_only ? NULL : drives, err);
+}
+
+/* A user, and what it has of the network. */
+static int lease(Create *create, Backend *backend, Error *err)
+{
+	static const VmResolved nothing;
+	VmRecord *record = create->record;
+
+	if (!create->validate_only && vm_lease_uid(create->runtime, backend, record, err) < 0)
+		return -1;
+	if (vm_lease_network(create->runtime, backend, record->spec, &nothing,
+			     record->status.resolved, err) == 0)
+		return 0;
+	give_back(create);
+	return -1;
 }
 
 /* Makes the VM or answers for the one there is: 0; -1 with *@err; 1 to try again, because its id
@@ -250,9 +275,9 @@ static int make(Create *create, Error *err)
 	r = check_and_claim(create, backend, &drives, err);
 	if (r)
 		return is_equal_ahead(create, r, err) ? 1 : -1;
-	if (!create->validate_only && vm_lease_uid(runtime, backend, record, err) < 0) {
+	if (lease(create, backend, err) < 0) {
 		drives_release(runtime, drives);
-		return -1;
+		return is_equal_ahead(create, -1, err) ? 1 : -1;
 	}
 	vm = vm_new(runtime, record_ref(record), backend);
 	vm->drives = drives;
@@ -263,8 +288,10 @@ static int make(Create *create, Error *err)
 		return 1;
 	if (r < 0)
 		return explain(record, r, err);
-	if (create->validate_only)
+	if (create->validate_only) {
+		give_back(create); /* it was to be had: what another will have, nobody knows */
 		create->reply(create->user, record, NULL);
+	}
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "runtime/firecracker_internal.h"
 #include "runtime/firecracker_probe.h"
 #include "runtime/jail.h"
+#include "runtime/network.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -53,7 +54,8 @@ static int remove_taps(const char *instance_id, Error *err)
 
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
 {
-	if (jail_remove(&firecracker->config, instance_id, err) < 0)
+	if (jail_remove(&firecracker->config, instance_id, err) < 0 ||
+	    network_detach(firecracker->backend.network, instance_id, err) < 0)
 		return -1;
 	return remove_taps(instance_id, err);
 }

@@ -7,6 +7,7 @@
 #include "runtime/firecracker_internal.h"
 #include "runtime/huge_pages.h"
 #include "runtime/jail.h"
+#include "runtime/network.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -103,7 +104,7 @@ static int prepare_jail(Start *start, Error *err)
 	return 0;
 }
 
-/* Taps are down: nothing passes them. */
+/* Taps are down: nothing passes them before the network has them. */
 static int add_taps(const Start *start, Error *err)
 {
 	const VmSpec *spec = start->job->spec;
@@ -138,7 +139,9 @@ static int make_host(Start *start, Error *err)
 	dir = start->jail ? start->jail->root : start->job->run_dir;
 	if (spec_vsock(start->job->spec))
 		set_text(&start->job->resolved->vsock_path, text_printf("%s/vsock.sock", dir));
-	return add_taps(start, err);
+	if (add_taps(start, err) < 0)
+		return -1;
+	return network_attach(start->firecracker->backend.network, start->job, err);
 }
 
 /*

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
-#include "runtime/backend.h"
+#include "runtime/network.h"
 
 /*
  * VMs that are records only: the same states, store and API, and no process,
@@ -26,12 +26,10 @@ static int check(Backend *backend, const VmSpec *spec, Error *err)
 
 static int start(Backend *backend, Job *job, Error *err)
 {
-	(void)backend;
-	(void)err;
 	job->resolved->vcpus = spec_vcpus(job->spec);
 	job->resolved->memory_mib = spec_memory_mib(job->spec);
 	job->resolved->start_time = clock_wall_us();
-	return 0;
+	return network_attach(backend->network, job, err);
 }
 
 static int nothing_to_do(Backend *backend, Job *job, Error *err)

@@ -23,7 +23,7 @@ static void inspect(Work *work)
 	backend = id < VM_BACKEND_COUNT_ ? inspection->runtime->backends[id] : NULL;
 	if (inspection->spec->drives.count > SPEC_DRIVES_MAX)
 		backend = NULL; /* not worth a look at each */
-	if (backend && backend->ops->check(backend, inspection->spec, &more) < 0)
+	if (backend && vm_check_spec(inspection->runtime, backend, inspection->spec, &more) < 0)
 		error_merge_violations(&inspection->found, &more);
 	inspection->reply(inspection->user, NULL, &inspection->found);
 	spec_unref(inspection->spec);

@@ -169,6 +169,7 @@ static void load_vm(void *user, VmRecord *record)
 	vm = vm_new(runtime, record, backend);
 	if (vm->jail_uid) /* outside a range that has been moved it is nobody else's */
 		(void)!lease_claim(runtime->uids_to_lease, vm->jail_uid);
+	vm_claim_network(runtime, record->status.resolved);
 	vm_load(runtime, vm);
 	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_CREATE, &vm->drives, &ignored) <
 	    0)
@@ -185,6 +186,20 @@ static void load_vm(void *user, VmRecord *record)
 	registry_load(runtime->registry, take_ptr(shown));
 }
 
+/* The same for a VM at rest whose node had no network. */
+static void lease_network(Runtime *runtime, Vm *vm, Error *err)
+{
+	static const VmResolved nothing;
+	VmResolved *resolved = vm->latest->status.resolved;
+	VmState state = vm->latest->status.state;
+
+	if (network_interface(resolved) || vm_state_is_busy(state) || vm_state_has_vmm(state) ||
+	    state == VM_POISONED)
+		return;
+	(void)!vm_lease_network(runtime, vm->backend, vm->latest->spec, &nothing, resolved, err);
+	vm->network_slot = resolved->network_slot;
+}
+
 /*
  * VMs of an agent that did not jail get a user each, now that it is known which are taken. Their
  * next record, the intent of any start, makes it durable.
@@ -199,6 +214,7 @@ static void lease_missing(Runtime *runtime)
 
 		if (vm_lease_uid(runtime, all[i]->backend, all[i]->latest, &none_left) < 0)
 			error_clear(&none_left); /* its start will say so */
+		lease_network(runtime, all[i], &none_left);
 		all[i]->jail_uid = all[i]->latest->status.resolved->jail_uid;
 		vm_unref(all[i]);
 	}
@@ -268,11 +284,41 @@ static void free_table(Runtime *runtime)
 }
 /* NOLINTEND(readability-function-*) */
 
+/* What runtime_open_with() was given goes to @runtime's backends. */
+static void open_networks(Runtime *runtime, Network *network)
+{
+	runtime->network = network;
+	runtime->software = network_software_new(&runtime->config.network);
+	runtime->egress_hub = egress_hub_new();
+	runtime_open_leases(runtime);
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++) {
+		Backend *backend = runtime->backends[id];
+
+		if (backend)
+			backend->network = backend->ops->capabilities & BACKEND_PROCESS
+						   ? runtime->network
+						   : runtime->software;
+	}
+	if (network->ops->watch)
+		network->ops->watch(network, runtime_take_event, runtime);
+}
+
+static void close_networks(Runtime *runtime)
+{
+	network_free(runtime->network);
+	network_free(runtime->software);
+	egress_hub_free(runtime->egress_hub);
+	lease_pool_free(runtime->slots);
+	address_book_free(runtime->addresses);
+}
+
 /* Threads first, from those that make work to those that carry it out; then what they shared. */
 static void runtime_free(Runtime *runtime)
 {
 	if (runtime->loop)
 		loop_stop(runtime->loop);
+	if (runtime->network->ops->watch)
+		runtime->network->ops->watch(runtime->network, NULL, NULL);
 	workers_free(runtime->operations);
 	workers_free(runtime->urgent);
 	store_close(runtime->store);
@@ -284,6 +330,7 @@ static void runtime_free(Runtime *runtime)
 	lease_pool_free(runtime->uids_to_lease);
 	registry_free(runtime->registry);
 	free_backends(runtime);
+	close_networks(runtime);
 	free(runtime->cordon);
 	free(runtime->state_dir);
 	free(runtime->node_id);
@@ -307,7 +354,8 @@ static int make_state_dir(const Runtime *runtime, Error *err)
 	return 0;
 }
 
-int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[], Error *err)
+int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[],
+		      Network *network, Error *err)
 {
 	cleanup_(runtime_freep) Runtime *runtime = new0(Runtime);
 
@@ -319,6 +367,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	runtime->uids_to_lease = lease_pool_new(config->first_uid, config->uid_count);
 	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
 		runtime->backends[id] = backends[id];
+	open_networks(runtime, network);
 	runtime_list_backends(runtime);
 	if (make_state_dir(runtime, err) < 0 || start_threads(runtime, err) < 0 ||
 	    open_store(runtime, err) < 0)
@@ -334,13 +383,17 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 
 int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 {
+	if (config->routed)
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "network.mode routed: this agent has no filter of packets");
+
 	Backend *backends[VM_BACKEND_COUNT_] = {
 		[VM_BACKEND_IN_MEMORY] = in_memory_new(),
 		[VM_BACKEND_QEMU] = qemu_new(&config->backend),
 		[VM_BACKEND_FIRECRACKER] = firecracker_new(&config->backend),
 	};
 
-	return runtime_open_with(ret, config, backends, err);
+	return runtime_open_with(ret, config, backends, network_off_new(), err);
 }
 
 bool runtime_close(Runtime *runtime, int64_t grace)

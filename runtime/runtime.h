@@ -11,6 +11,8 @@
 
 #include "runtime/backend.h"
 #include "runtime/console.h"
+#include "runtime/egress_watch.h"
+#include "runtime/network.h"
 #include "runtime/registry.h"
 #include "runtime/selector.h"
 #include "runtime/spec_update.h"
@@ -29,6 +31,8 @@ typedef struct RuntimeConfig {
 	uint32_t history;        /* changes kept for watchers and ListVmEvents */
 	/* Users that jailed VMMs run as, one for each VM. */
 	uint32_t first_uid, uid_count;
+	bool routed; /* VMs with processes have a network, else none */
+	NetworkConfig network;
 } RuntimeConfig;
 
 typedef enum ReturnWhen { /* the proto's numbers */
@@ -112,6 +116,38 @@ char *runtime_run_dir(Runtime *runtime, const VmRecord *record);
  */
 int runtime_get_metrics(Runtime *runtime, const char *vm_id, const char *expected_uid, bool cached,
 			VmMetrics *ret, Error *err) must_check;
+
+/* What is known of a VM's egress. */
+typedef struct EgressState {
+	VmRecord *record; /* a reference */
+	bool has_counters;
+	NetworkCounters counters;
+} EgressState;
+
+void egress_state_clear(EgressState *state);
+
+/**
+ * runtime_get_egress() - the policy of @vm_id, and what has become of packets; blocks
+ * @ret:	zeroed; egress_state_clear() it, after failure too
+ * @err:	VM_NOT_FOUND, CONFLICT (uid), FIREWALL
+ */
+int runtime_get_egress(Runtime *runtime, const char *vm_id, const char *expected_uid,
+		       EgressState *ret, Error *err) must_check;
+
+/* What would become of a packet. */
+typedef struct EgressExplanation {
+	int verdict;   /* FILTER_* */
+	bool enforced; /* what enforces the policy was asked; else only the policy */
+	int rule;      /* that allows it, or -1 */
+} EgressExplanation;
+
+/* The same, for a packet; blocks. */
+int runtime_explain_egress(Runtime *runtime, const char *vm_id, const char *expected_uid,
+			   const NetworkProbe *probe, EgressExplanation *ret, Error *err)
+	must_check;
+
+/* Where denied packets are told of. */
+EgressHub *runtime_egress_hub(Runtime *runtime);
 
 /* Cordons; STORE. */
 int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err) must_check;

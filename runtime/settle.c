@@ -310,8 +310,10 @@ static void run_settled(Work *work)
 	Operation *operation = container_of(work, Operation, work);
 
 	/* Only now: a crash before it would have found two VMs with one user. */
-	if (operation->outcome->status.state == VM_DESTROYED)
+	if (operation->outcome->status.state == VM_DESTROYED) {
 		vm_return_uid(operation->runtime, operation->vm->jail_uid);
+		vm_return_network(operation->runtime, operation->outcome->status.resolved, NULL);
+	}
 	operation_release(operation, operation->outcome);
 }
 

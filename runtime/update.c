@@ -89,6 +89,13 @@ static void run_answer(Work *work)
 	answer(update, failed ? NULL : update->record, failed ? &update->error : NULL);
 }
 
+/* What the one of two records of an update has of the network and the other has not is free. */
+static void return_leases(const Update *update, const VmRecord *from, const VmRecord *to)
+{
+	if (from && to && (update->call.update_mask & RUNTIME_UPDATE_INTERFACES))
+		vm_return_network(update->vm->runtime, from->status.resolved, to->status.resolved);
+}
+
 /*
  * The update could not be made durable. If the chain has gone on from it, what is durable is put
  * into its last record again, unless a later update has seen to that. (On the store's thread: what
@@ -115,6 +122,9 @@ static void take_back(Update *update)
 			record->spec =
 				spec_updated(mine, published->spec, update->call.update_mask);
 			record->generation++;
+			if (update->call.update_mask & RUNTIME_UPDATE_INTERFACES)
+				vm_copy_network(record->status.resolved,
+						update->before->status.resolved);
 			change = change_new(CHANGE_MODIFIED, record, "UpdateFailed");
 			change->is_outcome = true;
 			vm_submit(vm, change);
@@ -137,6 +147,10 @@ static void durable(Change *change, const Error *err)
 		vm->drives = update->drives;
 		update->drives = before;
 	}
+	if (err)
+		return_leases(update, update->record, update->before);
+	else
+		return_leases(update, update->before, update->record);
 	update->work.run = run_answer;
 	workers_submit(vm->runtime->desk, &update->work);
 }
@@ -174,16 +188,23 @@ int vm_may_update(Vm *vm, const VmCall *call, Error *err)
 	return error_set_transition(err, vm->id, vm_state_name(from), vm_op_goal(VM_OP_UPDATE));
 }
 
-/* The next record, with the updated spec. Under the VM's lock. */
-static void make_next(Vm *vm, Update *update) lock_requires(vm->lock)
+/* The next record, with the updated spec, and what its interface then has of the network. Under the
+ * VM's lock. */
+static int make_next(Vm *vm, Update *update, Error *err) lock_requires(vm->lock)
 {
 	const VmCall *call = &update->call;
+	bool relet = (call->update_mask & RUNTIME_UPDATE_INTERFACES) &&
+		     !vm_state_has_vmm(vm->latest->status.state);
 
 	update->before = record_ref(vm->latest);
 	update->record = record_copy(vm->latest);
 	spec_unref(update->record->spec);
 	update->record->spec = spec_updated(vm->latest->spec, call->update, call->update_mask);
 	update->record->generation++;
+	return relet ? vm_lease_network(vm->runtime, vm->backend, update->record->spec,
+					vm->latest->status.resolved,
+					update->record->status.resolved, err)
+		     : 0;
 }
 
 /* What an update was checked against, without the lock. */
@@ -210,9 +231,11 @@ static int submit(Update *update, const Moment *moment, Error *err)
 	    (vm->latest->spec != moment->spec || vm->latest->status.state != moment->state))
 		r = -EAGAIN;
 	if (r == 0)
-		make_next(vm, update);
+		r = make_next(vm, update, err);
 	if (r == 0 && spec_check(update->record->spec, err) < 0)
 		r = -1;
+	if (r < 0 || call->validate_only)
+		return_leases(update, update->record, update->before);
 	if (r == 0 && vm->latest == published &&
 	    fields_equal(&vm_spec_table, published->spec, update->record->spec)) {
 		record_unref(update->record);
@@ -258,7 +281,7 @@ static int check_at_rest(Update *update, const VmSpec *spec, const VmSpec *next,
 {
 	Vm *vm = update->vm;
 
-	if (vm->backend->ops->check(vm->backend, next, err) < 0)
+	if (vm_check_spec(vm->runtime, vm->backend, next, err) < 0)
 		return -1;
 	if (!spec_update_difference(spec, next, RUNTIME_UPDATE_DRIVES))
 		return 0;

@@ -6,7 +6,7 @@
 #include <errno.h>
 
 /*
- * UpdateVm of what a VMM has to be told of while it is there: an operation. Its
+ * UpdateVm of what a VMM, or a network, has to be told of while it is there: an operation. Its
  * intent leaves the spec alone, so that an agent that dies in it is followed by
  * one that has the whole of what holds; its outcome has the new spec, or the
  * old one and why.
@@ -32,12 +32,15 @@ static int check_files(const VmSpec *spec, const VmSpec *next, const char *image
 int vm_check_live(Vm *vm, const VmSpec *spec, const VmSpec *next, DriveClaim **drives, Error *err)
 {
 	const BackendOps *ops = vm->backend->ops;
+	unsigned vmms = spec_update_difference(spec, next, RUNTIME_UPDATE_VMM);
 
+	if (vm_check_network(vm->runtime, vm->backend, next, err) < 0)
+		return -1;
+	if (!vmms)
+		return 0;
 	if (!ops->update)
-		return error_set(
-			err, ERROR_UNSUPPORTED, "update of %s (%s)",
-			spec_update_name(spec_update_difference(spec, next, RUNTIME_UPDATE_LIVE)),
-			vm_backend_name(ops->id));
+		return error_set(err, ERROR_UNSUPPORTED, "update of %s (%s)",
+				 spec_update_name(vmms), vm_backend_name(ops->id));
 	if (spec_update_check_live(spec, next, err) < 0)
 		return -1;
 	if ((ops->capabilities & BACKEND_PROCESS) &&
@@ -78,6 +81,30 @@ int vm_claim_update(Operation *operation, const VmCall *call, const VmSpec *spec
 	return r;
 }
 
+static int set_policy(Vm *vm, Job *job, const VmSpec *to, Error *err)
+{
+	if (!spec_update_difference(job->spec, to, RUNTIME_UPDATE_EGRESS))
+		return 0;
+	job_step(job, "policy");
+	return network_set_policy(vm->backend->network, job->resolved, to, err);
+}
+
+/* First the policy, because it is undone in one step. */
+static int carry_out(Vm *vm, Job *job, const VmSpec *to, Error *err)
+{
+	Error left = { 0 };
+
+	if (set_policy(vm, job, to, err) < 0)
+		return -1;
+	if (!spec_update_difference(job->spec, to, RUNTIME_UPDATE_VMM) ||
+	    vm->backend->ops->update(vm->backend, job, to, err) == 0)
+		return 0;
+	if (spec_update_difference(job->spec, to, RUNTIME_UPDATE_EGRESS) &&
+	    network_set_policy(vm->backend->network, job->resolved, job->spec, &left) < 0)
+		job->poisoned = true;
+	return -1;
+}
+
 int vm_work_update(Operation *operation, Error *err)
 {
 	Vm *vm = operation->vm;
@@ -85,7 +112,7 @@ int vm_work_update(Operation *operation, Error *err)
 	cleanup_(spec_unrefp) VmSpec *to =
 		spec_updated(job->spec, operation->update, operation->update_mask);
 
-	if (vm->backend->ops->update(vm->backend, job, to, err) < 0) {
+	if (carry_out(vm, job, to, err) < 0) {
 		if (job->poisoned)
 			vm->doubtful_drives = take_ptr(operation->drives);
 		return -1;

@@ -2,6 +2,7 @@
 #include "runtime/vm.h"
 
 #include "base/text.h"
+#include "runtime/egress.h"
 
 #include <assert.h>
 #include <string.h>
@@ -43,6 +44,7 @@ Vm *vm_new(Runtime *runtime, VmRecord *record, Backend *backend)
 	text_copy(vm->instance_id, sizeof vm->instance_id, record->status.resolved->instance_id);
 	vm->backend = backend;
 	vm->jail_uid = record->status.resolved->jail_uid;
+	vm->network_slot = record->status.resolved->network_slot;
 	vm->latest = record;
 	return vm;
 }
@@ -148,9 +150,38 @@ void vm_never_was(Vm *vm)
 	drives_release(vm->runtime, take_ptr(vm->drives)); /* before anybody may take its name */
 	vm_return_uid(vm->runtime, vm->jail_uid);
 	lock_take(&vm->lock);
+	vm_return_network(vm->runtime, vm->latest->status.resolved, NULL);
 	vm->gone = true;
 	vm_leave(vm->runtime, vm);
 	lock_drop(&vm->lock);
+}
+
+int vm_check_network(const Runtime *runtime, Backend *backend, const VmSpec *spec, Error *err)
+{
+	Network *network = backend->network;
+
+	if (network && network->ops->leases)
+		vm_check_addresses(runtime, spec, err);
+	if (error_is_set(err))
+		return -1;
+	if (egress_has_names(spec->egress))
+		return error_set(err, ERROR_UNSUPPORTED, "egress by name (spec.egress.rules.fqdn)");
+	return network && network->ops->check ? network->ops->check(network, spec, err) : 0;
+}
+
+/* Violations of both are told of at once. */
+int vm_check_spec(const Runtime *runtime, Backend *backend, const VmSpec *spec, Error *err)
+{
+	int r = backend->ops->check(backend, spec, err);
+	Error more = { 0 };
+
+	if (vm_check_network(runtime, backend, spec, &more) == 0)
+		return r;
+	if (r < 0)
+		error_merge_violations(err, &more);
+	else
+		*err = more;
+	return -1;
 }
 
 int vm_lease_uid(Runtime *runtime, const Backend *backend, VmRecord *record, Error *err)

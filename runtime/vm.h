@@ -19,6 +19,7 @@
 #include "base/lock.h"
 #include "base/loop.h"
 #include "base/workers.h"
+#include "runtime/address_book.h"
 #include "runtime/lease.h"
 #include "runtime/runtime.h"
 
@@ -105,8 +106,9 @@ struct Vm {
 	UT_hash_handle hh, hh_uid; /* under the table's lock */
 	/* Theirs who create, update or destroy it: of no two at once. */
 	DriveClaim *drives;
-	DriveClaim *doubtful_drives; /* POISONED by an update: its VMM may have these instead */
-	uint32_t jail_uid;           /* leased; 0: none */
+	DriveClaim *doubtful_drives;   /* POISONED by an update: its VMM may have these instead */
+	uint32_t jail_uid;             /* leased; 0: none */
+	_Atomic uint32_t network_slot; /* as in the record */
 
 	Lock lock;
 	VmRecord *latest;   /* under lock: the newest submitted */
@@ -140,6 +142,11 @@ struct Runtime {
 	size_t vm_count;
 	struct DriveUse *drive_uses; /* uthash by path */
 	LeasePool *uids_to_lease;    /* of jailed VMMs */
+	Network *network;            /* of VMs that have processes */
+	Network *software;           /* of those that have none */
+	LeasePool *slots;            /* of networks */
+	AddressBook *addresses;
+	EgressHub *egress_hub;
 
 	Lock lock;
 	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
@@ -150,9 +157,10 @@ struct Runtime {
 					  rest */
 };
 
-/* runtime.c: runtime_open() with other backends, for tests that inject faults. Takes them over. */
-int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[], Error *err)
-	must_check;
+/* runtime.c: runtime_open() with other backends, and another network for those of them that have
+ * processes, for tests that inject faults. Takes them over. */
+int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[],
+		      Network *network, Error *err) must_check;
 
 /* vm.c */
 Vm *vm_new(Runtime *runtime, VmRecord *record, Backend *backend); /* takes @record over */
@@ -290,6 +298,33 @@ void drives_free(Runtime *runtime);
  * needed; CAPACITY. */
 int vm_lease_uid(Runtime *runtime, const Backend *backend, VmRecord *record, Error *err) must_check;
 void vm_return_uid(Runtime *runtime, uint32_t uid); /* 0 is fine */
+
+/* network_lease.c: what VMs have of their networks. */
+void runtime_open_leases(Runtime *runtime);
+/* Addresses asked for that are not to be had on this node are violations. */
+void vm_check_addresses(const Runtime *runtime, const VmSpec *spec, Error *err);
+/* Into @ret, which may be a copy of @before, what @spec's VM is to have of its backend's network;
+ * of @before it keeps what it can. NETWORK_CONFIG: taken; CAPACITY: @ret has nothing then. */
+int vm_lease_network(Runtime *runtime, const Backend *backend, const VmSpec *spec,
+		     const VmResolved *before, VmResolved *ret, Error *err) must_check;
+/* Gives back what @had has and @has (NULL: nothing) has not. */
+void vm_return_network(Runtime *runtime, const VmResolved *had, const VmResolved *has);
+/* @to shows what @from has, instead of what it showed. */
+void vm_copy_network(VmResolved *to, const VmResolved *from);
+/* That of a record of the store. */
+void vm_claim_network(Runtime *runtime, const VmResolved *resolved);
+
+/* vm.c: all that can be said against @spec for a VM of @backend on this host, without touching
+ * anything; may block. */
+int vm_check_spec(const Runtime *runtime, Backend *backend, const VmSpec *spec, Error *err)
+	must_check;
+
+/* The network's part of it alone. */
+int vm_check_network(const Runtime *runtime, Backend *backend, const VmSpec *spec, Error *err)
+	must_check;
+
+/* egress_calls.c: a network's sink; @user is the runtime. */
+void runtime_take_event(void *user, const NetworkEvent *packet);
 
 /* doctor.c */
 void runtime_list_backends(Runtime *runtime); /* before any thread: what needs no probe */

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/text.h"
+#include "runtime/network.h"
 
 #include <poll.h>
 #include <string.h>
@@ -124,7 +125,10 @@ static int start(Backend *backend, Job *job, Error *err)
 	closep(&old);
 	job->resolved->vmm_pid = 4242;
 	job->resolved->start_time = clock_wall_us();
-	return 0;
+	if (network_attach(backend->network, job, err) == 0)
+		return 0;
+	set_alive(fault, machine, false);
+	return -1;
 }
 
 static int pause_or_resume(Backend *backend, Job *job, bool pause, Error *err)
@@ -199,7 +203,7 @@ static int stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err
 	if (told_to(fault, job, "stop-fails"))
 		return error_set(err, ERROR_SHUTDOWN, "told to fail");
 	set_alive(fault, machine, false);
-	return 0;
+	return network_detach(backend->network, job->resolved->instance_id, err);
 }
 
 static int look(Backend *backend, Job *job, VmState *ret, Error *err)
@@ -233,7 +237,9 @@ static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 {
 	FaultBackend *fault = fault_of(backend);
 	Machine *machine = machine_of(fault, job->vm_id);
+	Error ignored = { 0 };
 
+	(void)!network_detach(backend->network, job->resolved->instance_id, &ignored);
 	lock_take(&fault->lock);
 	*ret = (VmmExit){ .reason = machine->reason ? machine->reason : EXIT_UNKNOWN,
 			  .time = clock_wall_us() };

@@ -42,7 +42,11 @@ void test_node_open(TestNode *node)
 		fault_adopt(node->fault);
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = fault_backend(node->fault);
-	if (runtime_open_with(&node->runtime, &config, backends, &err) < 0) {
+	config.network = node->network;
+	network_deny_builtin(&config.network);
+	node->fake = fake_network_new(node->has_network);
+	if (runtime_open_with(&node->runtime, &config, backends, fake_network(node->fake), &err) <
+	    0) {
 		(void)fprintf(stderr, "%s\n", error_message(&err, message));
 		abort();
 	}
@@ -118,6 +122,16 @@ void test_begin_create(TestNode *node, const char *vm_id, const char *uid, VmSpe
 
 	*ret = (TestAnswer){ 0 };
 	runtime_create_vm(node->runtime, &call, note_answer, ret);
+}
+
+TestAnswer test_create_call(TestNode *node, const CreateCall *call)
+{
+	TestAnswer answer = { 0 };
+
+	runtime_create_vm(node->runtime, call, note_answer, &answer);
+	if (!test_wait(&answer))
+		abort();
+	return answer;
 }
 
 TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec)

@@ -3,19 +3,23 @@
 
 /*
  * A runtime of its own for a test: a scratch state directory, the fault
- * backend in QEMU's place, and calls that wait for their answer.
+ * backend in QEMU's place, a fake network, and calls that wait for their answer.
  */
 
 #include "runtime/runtime.h"
+#include "tests/support/fake_network.h"
 #include "tests/support/fault_backend.h"
 
 typedef struct TestNode {
 	char state_dir[64];
-	bool calm;        /* the fault backend ignores its labels */
-	bool adopts;      /* the fault backend finds every VMM it looks for */
-	uint32_t max_vms; /* 0: 100 */
+	bool calm;             /* the fault backend ignores its labels */
+	bool adopts;           /* the fault backend finds every VMM it looks for */
+	uint32_t max_vms;      /* 0: 100 */
+	bool has_network;      /* the fake network leases; else it is as one that is off */
+	NetworkConfig network; /* its pools, without what is always denied */
 	Runtime *runtime;
 	FaultBackend *fault;
+	FakeNetwork *fake;
 } TestNode;
 
 /* What a call answered. */
@@ -34,6 +38,7 @@ VmSpec *test_spec(VmDesired desired, const char *fault);
 
 /* Creates and waits for the answer. Takes @spec over. */
 TestAnswer test_create(TestNode *node, const char *vm_id, VmSpec *spec);
+TestAnswer test_create_call(TestNode *node, const CreateCall *call);
 /* Asks for @op and waits for the answer. */
 TestAnswer test_run(TestNode *node, VmOp op, const char *vm_id);
 TestAnswer test_call(TestNode *node, VmOp op, const VmCall *call);

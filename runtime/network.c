@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/network.h"
+
+#include "base/text.h"
+#include "netfw/filter_table.h"
+#include "runtime/egress.h"
+
+#include <assert.h>
+
+/* What no policy means when it says "everywhere". */
+static const char *const builtin_denied[] = {
+	"127.0.0.0/8",    /* loopback */
+	"169.254.0.0/16", /* link-local, and where the metadata service is */
+	"::1/128",        "fe80::/10", "fd00:ec2::254/128", /* the metadata service of EC2 */
+};
+
+typedef struct SoftwareNetwork {
+	Network network;
+	Prefix denied[NETWORK_DENIED_MAX];
+	size_t denied_count;
+} SoftwareNetwork;
+
+/* clang-format off */
+static const char *const verdict_names[FILTER_VERDICT_COUNT_] = {
+#define X(name, number, words) [number] = #name,
+	FILTER_VERDICTS(X)
+#undef X
+};
+static const char *const verdict_words[FILTER_VERDICT_COUNT_] = {
+#define X(name, number, words) [number] = (words),
+	FILTER_VERDICTS(X)
+#undef X
+};
+/* clang-format on */
+
+const char *network_verdict_name(int verdict)
+{
+	bool known = verdict >= 0 && verdict < FILTER_VERDICT_COUNT_ && verdict_names[verdict];
+
+	return known ? verdict_names[verdict] : "UNKNOWN";
+}
+
+const char *network_verdict_words(int verdict)
+{
+	bool known = verdict >= 0 && verdict < FILTER_VERDICT_COUNT_ && verdict_words[verdict];
+
+	return known ? verdict_words[verdict] : "unknown";
+}
+
+void network_free(Network *network)
+{
+	if (network)
+		network->ops->free(network);
+}
+
+static void deny(NetworkConfig *config, const Prefix *prefix)
+{
+	assert(config->denied_count < NETWORK_DENIED_MAX);
+	config->denied[config->denied_count++] = *prefix;
+}
+
+void network_deny_builtin(NetworkConfig *config)
+{
+	for (size_t i = 0; i < array_size(builtin_denied); i++) {
+		Prefix prefix;
+
+		if (prefix_parse(&prefix, builtin_denied[i]) < 0)
+			abort();
+		deny(config, &prefix);
+	}
+	if (config->pool4.family)
+		deny(config, &config->pool4);
+	if (config->pool6.family)
+		deny(config, &config->pool6);
+}
+
+bool network_gateway(const Prefix *pool, Prefix *ret)
+{
+	if (!pool->family)
+		return false;
+	*ret = *pool;
+	ret->length = pool->family == 4 ? 32 : 128;
+	ret->address[ret->length / 8 - 1] |= 1;
+	return true;
+}
+
+VmResolvedInterface *network_interface(const VmResolved *resolved)
+{
+	VmResolvedInterface *first = resolved->network_interfaces.items;
+
+	return resolved->network_interfaces.count > 0 && first->guest_mac ? first : NULL;
+}
+
+int network_attach(Network *network, Job *job, Error *err)
+{
+	VmResolvedInterface *interface = network_interface(job->resolved);
+
+	if (!network || !network->ops->attach || !interface)
+		return 0;
+	interface->enforcement = VM_ENFORCEMENT_UNSET;
+	return network->ops->attach(network, job, err);
+}
+
+int network_detach(Network *network, const char *instance_id, Error *err)
+{
+	return network && network->ops->detach ? network->ops->detach(network, instance_id, err)
+					       : 0;
+}
+
+int network_set_policy(Network *network, const VmResolved *resolved, const VmSpec *to, Error *err)
+{
+	if (!network || !network->ops->set_policy || !network_interface(resolved))
+		return 0;
+	return network->ops->set_policy(network, resolved, to, err);
+}
+
+static bool asks_address(const VmSpec *spec)
+{
+	const VmInterface *first = spec->network_interfaces.items;
+
+	return spec->network_interfaces.count > 0 &&
+	       (!text_equal(first->ipv4_address, "") || !text_equal(first->ipv6_address, ""));
+}
+
+/* A policy without rules allows nothing, and nothing passes. */
+static int off_check(Network *network, const VmSpec *spec, Error *err)
+{
+	const char *asked = NULL;
+
+	(void)network;
+	if (asks_address(spec))
+		asked = "addresses of interfaces";
+	else if (spec->egress && spec->egress->rules.count > 0)
+		asked = "spec.egress";
+	return asked ? error_set(err, ERROR_UNSUPPORTED, "%s: network.mode is off", asked) : 0;
+}
+
+static void off_free(Network *network)
+{
+	free(network);
+}
+
+Network *network_off_new(void)
+{
+	static const NetworkOps ops = { .check = off_check, .free = off_free };
+	Network *network = new0(Network);
+
+	network->ops = &ops;
+	return network;
+}
+
+/* What no filter could hold is not taken here either. */
+static int software_check(Network *network, const VmSpec *spec, Error *err)
+{
+	const SoftwareNetwork *software = container_of(network, SoftwareNetwork, network);
+	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(filter_table_freep) FilterTable *table = NULL;
+
+	if (egress_read(&egress, spec->egress, "spec.egress", err) < 0)
+		return -1;
+	return filter_table_new(&table, egress_policy(egress), software->denied,
+				software->denied_count, err);
+}
+
+static int software_attach(Network *network, Job *job, Error *err)
+{
+	(void)network;
+	(void)err;
+	network_interface(job->resolved)->enforcement = VM_ENFORCEMENT_NONE;
+	return 0;
+}
+
+static void software_free(Network *network)
+{
+	free(container_of(network, SoftwareNetwork, network));
+}
+
+Network *network_software_new(const NetworkConfig *config)
+{
+	static const NetworkOps ops = {
+		.leases = true,
+		.check = software_check,
+		.attach = software_attach,
+		.free = software_free,
+	};
+	SoftwareNetwork *software = new0(SoftwareNetwork);
+
+	software->network.ops = &ops;
+	software->denied_count = config->denied_count;
+	for (size_t i = 0; i < config->denied_count; i++)
+		software->denied[i] = config->denied[i];
+	return &software->network;
+}

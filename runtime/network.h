@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/*
+ * What the first network interfaces of VMs are part of: one table of functions
+ * a kind of network.
+ *
+ * What a VM has of a network (its slot, its MAC, its addresses) is leased by
+ * the runtime and stands in its record; a network is given that, and makes it
+ * true on the host. attach() gets an operation's Job: the VM is claimed, no
+ * lock held, it may block. The rest may come from any thread, for a VM whose
+ * VMM may end meanwhile, and may block too.
+ */
+
+#include "netfw/egress_policy.h"
+#include "netfw/filter_maps.h"
+#include "runtime/backend.h"
+
+enum {
+	NETWORK_DENIED_MAX = 128, /* always-denied prefixes */
+};
+
+/* The node's network, as it is configured. A prefix of family 0 is none. */
+typedef struct NetworkConfig {
+	Prefix pool4, pool6; /* the first address is the gateway's */
+	const char *uplink;  /* interface; NULL or "": no masquerading */
+	VmEnforcement enforcement;
+	Prefix denied[NETWORK_DENIED_MAX]; /* with those of network_denied_builtin() */
+	size_t denied_count;
+	uint32_t new_flows; /* of one VM, a second; 0: no limit */
+	uint32_t max_vms;
+} NetworkConfig;
+
+/* A packet to be asked about. */
+typedef struct NetworkProbe {
+	bool to_vm;
+	uint8_t protocol;
+	Prefix address; /* the other side's, of full length */
+	uint16_t port;  /* where it goes; 0 where the protocol has none */
+} NetworkProbe;
+
+/* From the VM, and to it. */
+typedef struct NetworkCounters {
+	struct filter_counters from_vm, to_vm;
+} NetworkCounters;
+
+/* A denied packet; its time is of the wall clock, usec. */
+typedef struct NetworkEvent {
+	int64_t time;
+	uint32_t slot;   /* as in the record: from 1 */
+	uint8_t verdict; /* FILTER_DROP_* */
+	bool to_vm;
+	uint8_t protocol;
+	uint16_t ethertype;
+	Prefix source, target; /* of full length; family 0: no IP packet */
+	uint16_t source_port, target_port;
+	uint32_t length, suppressed;
+} NetworkEvent;
+
+/* Takes one event; must not block. */
+typedef void NetworkSink(void *user, const NetworkEvent *event);
+
+typedef struct NetworkOps {
+	bool leases; /* VMs get a slot, a MAC and addresses */
+
+	/* Can this network carry @spec out on this host? FIREWALL, UNSUPPORTED, INVALID_REQUEST
+	 * with every bad field. Touches nothing. NULL: it can. */
+	int (*check)(Network *network, const VmSpec *spec, Error *err);
+
+	/* The taps of job->resolved's interfaces are there, and down: makes the first part of the
+	 * network, held to job->spec's policy, and sets its enforcement. Of a VM that an earlier
+	 * agent attached, and that runs: takes it up again, flows go on. NETWORK_SETUP, FIREWALL:
+	 * nothing passes then. */
+	int (*attach)(Network *network, Job *job, Error *err);
+
+	/* Nothing passes any more, before the taps of @instance_id go. Absent is success. NULL:
+	 * there is never anything. */
+	int (*detach)(Network *network, const char *instance_id, Error *err);
+
+	/* Exchanges the policy of an attached VM for @to's in one step: after a failure the old one
+	 * is in force. FIREWALL. */
+	int (*set_policy)(Network *network, const VmResolved *resolved, const VmSpec *to,
+			  Error *err);
+
+	/* FILTER_* of a packet of an attached VM: asks what enforces it. NULL: nothing does. */
+	int (*explain)(Network *network, const VmResolved *resolved, const NetworkProbe *probe,
+		       int *ret, Error *err);
+
+	/* NULL: nothing is counted. */
+	int (*counters)(Network *network, const VmResolved *resolved, NetworkCounters *ret,
+			Error *err);
+
+	/* From now on @sink gets every denied packet; NULL: none any more, and it is not running.
+	 * NULL function: there are no events. */
+	void (*watch)(Network *network, NetworkSink *sink, void *user);
+
+	void (*free)(Network *network);
+} NetworkOps;
+
+struct Network {
+	const NetworkOps *ops;
+};
+
+/* None: interfaces stay down, whatever needs more is UNSUPPORTED. */
+Network *network_off_new(void);
+/* In the mind only, for VMs that are in memory only: everything succeeds, no packet passes. @denied
+ * is copied. */
+Network *network_software_new(const NetworkConfig *config);
+void network_free(Network *network); /* accepts NULL */
+
+/* Adds what no VM reaches unless a rule names it: loopback, link-local, the metadata service, and
+ * the pools. */
+void network_deny_builtin(NetworkConfig *config);
+
+/* Address 1 of @pool; false if there is none. */
+bool network_gateway(const Prefix *pool, Prefix *ret);
+
+/* For backends: as the functions of the same name, which see to what is in common. @network NULL,
+ * or a VM without interfaces: success. */
+int network_attach(Network *network, Job *job, Error *err) must_check;
+int network_detach(Network *network, const char *instance_id, Error *err) must_check;
+int network_set_policy(Network *network, const VmResolved *resolved, const VmSpec *to, Error *err)
+	must_check;
+
+/* The first interface of @resolved if the network leased it; else NULL. */
+VmResolvedInterface *network_interface(const VmResolved *resolved);
+
+/* "DROP_POLICY", and "no rule allows it"; of a number that is none "UNKNOWN" and "unknown". */
+const char *network_verdict_name(int verdict);
+const char *network_verdict_words(int verdict);
