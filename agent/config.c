@@ -42,6 +42,20 @@ const ConfigKey config_keys[] = {
 	  .value = "1900000000", .help = "the first of the users and groups that jails run as" },
 	{ "jailer.uid_count", CONFIG_NUMBER, AT(jailer_uid_count), .min = 2, .max = 900000,
 	  .value = "65536", .help = "how many of them; one is for probes" },
+	{ "network.mode", CONFIG_TEXT, AT(network_mode), .value = "off",
+	  .choices = "off|routed|bridge", .help = "what VMs' interfaces are part of" },
+	{ "network.pool4", CONFIG_TEXT, AT(network_pool4), .min = 1, .max = 64,
+	  .value = "10.200.0.0/16", .help = "IPv4 addresses of VMs; the first is the gateway's; or none" },
+	{ "network.pool6", CONFIG_TEXT, AT(network_pool6), .min = 1, .max = 64,
+	  .value = "fd68:7468::/64", .help = "IPv6 addresses of VMs; the first is the gateway's; or none" },
+	{ "network.uplink", CONFIG_TEXT, AT(network_uplink), .min = 1, .max = 15, .value = "none",
+	  .help = "interface that VMs leave the host by, as the host itself; or none" },
+	{ "network.enforcement", CONFIG_TEXT, AT(network_enforcement), .value = "auto",
+	  .choices = "auto|bpf|iptables", .help = "auto: BPF where there is, else iptables" },
+	{ "network.denied", CONFIG_TEXT, AT(network_denied), .min = 1, .max = 4095, .value = "none",
+	  .help = "PREFIX,PREFIX..., denied to VMs unless a rule names a block inside; or none" },
+	{ "network.new_flows_per_second", CONFIG_NUMBER, AT(network_new_flows), .max = 1000000,
+	  .value = "1000", .help = "flows that one VM may begin; 0: no limit" },
 	{ "image_dirs", CONFIG_TEXT, AT(image_dirs), .min = 1, .max = 65535, .value = "/",
 	  .help = "DIR:DIR..., where kernels, initrds and disks of VMs may lie" },
 	{ "limits.max_vms", CONFIG_NUMBER, AT(max_vms), .min = 1, .max = 1000000, .value = "10000",
@@ -353,13 +367,31 @@ static int read_flags(Config *config, int argc, char *const argv[], Error *err)
 	return error_is_set(err) ? -1 : 0;
 }
 
+int config_network(const Config *config, NetworkConfig *ret, Error *err)
+{
+	const NetworkSettings settings = {
+		.mode = config->network_mode,
+		.pool4 = config->network_pool4,
+		.pool6 = config->network_pool6,
+		.uplink = config->network_uplink,
+		.enforcement = config->network_enforcement,
+		.denied = config->network_denied,
+		.new_flows = config->network_new_flows,
+	};
+
+	ret->max_vms = (uint32_t)config->max_vms;
+	return network_config_read(ret, &settings, err);
+}
+
 /* What a key's own row cannot say. */
 static int check_more(const Config *config, Error *err)
 {
 	cleanup_free char *dirs = text_dup(config->image_dirs);
 	char *rest = dirs;
 	const char *dir;
+	NetworkConfig network = { .max_vms = 0 };
 
+	(void)!config_network(config, &network, err);
 	if (strchr(config->jailer_cgroup, '/') || config->jailer_cgroup[0] == '.')
 		(void)error_add_violation(err, "jailer.cgroup", "must be one name without '/'");
 	while ((dir = strsep(&rest, ":")))

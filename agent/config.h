@@ -11,6 +11,7 @@
  */
 
 #include "base/error.h"
+#include "runtime/network_config.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,6 +44,13 @@ typedef struct Config {
 	char *jailer_cgroup;
 	uint64_t jailer_first_uid;
 	uint64_t jailer_uid_count;
+	char *network_mode;  /* "off" or "routed" */
+	char *network_pool4; /* a prefix, or "none", as all below */
+	char *network_pool6;
+	char *network_uplink;
+	char *network_enforcement; /* "auto", "bpf" or "iptables" */
+	char *network_denied;      /* "PREFIX,PREFIX" */
+	uint64_t network_new_flows;
 	char *image_dirs; /* "DIR:DIR"; "/" allows all */
 	uint64_t max_vms;
 	uint64_t max_operations;
@@ -80,6 +88,9 @@ int config_read_text(Config *config, const char *text, size_t length, const char
 	must_check;
 
 void config_clear(Config *config);
+
+/* What is said of the network, in numbers; @ret borrows texts. As config_read() has checked it. */
+int config_network(const Config *config, NetworkConfig *ret, Error *err) must_check;
 
 /* What --help says, from the table. */
 void config_print_help(FILE *to);

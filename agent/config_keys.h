@@ -23,7 +23,7 @@ typedef struct ConfigKey {
 } ConfigKey;
 
 enum {
-	CONFIG_KEY_COUNT = 28,
+	CONFIG_KEY_COUNT = 35,
 	CONFIG_FLAG_MAX = 64,
 };
 

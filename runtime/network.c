@@ -5,6 +5,7 @@
 #include "netfw/filter_table.h"
 #include "runtime/egress.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 
 /* What no policy means when it says "everywhere". */
@@ -82,6 +83,19 @@ bool network_gateway(const Prefix *pool, Prefix *ret)
 	ret->length = pool->family == 4 ? 32 : 128;
 	ret->address[ret->length / 8 - 1] |= 1;
 	return true;
+}
+
+int network_parse_address(Prefix *ret, const char *text)
+{
+	return prefix_parse_address(ret, text);
+}
+
+void network_address_text(char ret[static NETWORK_ADDRESS_MAX], const Prefix *address)
+{
+	ret[0] = '\0';
+	if (address->family)
+		(void)inet_ntop(address->family == 4 ? AF_INET : AF_INET6, address->address, ret,
+				NETWORK_ADDRESS_MAX);
 }
 
 VmResolvedInterface *network_interface(const VmResolved *resolved)

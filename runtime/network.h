@@ -18,14 +18,15 @@
 
 enum {
 	NETWORK_DENIED_MAX = 128, /* always-denied prefixes */
+	NETWORK_ADDRESS_MAX = 46, /* the longest address as text, with its NUL */
 };
 
 /* The node's network, as it is configured. A prefix of family 0 is none. */
 typedef struct NetworkConfig {
-	Prefix pool4, pool6; /* the first address is the gateway's */
-	const char *uplink;  /* interface; NULL or "": no masquerading */
-	VmEnforcement enforcement;
-	Prefix denied[NETWORK_DENIED_MAX]; /* with those of network_denied_builtin() */
+	Prefix pool4, pool6;               /* the first address is the gateway's */
+	const char *uplink;                /* interface; NULL or "": no masquerading */
+	VmEnforcement enforcement;         /* wanted; UNSET: BPF, or iptables where there is none */
+	Prefix denied[NETWORK_DENIED_MAX]; /* with those of network_deny_builtin() */
 	size_t denied_count;
 	uint32_t new_flows; /* of one VM, a second; 0: no limit */
 	uint32_t max_vms;
@@ -111,6 +112,10 @@ void network_free(Network *network); /* accepts NULL */
 /* Adds what no VM reaches unless a rule names it: loopback, link-local, the metadata service, and
  * the pools. */
 void network_deny_builtin(NetworkConfig *config);
+
+/* One address, as text: 0 or -EINVAL; and back, "" of family 0. */
+int network_parse_address(Prefix *ret, const char *text) must_check;
+void network_address_text(char ret[static NETWORK_ADDRESS_MAX], const Prefix *address);
 
 /* Address 1 of @pool; false if there is none. */
 bool network_gateway(const Prefix *pool, Prefix *ret);

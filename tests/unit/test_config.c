@@ -297,3 +297,104 @@ Test(config, jails_outside_of_what_can_be_are_refused)
 	check_bad_flag("--image-dirs", "/a:b", "image_dirs");
 	check_bad_flag("--image-dirs", "/a::/b", "image_dirs");
 }
+
+Test(config, a_network_is_off_and_its_pools_are_there_all_the_same)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	NetworkConfig network = { .max_vms = 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--limits-max-vms", "7"), 0, "%s",
+		     err.what);
+	cr_assert_eq(config_network(&config, &network, &err), 0);
+
+	cr_assert_str_eq(config.network_mode, "off");
+	cr_assert_eq(network.max_vms, 7);
+	cr_assert_eq(network.pool4.family, 4);
+	cr_assert_eq(network.pool4.length, 16);
+	cr_assert_eq(network.pool6.family, 6);
+	cr_assert_eq(network.pool6.length, 64);
+	cr_assert_null(network.uplink);
+	cr_assert_eq(network.enforcement, VM_ENFORCEMENT_UNSET);
+	cr_assert_eq(network.new_flows, 1000);
+}
+
+Test(config, a_network_is_read_in_whole)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	NetworkConfig network = { .max_vms = 0 };
+	ConfigAction action;
+	Error err = { 0 };
+	size_t builtin;
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--network-mode", "routed",
+			  "--network-pool4", "10.0.0.0/24", "--network-pool6", "none",
+			  "--network-uplink", "eth0", "--network-enforcement", "iptables",
+			  "--network-denied", "10.0.0.0/8,2001:db8::/32",
+			  "--network-new-flows-per-second", "0"),
+		     0, "%s", err.what);
+	cr_assert_eq(config_network(&config, &network, &err), 0);
+
+	cr_assert_eq(network.pool4.length, 24);
+	cr_assert_eq(network.pool6.family, 0);
+	cr_assert_str_eq(network.uplink, "eth0");
+	cr_assert_eq(network.enforcement, VM_ENFORCEMENT_IPTABLES);
+	cr_assert_eq(network.new_flows, 0);
+	cr_assert_eq(network.denied[0].length, 8);
+	cr_assert_eq(network.denied[1].family, 6);
+	builtin = network.denied_count - 2;
+	cr_assert_gt(builtin, 2);
+	cr_assert_eq(prefix_compare(&network.denied[network.denied_count - 1], &network.pool4), 0);
+}
+
+Test(config, networks_that_cannot_be_are_refused)
+{
+	check_bad_flag("--network-mode", "bridge", "network.mode");
+	check_bad_flag("--network-mode", "on", "network.mode");
+	check_bad_flag("--network-pool4", "10.0.0.0", "network.pool4");
+	check_bad_flag("--network-pool4", "10.0.0.1/24", "network.pool4: '10.0.0.1/24': host bits");
+	check_bad_flag("--network-pool4", "10.0.0.0/33", "network.pool4");
+	check_bad_flag("--network-pool4", "10.0.0.0/31", "network.pool4: is too small");
+	check_bad_flag("--network-pool4", "10.0.0.0/7", "network.pool4: is too large");
+	check_bad_flag("--network-pool4", "fd00::/64", "network.pool4");
+	check_bad_flag("--network-pool4", "169.254.0.0/17", "network.pool4: overlaps");
+	check_bad_flag("--network-pool4", "224.0.0.0/16", "network.pool4: overlaps");
+	check_bad_flag("--network-pool6", "fe80::/64", "network.pool6: overlaps");
+	check_bad_flag("--network-pool6", "fd00::/127", "network.pool6: is too small");
+	check_bad_flag("--network-uplink", "a/b", "network.uplink");
+	check_bad_flag("--network-uplink", "0123456789abcdef", "network.uplink");
+	check_bad_flag("--network-enforcement", "nft", "network.enforcement");
+	check_bad_flag("--network-denied", "10.0.0.0/8,", "network.denied");
+	check_bad_flag("--network-denied", "10.0.0.0/8,10.1.2.3", "network.denied: '10.1.2.3'");
+	check_bad_flag("--network-new-flows-per-second", "1000001", "new_flows_per_second");
+}
+
+Test(config, a_routed_network_has_room_for_so_many_vms)
+{
+	cleanup_(config_clear) Config most = { 0 }, more = { 0 };
+	ConfigAction action;
+	Error none = { 0 }, err = { 0 };
+
+	cr_assert_eq(READ(&most, &action, &none, "--check", "--network-mode", "routed",
+			  "--limits-max-vms", "65535"),
+		     0, "%s", none.what);
+	cr_assert_eq(READ(&more, &action, &err, "--check", "--network-mode", "routed",
+			  "--limits-max-vms", "65536"),
+		     -1);
+
+	cr_assert_not_null(strstr(err.what, "limits.max_vms"), "%s", err.what);
+}
+
+Test(config, a_routed_network_needs_a_pool)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--network-mode", "routed",
+			  "--network-pool4", "none", "--network-pool6", "none"),
+		     -1);
+
+	cr_assert_not_null(strstr(err.what, "network.pool4"), "%s", err.what);
+}
