@@ -15,6 +15,7 @@
 #include "base/loop.h"
 #include "runtime/runtime.h"
 
+#include <hearth/v1/egress.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 
@@ -76,3 +77,4 @@ static inline char *message_text(const char *text)
 /* The services, with every handler. */
 extern Hearth__V1__VmService_Service vm_service;
 extern Hearth__V1__NodeService_Service node_service;
+extern Hearth__V1__EgressService_Service egress_service;

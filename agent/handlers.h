@@ -42,4 +42,9 @@ DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);
 DECLARE_VM_HANDLER(wait_vm, WaitVm, Vm);
 DECLARE_VM_HANDLER(read_console, ReadConsole, ReadConsoleResponse);
 DECLARE_VM_HANDLER(get_vm_metrics, GetVmMetrics, VmMetrics);
+
+/* EgressService's, for egress_service.c. */
+void handle_watch_egress(Hearth__V1__EgressService_Service *service,
+			 const Hearth__V1__WatchEgressRequest *request,
+			 Hearth__V1__WatchEgressResponse_Closure closure, void *data);
 /* clang-format on */

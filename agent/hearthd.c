@@ -204,6 +204,7 @@ static int start_server(Daemon *daemon, Error *err)
 		return -1;
 	server_add_service(daemon->server, &vm_service.base);
 	server_add_service(daemon->server, &node_service.base);
+	server_add_service(daemon->server, &egress_service.base);
 	server_inspect(daemon->server, "/hearth.v1.VmService/CreateVm", inspect_create);
 	if (make_socket_dirs(config, err) < 0)
 		return -1;
@@ -232,7 +233,7 @@ static JailConfig jail_settings(const Config *config)
 static int open_runtime(Daemon *daemon, Error *err)
 {
 	const Config *config = &daemon->config;
-	const RuntimeConfig settings = {
+	RuntimeConfig settings = {
 		.state_dir = config->state_dir,
 		.node_id = config->node_id,
 		.default_backend = vm_backend_from_name(config->backend),
@@ -248,13 +249,15 @@ static int open_runtime(Daemon *daemon, Error *err)
 		},
 		.first_uid = (uint32_t)config->jailer_first_uid,
 		.uid_count = (uint32_t)config->jailer_uid_count - 1,
+		.routed = strcmp(config->network_mode, "routed") == 0,
 		.max_vms = (uint32_t)config->max_vms,
 		.max_operations = (uint32_t)config->max_operations,
 		.history = (uint32_t)config->history,
 	};
 	Runtime *runtime = NULL;
 
-	if (runtime_open(&runtime, &settings, err) < 0)
+	if (config_network(config, &settings.network, err) < 0 ||
+	    runtime_open(&runtime, &settings, err) < 0)
 		return -1;
 	atomic_store_explicit(&daemon->agent->runtime, runtime, memory_order_release);
 	node_form_free(node_form_new(daemon->agent, runtime)); /* conditions hold from now on */

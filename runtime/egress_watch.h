@@ -34,6 +34,7 @@ struct EgressWatcher {
 
 EgressHub *egress_hub_new(void);
 void egress_hub_free(EgressHub *hub); /* accepts NULL; nobody may be watching */
+DEFINE_CLEANUP(EgressHub *, egress_hub_free);
 
 void egress_hub_publish(EgressHub *hub, const EgressEvent *event);
 bool egress_hub_is_watched(EgressHub *hub);

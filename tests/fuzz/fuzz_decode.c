@@ -12,6 +12,7 @@
 
 #include <assert.h>
 #include <grpc/reflection/v1/reflection.pb-c.h>
+#include <hearth/v1/egress.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 #include <string.h>
@@ -21,6 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const ProtobufCServiceDescriptor *const services[] = {
 	&hearth__v1__vm_service__descriptor,
 	&hearth__v1__node_service__descriptor,
+	&hearth__v1__egress_service__descriptor,
 	&grpc__reflection__v1__server_reflection__descriptor,
 };
 

@@ -14,6 +14,7 @@ METHODS = {
                   "ListVms", "UpdateVm", "WatchVms", "WaitVm", "ListVmEvents", "ReadConsole",
                   "GetVmMetrics"},
     "NodeService": {"GetNode", "WatchNode", "Cordon", "Uncordon", "Doctor"},
+    "EgressService": {"GetEgressPolicy", "SetEgressPolicy", "ExplainEgress", "WatchEgress"},
 }
 
 

@@ -5,6 +5,7 @@
 #include <grpc/health/v1/health.pb-c.h>
 #include <grpc/reflection/v1/reflection.pb-c.h>
 #include <grpc/reflection/v1alpha/reflection.pb-c.h>
+#include <hearth/v1/egress.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 #include <string.h>
@@ -16,6 +17,7 @@ enum {
 static const ProtobufCServiceDescriptor *const services[] = {
 	&hearth__v1__vm_service__descriptor,
 	&hearth__v1__node_service__descriptor,
+	&hearth__v1__egress_service__descriptor,
 	&grpc__health__v1__health__descriptor,
 	&grpc__reflection__v1__server_reflection__descriptor,
 	&grpc__reflection__v1alpha__server_reflection__descriptor,
@@ -59,10 +61,13 @@ Test(contract, no_message_type_is_recursive)
 
 Test(contract, every_request_about_a_vm_begins_with_its_id)
 {
-	const ProtobufCServiceDescriptor *service = &hearth__v1__vm_service__descriptor;
+	const ProtobufCServiceDescriptor *vms = &hearth__v1__vm_service__descriptor;
+	const ProtobufCServiceDescriptor *egress = &hearth__v1__egress_service__descriptor;
 
-	for (unsigned i = 0; i < service->n_methods; i++) {
-		const ProtobufCMessageDescriptor *input = service->methods[i].input;
+	for (unsigned i = 0; i < vms->n_methods + egress->n_methods; i++) {
+		const ProtobufCMessageDescriptor *input =
+			i < vms->n_methods ? vms->methods[i].input
+					   : egress->methods[i - vms->n_methods].input;
 		const ProtobufCFieldDescriptor *field =
 			protobuf_c_message_descriptor_get_field_by_name(input, "vm_id");
 
@@ -86,6 +91,7 @@ Test(contract, mutations_of_a_vm_carry_the_same_guards_under_the_same_numbers)
 		&hearth__v1__resume_vm_request__descriptor,
 		&hearth__v1__destroy_vm_request__descriptor,
 		&hearth__v1__update_vm_request__descriptor,
+		&hearth__v1__set_egress_policy_request__descriptor,
 		NULL,
 	};
 	static const char *const names[] = {
@@ -128,7 +134,7 @@ Test(contract, enums_begin_with_unspecified)
 	check_enums(&hearth__v1__vm__descriptor);
 	check_enums(&hearth__v1__vm_event__descriptor);
 	check_enums(&hearth__v1__node__descriptor);
-	for (size_t i = 0; i < 2; i++)
+	for (size_t i = 0; i < 3; i++)
 		for (unsigned k = 0; k < services[i]->n_methods; k++)
 			check_enums(services[i]->methods[k].input);
 }
