@@ -45,6 +45,10 @@ const Option global_options[] = {
 	{ "balloon", OPTION_NUMBER, 0, .value = "MIB", .help = "how much memory the balloon is to take" }, \
 	{ "mmds", OPTION_PATH, 0, .value = "FILE", .help = "the metadata, a JSON object ('-': standard input)" }
 
+#define ALLOW_OPTION                                                                                \
+	{ "allow", OPTION_TEXT, 0, .many = true, .value = "RULE",                                       \
+	  .help = "allow CIDR[:PROTOCOL[/PORT[-END]]], such as 10.0.0.0/8:tcp/443; CIDR may be 'any'" }
+
 #define SELECTOR_OPTIONS                                                                            \
 	{ "selector", OPTION_TEXT, 'l', .value = "SELECTOR",                                            \
 	  .help = "only VMs with these labels, such as 'a=b,c!=d,e in (f,g),!k'" },                     \
@@ -68,12 +72,15 @@ static const Option create_options[] = {
 	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE",
 	  .help = "a disk: path=PATH[,id=NAME][,root][,ro][,cache=unsafe|writeback][,io=sync|async][,bw=RATE][,ops=RATE]" },
 	{ "interface", OPTION_TEXT, 0, .many = true, .value = "INTERFACE",
-	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]" },
+	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,ip=ADDRESS][,ip6=ADDRESS][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]" },
 	{ "vsock", OPTION_NUMBER, 0, .value = "CID", .help = "sockets between host and guest, whose address is CID; 0: the agent's choice" },
 	DEVICE_OPTIONS,
 	{ "cpu-limit", OPTION_TEXT, 0, .value = "CPUS", .help = "at most so many CPUs of the host, such as 1.5" },
 	{ "memory-limit", OPTION_NUMBER, 0, .value = "MIB", .help = "at most so much memory of the host" },
 	{ "pids-limit", OPTION_NUMBER, 0, .value = "N", .help = "at most so many processes and threads" },
+	{ "egress-file", OPTION_PATH, 0, .value = "FILE",
+	  .help = "what it may reach: a policy as JSON ('-': standard input); the default is nothing" },
+	ALLOW_OPTION,
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
 	{ "start", OPTION_FLAG, 0, .help = "start it at once" },
@@ -164,6 +171,29 @@ static const Option metrics_options[] = {
 	{ 0 },
 };
 
+static const Option egress_set_options[] = {
+	{ "file", OPTION_PATH, 'f', .value = "FILE", .help = "the policy as JSON ('-': standard input)" },
+	ALLOW_OPTION,
+	{ "nothing", OPTION_FLAG, 0, .help = "allow nothing" },
+	GUARD_OPTIONS,
+	{ 0 },
+};
+
+static const Option egress_explain_options[] = {
+	{ "protocol", OPTION_ENUM, 0, .value = "PROTOCOL", .names = &hearth__v1__protocol__descriptor,
+	  .help = "of the packet (default: tcp)" },
+	{ "port", OPTION_NUMBER, 'p', .value = "PORT", .help = "where it goes; not with icmp" },
+	{ "direction", OPTION_ENUM, 0, .value = "DIRECTION", .names = &hearth__v1__direction__descriptor,
+	  .help = "whose packet it is (default: from-vm)" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
+static const Option egress_watch_options[] = {
+	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "only this tenant's" },
+	{ 0 },
+};
+
 static const Option cordon_options[] = {
 	{ "reason", OPTION_TEXT, 0, .value = "TEXT", .help = "why, for people" },
 	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
@@ -206,6 +236,15 @@ const Command commands[] = {
 	{ "metrics", "VM", "what a VM's VMM counts and uses of the host", run_metrics, metrics_options, TAKES_VM, 1, 1,
 	  "Counters count since the VMM was started.\n\n"
 	  "  hearthctl metrics web-1 --filter vcpu.\n" },
+	{ "egress get", "VM", "what a VM may reach, and what became of packets", run_egress_get, get_options, TAKES_VM, 1, 1, NULL },
+	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,
+	  "Replaces the whole policy; answers once it is enforced.\n\n"
+	  "  hearthctl egress set web-1 --allow any:udp/53 --allow 10.0.0.0/8:tcp/443 --allow 2001:db8::/32\n"
+	  "  hearthctl egress set web-1 --file policy.json\n" },
+	{ "egress explain", "VM ADDRESS", "would a packet pass, and why", run_egress_explain, egress_explain_options, TAKES_VM, 2, 2,
+	  "  hearthctl egress explain web-1 203.0.113.9 --port 443\n" },
+	{ "egress watch", "[VM]", "follow packets that are denied", run_egress_watch, egress_watch_options, TAKES_VM, 0, 1,
+	  "UNTOLD counts packets of the VM that were denied meanwhile and are not told of.\n" },
 	{ "node get", "", "show the node", run_node_get, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node watch", "", "show the node whenever it changes", run_node_watch, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node cordon", "OWNER", "take no new VMs until OWNER's cordon is lifted", run_node_cordon, cordon_options, TAKES_OTHER, 1, 1, NULL },

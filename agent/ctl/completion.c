@@ -92,16 +92,38 @@ static void command_names(void)
 	}
 }
 
+/* For each group, the words behind it. */
+static void bash_group_words(void)
+{
+	const char *group;
+
+	for (size_t i = 0; (group = command_group(i)); i++) {
+		size_t length = strlen(group);
+
+		(void)printf("\t%s) words='", group);
+		for (const Command *row = commands; row->name; row++)
+			if (strncmp(row->name, group, length) == 0 && row->name[length] == ' ')
+				(void)printf("%s ", row->name + length + 1);
+		(void)printf("' ;;\n");
+	}
+}
+
+/* "egress|node", as patterns of both shells. */
+static void group_pattern(void)
+{
+	const char *group;
+
+	for (size_t i = 0; (group = command_group(i)); i++)
+		(void)printf("%s%s", i ? "|" : "", group);
+}
+
 static void bash_word_cases(void)
 {
 	(void)printf("\t'') words='");
 	command_names();
 	bash_option_words(global_options);
-	(void)printf("' ;;\n\tnode) words='");
-	for (const Command *row = commands; row->name; row++)
-		if (strncmp(row->name, "node ", 5) == 0)
-			(void)printf("%s ", row->name + 5);
 	(void)printf("' ;;\n");
+	bash_group_words();
 	for (const Command *row = commands; row->name; row++) {
 		(void)printf("\t'%s') words='", row->name);
 		if (row->takes == TAKES_SHELL)
@@ -139,8 +161,10 @@ static int bash(void)
 	(void)printf(" \" in\n"
 		     "\t\t*\" ${COMP_WORDS[i]} \"*) command=${COMP_WORDS[i]}; break ;;\n"
 		     "\t\tesac\n\tdone\n"
-		     "\tif [[ $command == node ]] && ((i + 1 < COMP_CWORD)); then\n"
-		     "\t\tcommand=\"node ${COMP_WORDS[i+1]}\"\n\tfi\n"
+		     "\tcase $command in ");
+	group_pattern();
+	(void)printf(") ((i + 1 < COMP_CWORD)) && "
+		     "command=\"$command ${COMP_WORDS[i+1]}\" ;; esac\n"
 		     "\tcase \"$command:$previous\" in\n");
 	for (const Command *row = commands; row->name; row++) {
 		bash_value_cases(row->name, row->options);
@@ -220,7 +244,25 @@ static void zsh_names(const char *prefix)
 		(void)printf("'");
 	}
 	if (!length)
-		(void)printf(" 'node:the node itself'");
+		(void)printf(" 'egress:what VMs may reach' 'node:the node itself'");
+}
+
+/* What comes behind the first word of two. */
+static void zsh_groups(void)
+{
+	const char *group;
+
+	for (size_t i = 0; (group = command_group(i)); i++) {
+		char prefix[32];
+
+		(void)text_append(prefix, prefix + sizeof prefix, "%s ", group);
+		(void)printf("\t\t%s)\n\t\t\tif ((CURRENT == 2)); then\n\t\t\t\tcommands=(", group);
+		zsh_names(prefix);
+		(void)printf(")\n\t\t\t\t_describe command commands\n\t\t\t\treturn\n\t\t\tfi\n"
+			     "\t\t\tcommand=\"%s $words[2]\"\n"
+			     "\t\t\tshift words\n\t\t\t((CURRENT--)) ;;\n",
+			     group);
+	}
 }
 
 static void zsh_cases(void)
@@ -262,13 +304,9 @@ static int zsh(void)
 	(void)printf(")\n\t\t_describe command commands ;;\n"
 		     "\targuments)\n"
 		     "\t\tcommand=$words[1]\n"
-		     "\t\tif [[ $command == node ]]; then\n"
-		     "\t\t\tif ((CURRENT == 2)); then\n\t\t\t\tcommands=(");
-	zsh_names("node ");
-	(void)printf(")\n\t\t\t\t_describe command commands\n\t\t\t\treturn\n\t\t\tfi\n"
-		     "\t\t\tcommand=\"node $words[2]\"\n"
-		     "\t\t\tshift words\n\t\t\t((CURRENT--))\n\t\tfi\n"
 		     "\t\tcase $command in\n");
+	zsh_groups();
+	(void)printf("\t\tesac\n\t\tcase $command in\n");
 	zsh_cases();
 	(void)printf("\t\tesac ;;\n\tesac\n}\n\n"
 		     "if [[ $funcstack[1] == _hearthctl ]]; then _hearthctl \"$@\"\n"

@@ -53,6 +53,34 @@ Method node_method(const char *name)
 	return (Method){ &hearth__v1__node_service__descriptor, name };
 }
 
+Method egress_method(const char *name)
+{
+	return (Method){ &hearth__v1__egress_service__descriptor, name };
+}
+
+/* clang-format off */
+static const struct {
+	const char *name, *missing;
+} groups[] = {
+	{ "egress", "egress: get, set, explain or watch is missing" },
+	{ "node",   "node: get, watch, cordon or uncordon is missing" },
+};
+/* clang-format on */
+
+const char *command_group(size_t i)
+{
+	return i < array_size(groups) ? groups[i].name : NULL;
+}
+
+/* What to say of a first word that is no command by itself. */
+static void say_unknown(const char *word, char problem[static OPTION_PROBLEM_MAX])
+{
+	(void)text_append(problem, problem + OPTION_PROBLEM_MAX, "no command '%s'", word);
+	for (size_t i = 0; i < array_size(groups); i++)
+		if (strcmp(word, groups[i].name) == 0)
+			text_copy(problem, OPTION_PROBLEM_MAX, groups[i].missing);
+}
+
 /* How many of @words name @command: 0 if they do not. */
 static int match_command(const Command *command, const char *const *words)
 {
@@ -115,13 +143,8 @@ static int run_command(Ctl *ctl, const char *const *words)
 		if ((used = match_command(ctl->command, words)))
 			break;
 	if (!ctl->command->name) {
-		bool is_group = strcmp(words[0], "node") == 0;
-
 		ctl->command = NULL;
-		(void)text_append(problem, problem + sizeof problem,
-				  is_group ? "%s: get, watch, cordon or uncordon is missing"
-					   : "no command '%s'",
-				  words[0]);
+		say_unknown(words[0], problem);
 		return refuse(ctl, problem);
 	}
 	ctl->options.tables[1] = ctl->command->options;

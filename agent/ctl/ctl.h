@@ -12,6 +12,7 @@
 #include "agent/ctl/failure.h"
 #include "agent/ctl/message.h"
 #include "agent/ctl/options.h"
+#include "hearth/v1/egress.pb-c.h"
 #include "hearth/v1/node.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
 
@@ -84,6 +85,10 @@ int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret
 /* Methods by name, for the calls above. */
 Method vm_method(const char *name);
 Method node_method(const char *name);
+Method egress_method(const char *name);
+
+/* The first word of commands that have two, such as "node", by number; NULL at the end. */
+const char *command_group(size_t i);
 
 /* help.c */
 int run_help(Ctl *ctl);
@@ -109,6 +114,12 @@ int run_wait(Ctl *ctl);
 int run_events(Ctl *ctl);
 int run_console(Ctl *ctl);
 int run_metrics(Ctl *ctl);
+
+/* commands_egress.c */
+int run_egress_get(Ctl *ctl);
+int run_egress_set(Ctl *ctl);
+int run_egress_explain(Ctl *ctl);
+int run_egress_watch(Ctl *ctl);
 
 /* commands_node.c */
 int run_node_get(Ctl *ctl);

@@ -251,5 +251,7 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	status = apply_machine(ctl, spec);
 	if (status == 0)
 		status = request_devices(ctl, spec);
+	if (status == 0)
+		status = request_egress(ctl, "egress-file", &spec->egress);
 	return status ? status : request_policy(ctl, spec, paths, &n_paths);
 }

@@ -40,6 +40,10 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec);
 /* The part of it that is about drives, interfaces, devices and limits; as request_spec(). */
 int request_devices(Ctl *ctl, Hearth__V1__VmSpec *spec);
 
+/* The policy that option @file and --allow make, in place of *@policy; neither given: as it is. The
+ * same. */
+int request_egress(const Ctl *ctl, const char *file, Hearth__V1__EgressPolicy **policy);
+
 /* A balloon of @mib, and metadata, where there are none or others. */
 void set_balloon(Hearth__V1__VmSpec *spec, uint64_t mib);
 void set_mmds(Hearth__V1__VmSpec *spec, const char *content);

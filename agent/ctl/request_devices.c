@@ -29,6 +29,8 @@ static const Part interface_parts[] = {
 	{ "id",     PART_TEXT,      AT(interface_id), NULL },
 	{ "mac",    PART_TEXT,      AT(guest_mac), NULL },
 	{ "mtu",    PART_NUMBER,    AT(mtu), NULL },
+	{ "ip",     PART_TEXT,      AT(ipv4_address), NULL },
+	{ "ip6",    PART_TEXT,      AT(ipv6_address), NULL },
 	{ "mmds",   PART_TRUE,      AT(mmds), NULL },
 	{ "rx-bw",  PART_BANDWIDTH, AT(rx_rate_limiter), NULL },
 	{ "rx-ops", PART_OPS,       AT(rx_rate_limiter), NULL },

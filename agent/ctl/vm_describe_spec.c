@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "agent/ctl/egress_view.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/rate.h"
 #include "agent/ctl/vm_view.h"
@@ -120,14 +121,44 @@ static void describe_drive(const Hearth__V1__Drive *drive)
 	print_field("Drive:", "%s %s (%s)", drive->drive_id, drive->path, items);
 }
 
+/* What was asked for where nothing was leased. */
+static void add_address(char **items, const char *name, const char *asked, const char *leased)
+{
+	if (*leased || *asked)
+		list_add(items, ", ", "%s=%s", name, *leased ? leased : asked);
+}
+
+static void add_addresses(char **items, const Hearth__V1__NetworkInterface *asked,
+			  const Hearth__V1__ResolvedInterface *leased)
+{
+	add_address(items, "mac", asked->guest_mac, leased ? leased->guest_mac : "");
+	add_address(items, "ip", asked->ipv4_address, leased ? leased->ipv4_address : "");
+	add_address(items, "ip6", asked->ipv6_address, leased ? leased->ipv6_address : "");
+	if (leased)
+		add_enum(items, "enforcement", &hearth__v1__enforcement__descriptor,
+			 (int)leased->enforcement);
+}
+
+static void describe_egress(const Hearth__V1__EgressPolicy *policy)
+{
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		cleanup_free char *peers = egress_peers_text(policy->rules[i]);
+		cleanup_free char *ports = egress_ports_text(policy->rules[i]);
+
+		print_field(i ? "" : "Egress:", "%s: %s", peers, ports);
+	}
+	if (!policy->n_rules)
+		print_field("Egress:", "nothing");
+}
+
 static void describe_interface(const Hearth__V1__NetworkInterface *interface,
 			       const Hearth__V1__Resolved *resolved)
 {
 	const char *device = resolved ? vm_host_device(resolved, interface->interface_id) : "";
 	cleanup_free char *items = NULL;
 
-	if (*interface->guest_mac)
-		list_add(&items, ", ", "mac=%s", interface->guest_mac);
+	add_addresses(&items, interface,
+		      resolved ? vm_interface(resolved, interface->interface_id) : NULL);
 	if (interface->mtu)
 		list_add(&items, ", ", "mtu=%u", interface->mtu);
 	add_flag(&items, interface->mmds, "mmds");
@@ -241,6 +272,8 @@ void vm_describe_spec(const Hearth__V1__VmSpec *spec, const Hearth__V1__Resolved
 		describe_drive(spec->drives[i]);
 	for (size_t i = 0; spec && i < spec->n_network_interfaces; i++)
 		describe_interface(spec->network_interfaces[i], resolved);
+	if (spec && spec->egress)
+		describe_egress(spec->egress);
 	if (spec && spec->devices)
 		describe_devices(spec->devices, resolved);
 	if (spec && spec->limits)

@@ -63,12 +63,20 @@ char *vm_labels_text(const Hearth__V1__VmSpec *spec)
 	return list;
 }
 
-const char *vm_host_device(const Hearth__V1__Resolved *resolved, const char *id)
+const Hearth__V1__ResolvedInterface *vm_interface(const Hearth__V1__Resolved *resolved,
+						  const char *id)
 {
 	for (size_t i = 0; i < resolved->n_network_interfaces; i++)
 		if (strcmp(resolved->network_interfaces[i]->interface_id, id) == 0)
-			return resolved->network_interfaces[i]->host_device;
-	return "";
+			return resolved->network_interfaces[i];
+	return NULL;
+}
+
+const char *vm_host_device(const Hearth__V1__Resolved *resolved, const char *id)
+{
+	const Hearth__V1__ResolvedInterface *interface = vm_interface(resolved, id);
+
+	return interface ? interface->host_device : "";
 }
 
 /* Next cell: @list, which is then gone. */

@@ -29,7 +29,10 @@ void metrics_print(const Ctl *ctl, Hearth__V1__VmMetrics *metrics, const char *p
 
 /* "a=b,c=d", the caller's to free; NULL if there are none. */
 char *vm_labels_text(const Hearth__V1__VmSpec *spec);
-/* The tap that is the other end of the interface called @id; "" if there is none. */
+/* What was made of the interface called @id; NULL: nothing. */
+const Hearth__V1__ResolvedInterface *vm_interface(const Hearth__V1__Resolved *resolved,
+						  const char *id);
+/* The tap that is its other end; "" if there is none. */
 const char *vm_host_device(const Hearth__V1__Resolved *resolved, const char *id);
 
 /* "running"; "-" if the VM has no state. */

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policies of egress through the API, on a network that is in software only."""
 
+import json
+import tempfile
+
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
@@ -209,6 +212,75 @@ class Egress(DaemonTest):
         with self.assertRaises(grpc.RpcError) as caught:
             next(call)
         self.assertEqual(Code.CANCELLED, caught.exception.code())
+
+
+class CommandLine(DaemonTest):
+    flags = ("--network-pool4", "10.77.0.0/24")
+
+    def created(self, *arguments):
+        vm_id = self.new_id()
+        self.ctl("create", vm_id, "--start", "--interface", "id=eth0", *arguments)
+        return vm_id
+
+    def test_a_policy_is_set_shown_and_explained(self):
+        vm_id = self.created("--allow", "any:udp/53")
+
+        said = self.ctl("egress", "set", vm_id, "--allow", "any:udp/53",
+                        "--allow", "10.0.0.0/8:tcp/8000-8080").stdout
+        table = self.ctl("egress", "get", vm_id).stdout
+        whole = json.loads(self.ctl("egress", "get", vm_id, "-o", "json").stdout)
+        allowed = self.ctl("egress", "explain", vm_id, "10.1.2.3", "--port", "8080").stdout
+        denied = self.ctl("egress", "explain", vm_id, "10.1.2.3", "--port", "80").stdout
+        described = self.ctl("describe", vm_id).stdout
+
+        self.assertEqual("%s may reach what 2 rules allow\n" % vm_id, said)
+        self.assertRegex(table, r"(?m)^0 +everywhere +udp/53$")
+        self.assertRegex(table, r"(?m)^1 +10\.0\.0\.0/8 +tcp/8000-8080$")
+        self.assertEqual(2, len(whole["policy"]["rules"]))
+        self.assertEqual("allowed: a rule allows it (PASS_POLICY), rule 1; by the policy alone\n",
+                         allowed)
+        self.assertIn("denied: no rule allows it (DROP_POLICY)", denied)
+        self.assertRegex(described, r"(?m)^Egress: +everywhere: udp/53$")
+        self.assertRegex(described, r"(?m)^Interface: +eth0 \(mac=02:68:.*, ip=10\.77\.0\.")
+
+    def test_a_policy_is_read_from_a_file(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump({"rules": [{"to": [{"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}]}]},
+                      file)
+            file.flush()
+            vm_id = self.created("--egress-file", file.name)
+            self.ctl("egress", "set", vm_id, "--nothing")
+            emptied = self.get(vm_id)
+            self.ctl("egress", "set", vm_id, "--file", file.name)
+
+        self.assertFalse(emptied.spec.HasField("egress"))
+        self.assertEqual(["10.1.0.0/16"],
+                         list(getattr(self.get(vm_id).spec.egress.rules[0].to[0], "except")))
+
+    def test_half_a_command_says_what_is_missing(self):
+        group = self.ctl("egress", check=False)
+        nothing = self.ctl("egress", "set", "x", check=False)
+        both = self.ctl("egress", "set", "x", "--nothing", "--allow", "any", check=False)
+
+        self.assertIn("get, set, explain or watch is missing", group.stderr)
+        for result in (group, nothing, both):
+            self.assertEqual(2, result.returncode)
+
+    def test_what_the_agent_refuses_is_named(self):
+        vm_id = self.created()
+
+        result = self.ctl("egress", "set", vm_id, "--allow", "10.0.0.1/8", check=False)
+
+        self.assertIn("policy.rules[0].to[0].cidr", result.stderr)
+
+    def test_it_completes_and_helps(self):
+        helped = self.ctl("help", "egress").stdout
+        script = self.ctl("completion", "bash").stdout
+
+        for verb in ("get", "set", "explain", "watch"):
+            self.assertIn("egress " + verb, helped)
+        self.assertIn("egress|node", script)
+        self.assertIn("egress) words='get set explain watch ' ;;", script)
 
 
 class Restarts(DaemonTest):

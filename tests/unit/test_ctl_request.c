@@ -302,3 +302,53 @@ Test(ctl_request, a_bad_part_is_told_apart)
 	cr_assert_str_eq(problem_of("id"), "id needs a value");
 	cr_assert_str_eq(problem_of("cache=x"), "cache: 'x' is none of unsafe, writeback");
 }
+
+Test(ctl_request, allowed_blocks_become_rules)
+{
+	check_spec(LINE("--allow", "10.0.0.0/8"),
+		   "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"10.0.0.0/8\"}]}]}}");
+	check_spec(LINE("--allow", "2001:db8::/32:tcp/443", "--allow", "any:udp/1-1023"),
+		   "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"2001:db8::/32\"}],\"ports\":"
+		   "[{\"protocol\":\"PROTOCOL_TCP\",\"port\":443}]},"
+		   "{\"ports\":[{\"protocol\":\"PROTOCOL_UDP\",\"port\":1,\"endPort\":1023}]}]}}");
+	check_spec(LINE("--allow", "any"), "{\"egress\":{\"rules\":[{}]}}");
+	check_spec(LINE("--allow", "any:icmp"),
+		   "{\"egress\":{\"rules\":[{\"ports\":[{\"protocol\":\"PROTOCOL_ICMP\"}]}]}}");
+}
+
+Test(ctl_request, what_is_no_block_with_ports_is_refused)
+{
+	static const char *const texts[] = {
+		"",           "10.0.0.1", "everywhere",     "anything",      ":tcp",
+		"any:",       "any:tcp/", "any:tcp/0",      "any:tcp/65536", "any:tcp/9-8",
+		"any:tcp/9-", "any:gre",  "10.0.0.0/8:443",
+	};
+
+	for (size_t i = 0; i < array_size(texts); i++)
+		cr_assert(refuses(LINE("--allow", texts[i])), "%s", texts[i]);
+}
+
+Test(ctl_request, a_policy_is_read_from_a_file_and_added_to)
+{
+	char path[32], bad[32];
+	write_file(path, "{\"rules\": [{\"to\": [{\"cidr\": \"10.0.0.0/8\", \"except\": "
+			 "[\"10.1.0.0/16\"]}]}]}");
+	write_file(bad, "{\"rule\": []}");
+
+	cleanup_free char *spec = spec_of(LINE("--egress-file", path, "--allow", "any:icmp"));
+	bool refused = refuses(LINE("--egress-file", bad));
+	(void)unlink(path);
+	(void)unlink(bad);
+
+	cr_assert_str_eq(spec, "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"10.0.0.0/8\","
+			       "\"except\":[\"10.1.0.0/16\"]}]},"
+			       "{\"ports\":[{\"protocol\":\"PROTOCOL_ICMP\"}]}]}}");
+	cr_assert(refused);
+}
+
+Test(ctl_request, an_interface_may_ask_for_addresses)
+{
+	check_spec(LINE("--interface", "id=a,ip=10.0.0.5,ip6=fd00::5"),
+		   "{\"networkInterfaces\":[{\"interfaceId\":\"a\",\"ipv4Address\":\"10.0.0.5\","
+		   "\"ipv6Address\":\"fd00::5\"}]}");
+}

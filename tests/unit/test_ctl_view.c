@@ -55,8 +55,10 @@ Test(ctl_view, all_that_was_asked_for_is_described, .init = cr_redirect_stdout)
 	check_line(text, "Kernel:        /boot/vmlinux");
 	check_line(text, "Drive:         root /srv/root.img (root, read-only, cache=writeback, "
 			 "io=async, bw=10m/1s+5m, ops=1000/500ms+200)");
-	check_line(text, "Interface:     eth0 (mac=02:00:00:00:00:01, mtu=1400, mmds, "
+	check_line(text, "Interface:     eth0 (mac=02:00:00:00:00:01, ip=10.9.0.2, ip6=fd00::2, "
+			 "mtu=1400, mmds, "
 			 "rx-bw=1k/1s+1, rx-ops=10/1s+2, tx-bw=2k/2s+3, tx-ops=20/2s+4)");
+	check_line(text, "Egress:        10.0.0.0/8 without 10.1.0.0/16, example.org: udp/53-54");
 	check_line(text, "Vsock:         CID 4294967294");
 	check_line(text, "Balloon:       64MiB, deflated when out of memory, statistics every 5s, "
 			 "free pages hinted, free pages reported");
@@ -116,4 +118,34 @@ Test(ctl_view, a_wide_row_names_the_jail_drives_and_interfaces, .init = cr_redir
 
 	cr_assert(strstr(text, "JAIL-UID   DRIVES      INTERFACES "), "%s", text);
 	cr_assert(strstr(text, "100007     root,data   a=hth-1,b "), "%s", text);
+}
+
+Test(ctl_view, what_was_leased_is_described_with_what_enforces_the_policy,
+     .init = cr_redirect_stdout)
+{
+	cleanup_(message_freep) Hearth__V1__Vm *vm =
+		vm_of("{\"networkInterfaces\":[{\"interfaceId\":\"eth0\"}],"
+		      "\"egress\":{\"rules\":[{},{\"to\":[{\"cidr\":\"10.0.0.0/8\"}],\"ports\":"
+		      "[{\"port\":443},{\"protocol\":\"PROTOCOL_ICMP\"}]}]}}",
+		      "{\"networkInterfaces\":[{\"interfaceId\":\"eth0\",\"hostDevice\":\"h-0\","
+		      "\"guestMac\":\"02:68:74:00:00:01\",\"ipv4Address\":\"10.200.0.2\","
+		      "\"enforcement\":\"ENFORCEMENT_BPF\"}]}");
+
+	vm_describe(vm);
+	cleanup_free char *text = printed();
+
+	check_line(text, "Interface:     eth0 on h-0 (mac=02:68:74:00:00:01, ip=10.200.0.2, "
+			 "enforcement=bpf)");
+	check_line(text, "Egress:        everywhere: all");
+	check_line(text, "               10.0.0.0/8: tcp/443, icmp");
+}
+
+Test(ctl_view, an_empty_policy_is_described_as_nothing, .init = cr_redirect_stdout)
+{
+	cleanup_(message_freep) Hearth__V1__Vm *vm = vm_of("{\"egress\":{}}", "{}");
+
+	vm_describe(vm);
+	cleanup_free char *text = printed();
+
+	check_line(text, "Egress:        nothing");
 }
