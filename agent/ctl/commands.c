@@ -79,7 +79,7 @@ static const Option create_options[] = {
 	{ "memory-limit", OPTION_NUMBER, 0, .value = "MIB", .help = "at most so much memory of the host" },
 	{ "pids-limit", OPTION_NUMBER, 0, .value = "N", .help = "at most so many processes and threads" },
 	{ "egress-file", OPTION_PATH, 0, .value = "FILE",
-	  .help = "what it may reach: a policy as JSON ('-': standard input); the default is nothing" },
+	  .help = "what it may reach: a policy as YAML or JSON ('-': standard input); the default is nothing" },
 	ALLOW_OPTION,
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
@@ -172,7 +172,7 @@ static const Option metrics_options[] = {
 };
 
 static const Option egress_set_options[] = {
-	{ "file", OPTION_PATH, 'f', .value = "FILE", .help = "the policy as JSON ('-': standard input)" },
+	{ "file", OPTION_PATH, 'f', .value = "FILE", .help = "the policy as YAML or JSON ('-': standard input)" },
 	ALLOW_OPTION,
 	{ "nothing", OPTION_FLAG, 0, .help = "allow nothing" },
 	GUARD_OPTIONS,
@@ -240,7 +240,7 @@ const Command commands[] = {
 	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,
 	  "Replaces the whole policy; answers once it is enforced.\n\n"
 	  "  hearthctl egress set web-1 --allow any:udp/53 --allow 10.0.0.0/8:tcp/443 --allow 2001:db8::/32\n"
-	  "  hearthctl egress set web-1 --file policy.json\n" },
+	  "  hearthctl egress set web-1 --file policy.yaml\n" },
 	{ "egress explain", "VM ADDRESS", "would a packet pass, and why", run_egress_explain, egress_explain_options, TAKES_VM, 2, 2,
 	  "  hearthctl egress explain web-1 203.0.113.9 --port 443\n" },
 	{ "egress watch", "[VM]", "follow packets that are denied", run_egress_watch, egress_watch_options, TAKES_VM, 0, 1,

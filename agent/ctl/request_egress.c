@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/message.h"
 #include "agent/ctl/request.h"
+#include "agent/ctl/yaml.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <string.h>
 
-/* Policies of egress from options: a file of JSON, and --allow CIDR[:PROTOCOL[/PORT[-END]]]. */
+/* Policies of egress from options: a file of JSON or YAML, and --allow
+ * CIDR[:PROTOCOL[/PORT[-END]]]. */
 
 enum {
 	PORT_MAX = 65535,
+	FILE_MAX = 4 * 1024 * 1024,
 };
 
 static const char everywhere[] = "any";
@@ -101,10 +105,45 @@ static int read_allow(const Ctl *ctl, Hearth__V1__EgressPolicy *policy, const ch
 	return 0;
 }
 
+/* All of @file, up to FILE_MAX; NULL with errno. The caller's to free. */
+static char *read_all(FILE *file, size_t *length)
+{
+	cleanup_free char *text = new0_array(char, FILE_MAX + 1);
+
+	*length = fread(text, 1, FILE_MAX + 1, file);
+	if (*length <= FILE_MAX && !ferror(file))
+		return take_ptr(text);
+	if (*length > FILE_MAX)
+		errno = EFBIG;
+	return NULL;
+}
+
+/* What begins with a brace is JSON, all else YAML; as load_json(). */
+static json_t *load_policy(const char *path, json_error_t *problem)
+{
+	bool is_input = strcmp(path, "-") == 0;
+	FILE *file = is_input ? stdin : fopen(path, "re");
+	size_t length = 0;
+	cleanup_free char *text = file ? read_all(file, &length) : NULL;
+	int error = errno;
+
+	if (file && !is_input)
+		(void)fclose(file);
+	if (!text) {
+		*problem = (json_error_t){ .line = -1 };
+		(void)snprintf(problem->text, sizeof problem->text, "%.80s: %s", path,
+			       strerrordesc_np(error));
+		return NULL;
+	}
+	if (text[strspn(text, " \t\r\n")] == '{')
+		return json_loadb(text, length, JSON_REJECT_DUPLICATES, problem);
+	return yaml_load(text, length, problem);
+}
+
 static int read_policy(const Ctl *ctl, const char *path, Hearth__V1__EgressPolicy **ret)
 {
 	json_error_t problem;
-	cleanup_(json_freep) json_t *json = load_json(path, &problem);
+	cleanup_(json_freep) json_t *json = load_policy(path, &problem);
 	ProtobufCMessage *message = NULL;
 	Error err = { 0 };
 

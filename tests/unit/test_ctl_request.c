@@ -346,6 +346,18 @@ Test(ctl_request, a_policy_is_read_from_a_file_and_added_to)
 	cr_assert(refused);
 }
 
+Test(ctl_request, a_policy_may_be_yaml)
+{
+	char path[32];
+	write_file(path, "# web\nrules:\n- to: [{cidr: 10.0.0.0/8}]\n  ports: [{port: 443}]\n");
+
+	cleanup_free char *spec = spec_of(LINE("--egress-file", path));
+	(void)unlink(path);
+
+	cr_assert_str_eq(spec, "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"10.0.0.0/8\"}],"
+			       "\"ports\":[{\"port\":443}]}]}}");
+}
+
 Test(ctl_request, an_interface_may_ask_for_addresses)
 {
 	check_spec(LINE("--interface", "id=a,ip=10.0.0.5,ip6=fd00::5"),
