@@ -103,6 +103,16 @@ static FilterTable *compile(const EgressPolicy *policy, const Prefix *denied, si
 	return table;
 }
 
+Test(filter_table, what_is_denied_without_rules_has_an_entry_that_allows_nothing)
+{
+	const Prefix denied = parse("169.254.0.0/16");
+	const EgressPolicy policy = { .count = 0 };
+	const EgressTarget target = target_of("169.254.169.254", EGRESS_TCP, 80);
+	cleanup_(filter_table_freep) FilterTable *table = compile(&policy, &denied, 1);
+
+	cr_assert_not(allows(table, &target));
+}
+
 Test(filter_table, without_rules_nothing_is_allowed)
 {
 	const EgressPolicy policy = { 0 };
