@@ -3,6 +3,7 @@
 /* Networks as the runtime uses them: what VMs are leased, and their policies. */
 
 #include "runtime/vm.h"
+#include "tests/support/full_disk.h"
 #include "tests/unit/update_suite.h"
 
 static void open_with_pools(const char *pool4, const char *pool6)
@@ -260,6 +261,56 @@ Test(network, an_update_at_rest_leases_and_gives_back)
 	update_goes(test_spec(VM_DESIRED_UNSET, NULL), RUNTIME_UPDATE_INTERFACES);
 
 	create("web-3", with_ipv4("10.9.0.50"), VM_CREATED);
+}
+
+Test(network, a_create_that_cannot_be_written_down_gives_back_what_it_leased)
+{
+	TestAnswer answer;
+
+	fill_disk(true);
+	answer = test_create(&node, "web-1", with_ipv4("10.9.0.50"));
+	fill_disk(false);
+
+	cr_assert_eq(answer.err.kind, ERROR_STORE);
+	create("web-2", with_ipv4("10.9.0.50"), VM_CREATED);
+}
+
+Test(network, an_update_that_cannot_be_written_down_keeps_the_old_and_frees_the_new)
+{
+	cleanup_(spec_unrefp) VmSpec *values = with_ipv4("10.9.0.50");
+	VmCall call = { .vm_id = "web-1",
+			.update = values,
+			.update_mask = RUNTIME_UPDATE_INTERFACES };
+	TestAnswer answer;
+
+	create("web-1", with_ipv4("10.9.0.40"), VM_CREATED);
+	fill_disk(true);
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+	fill_disk(false);
+
+	cr_assert_eq(answer.err.kind, ERROR_STORE);
+	assert_leases("web-1", 1, "02:68:74:00:00:01", "10.9.0.40", "fd09::2");
+	create_fails("web-2", with_ipv4("10.9.0.40"), ERROR_NETWORK_CONFIG, "another VM's");
+	create("web-2", with_ipv4("10.9.0.50"), VM_CREATED);
+	run(VM_OP_START, "web-1", VM_RUNNING);
+}
+
+Test(network, an_update_that_is_only_validated_leases_nothing)
+{
+	cleanup_(spec_unrefp) VmSpec *values = with_ipv4("10.9.0.50");
+	VmCall call = { .vm_id = "web-1",
+			.update = values,
+			.update_mask = RUNTIME_UPDATE_INTERFACES,
+			.validate_only = true };
+	TestAnswer answer;
+
+	create("web-1", with_ipv4("10.9.0.40"), VM_CREATED);
+	answer = test_call(&node, VM_OP_UPDATE, &call);
+
+	cr_assert_not_null(answer.record);
+	test_answer_clear(&answer);
+	assert_leases("web-1", 1, "02:68:74:00:00:01", "10.9.0.40", "fd09::2");
+	create("web-2", with_ipv4("10.9.0.50"), VM_CREATED);
 }
 
 Test(network, a_start_attaches_with_the_policy_and_a_destroy_detaches)
