@@ -34,7 +34,8 @@ typedef struct EgressBlock {
 
 typedef struct EgressPort {
 	uint8_t protocol;
-	uint16_t first, last; /* 0 to 65535: any port; else 1 to 65535, first <= last */
+	uint16_t first,
+		last; /* 0 to 65535: any port, as of EGRESS_ANY; else 1 to 65535, in order */
 } EgressPort;
 
 typedef struct EgressRule {

@@ -16,6 +16,7 @@ enum {
 
 /* What a prefix is in the policy. */
 typedef enum PointKind {
+	POINT_ANYWHERE, /* a block nobody has named */
 	POINT_DENIED,
 	POINT_BLOCK,
 	POINT_EXCEPT,
@@ -90,7 +91,9 @@ static int compare_points(const void *a, const void *b)
 
 static void add_block(Walk *walk, const EgressRule *rule, const EgressBlock *block, uint32_t number)
 {
-	walk->points[walk->point_count++] = (Point){ block->cidr, POINT_BLOCK, number, rule };
+	PointKind kind = rule->to_count ? POINT_BLOCK : POINT_ANYWHERE;
+
+	walk->points[walk->point_count++] = (Point){ block->cidr, kind, number, rule };
 	for (size_t i = 0; i < block->except_count; i++)
 		walk->points[walk->point_count++] =
 			(Point){ block->except[i], POINT_EXCEPT, number, rule };
@@ -169,6 +172,7 @@ static void apply(Walk *walk, Frame *frame, const Point *point)
 	case POINT_DENIED:
 		frame->end = frame->begin;
 		break;
+	case POINT_ANYWHERE:
 	case POINT_BLOCK:
 		walk->active =
 			grow(walk->active, &walk->active_room, frame->end, sizeof *walk->active);
