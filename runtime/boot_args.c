@@ -5,6 +5,10 @@
 
 #include <string.h>
 
+enum {
+	FULL = 32, /* bits of an IPv4 address */
+};
+
 bool boot_args_have(const char *args, const char *word, bool whole)
 {
 	size_t length = strlen(word);
@@ -35,4 +39,23 @@ char *boot_args_root(const VmSpec *spec, const char *args)
 		return text_printf("root=/dev/vd%c ", (char)('a' + i));
 	return text_printf("root=/dev/vd%c %s ", (char)('a' + i),
 			   spec_drive(spec, i)->read_only ? "ro" : "rw");
+}
+
+char *boot_args_with_network(const char *args, const VmResolved *resolved, const Network *network)
+{
+	const VmResolvedInterface *interface = network ? network_interface(resolved) : NULL;
+	uint32_t mask = network && network->length4 ? UINT32_MAX << (FULL - network->length4) : 0;
+
+	if (!interface || text_equal(interface->ipv4_address, "") ||
+	    boot_args_have(args, "ip=", false))
+		return text_dup(args);
+	return text_printf("ip=%s::%s:%u.%u.%u.%u::eth0:off %s", interface->ipv4_address,
+			   interface->ipv4_gateway, mask >> 24, mask >> 16 & UINT8_MAX,
+			   mask >> 8 & UINT8_MAX, mask & UINT8_MAX, args);
+}
+
+size_t boot_args_network_max(const VmSpec *spec, const Network *network)
+{
+	return spec->network_interfaces.count && network && network->ops->leases ? BOOT_ARGS_NETWORK
+										 : 0;
 }

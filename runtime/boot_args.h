@@ -6,10 +6,11 @@
  * Texts only; safe from any thread.
  */
 
-#include "runtime/spec.h"
+#include "runtime/network.h"
 
 enum {
-	BOOT_ARGS_MAX = 2047, /* bytes an x86 kernel takes */
+	BOOT_ARGS_MAX = 2047,   /* bytes an x86 kernel takes */
+	BOOT_ARGS_NETWORK = 64, /* the longest of boot_args_with_network() adds */
 };
 
 /* Does a word of the kernel's command line @args begin with (or, @whole, equal) @word? */
@@ -20,3 +21,13 @@ bool boot_args_have(const char *args, const char *word, bool whole);
  * for their front: behind a "--" it would be for init.
  */
 char *boot_args_root(const VmSpec *spec, const char *args);
+
+/*
+ * @args with the address of the first interface before them, if @network has leased it one and
+ * @args do not say "ip=" themselves, as the kernel's nfsroot.rst has it:
+ * "ip=ADDRESS::GATEWAY:NETMASK::eth0:off". To free.
+ */
+char *boot_args_with_network(const char *args, const VmResolved *resolved, const Network *network);
+
+/* The most bytes that will add to the arguments of @spec's VM. */
+size_t boot_args_network_max(const VmSpec *spec, const Network *network);

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/process.h"
 #include "base/text.h"
-#include "netfw/tap.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/firecracker_probe.h"
 #include "runtime/jail.h"
-#include "runtime/network.h"
+#include "runtime/vm_taps.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -40,24 +39,11 @@ void firecracker_clear_run_dir(const Job *job)
 	}
 }
 
-static int remove_taps(const char *instance_id, Error *err)
-{
-	for (unsigned i = 0; i < SPEC_INTERFACES_MAX; i++) {
-		char name[TAP_NAME_MAX];
-
-		tap_name(name, instance_id, i);
-		if (tap_remove(name, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
 {
-	if (jail_remove(&firecracker->config, instance_id, err) < 0 ||
-	    network_detach(firecracker->backend.network, instance_id, err) < 0)
+	if (jail_remove(&firecracker->config, instance_id, err) < 0)
 		return -1;
-	return remove_taps(instance_id, err);
+	return vm_taps_remove(firecracker->backend.network, instance_id, err);
 }
 
 int firecracker_connect(FirecrackerApi **ret, const Job *job, int vmm_pidfd, int cancel_fd,

@@ -46,7 +46,7 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 	    spec_lacks_check(spec, has, "firecracker without a jail", err) < 0)
 		return -1;
 	spec_files_check(spec, "firecracker", firecracker->config.image_dirs, err);
-	if (strlen(args) > BOOT_ARGS_MAX)
+	if (strlen(args) + boot_args_network_max(spec, backend->network) > BOOT_ARGS_MAX)
 		(void)error_add_violation(err, "spec.boot.boot_args",
 					  "%zu bytes with what the agent adds, at most %d",
 					  strlen(args), BOOT_ARGS_MAX);

@@ -2,12 +2,13 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "base/words.h"
-#include "netfw/tap.h"
+#include "runtime/boot_args.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
 #include "runtime/huge_pages.h"
 #include "runtime/jail.h"
 #include "runtime/network.h"
+#include "runtime/vm_taps.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -40,12 +41,13 @@ static void set_text(char **member, char *text)
 	*member = text;
 }
 
-static void resolve(Job *job, const BackendInfo *info)
+static void resolve(Job *job, const Network *network, const BackendInfo *info)
 {
 	VmResolved *resolved = job->resolved;
+	cleanup_free char *args = firecracker_boot_args(job->spec);
 
 	record_end_run(resolved);
-	set_text(&resolved->boot_args, firecracker_boot_args(job->spec));
+	set_text(&resolved->boot_args, boot_args_with_network(args, resolved, network));
 	set_text(&resolved->accelerator, text_dup(info->accelerator));
 	set_text(&resolved->vmm_version, text_dup(info->version));
 	resolved->vcpus = spec_vcpus(job->spec);
@@ -70,7 +72,7 @@ static int prepare(Start *start, Error *err)
 	/* Of an earlier run whose agent died before it could. */
 	if (firecracker_clear(firecracker, job->resolved->instance_id, err) < 0)
 		return -1;
-	resolve(job, &info);
+	resolve(job, firecracker->backend.network, &info);
 	return 0;
 }
 
@@ -104,31 +106,6 @@ static int prepare_jail(Start *start, Error *err)
 	return 0;
 }
 
-/* Taps are down: nothing passes them before the network has them. */
-static int add_taps(const Start *start, Error *err)
-{
-	const VmSpec *spec = start->job->spec;
-	VmResolved *resolved = start->job->resolved;
-
-	for (size_t i = 0; i < spec->network_interfaces.count; i++) {
-		const VmInterface *interface = spec_interface(spec, i);
-		char name[TAP_NAME_MAX];
-		const TapConfig config = {
-			.name = name,
-			.owner = start->jail ? start->jail->uid : (uid_t)-1,
-			.mtu = interface->mtu,
-		};
-		VmResolvedInterface *shown;
-
-		tap_name(name, resolved->instance_id, (unsigned)i);
-		if (tap_add(&config, err) < 0)
-			return -1;
-		shown = record_interface(resolved, interface->interface_id);
-		set_text(&shown->host_device, text_dup(name));
-	}
-	return 0;
-}
-
 static int make_host(Start *start, Error *err)
 {
 	const char *dir;
@@ -139,7 +116,7 @@ static int make_host(Start *start, Error *err)
 	dir = start->jail ? start->jail->root : start->job->run_dir;
 	if (spec_vsock(start->job->spec))
 		set_text(&start->job->resolved->vsock_path, text_printf("%s/vsock.sock", dir));
-	if (add_taps(start, err) < 0)
+	if (vm_taps_add(start->job, start->jail ? start->jail->uid : (uid_t)-1, err) < 0)
 		return -1;
 	return network_attach(start->firecracker->backend.network, start->job, err);
 }

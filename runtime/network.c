@@ -200,6 +200,7 @@ Network *network_software_new(const NetworkConfig *config)
 	SoftwareNetwork *software = new0(SoftwareNetwork);
 
 	software->network.ops = &ops;
+	software->network.length4 = config->pool4.length;
 	software->denied_count = config->denied_count;
 	for (size_t i = 0; i < config->denied_count; i++)
 		software->denied[i] = config->denied[i];

@@ -100,6 +100,7 @@ typedef struct NetworkOps {
 
 struct Network {
 	const NetworkOps *ops;
+	uint8_t length4; /* of the pool of IPv4 addresses: a guest's netmask */
 };
 
 /* None: interfaces stay down, whatever needs more is UNSUPPORTED. */

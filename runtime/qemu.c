@@ -2,9 +2,12 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "base/words.h"
+#include "runtime/boot_args.h"
+#include "runtime/network.h"
 #include "runtime/qemu_args.h"
 #include "runtime/qemu_internal.h"
 #include "runtime/qemu_probe.h"
+#include "runtime/vm_taps.h"
 #include "runtime/vmm_process.h"
 
 #include <string.h>
@@ -44,20 +47,21 @@ static void probe(Backend *backend, BackendInfo *ret)
 	probe_cache_look(&container_of(backend, Qemu, backend)->probes, ret);
 }
 
-static void resolve(Job *job, const BackendInfo *info)
+static void resolve(Job *job, const Network *network, const BackendInfo *info)
 {
 	bool tcg = text_equal(info->accelerator, "tcg");
 	VmResolved *resolved = job->resolved;
+	cleanup_free char *args = qemu_boot_args(job->spec, tcg ? qemu_tsc_khz() : 0);
 
+	record_end_run(resolved);
 	free(resolved->boot_args);
 	free(resolved->accelerator);
 	free(resolved->vmm_version);
-	resolved->boot_args = qemu_boot_args(job->spec, tcg ? qemu_tsc_khz() : 0);
+	resolved->boot_args = boot_args_with_network(args, resolved, network);
 	resolved->accelerator = text_dup(info->accelerator);
 	resolved->vmm_version = text_dup(info->version);
 	resolved->vcpus = spec_vcpus(job->spec);
 	resolved->memory_mib = spec_memory_mib(job->spec);
-	resolved->vmm_pid = resolved->keeper_pid = 0;
 	resolved->start_time = 0;
 }
 
@@ -70,10 +74,20 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
 	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
 		return error_add_violation(err, "spec.boot.kernel_path", "required by qemu");
-	if (vmm_process_clear_socket(socket, err) < 0)
+	/* Taps of an earlier run whose agent died before it could remove them. */
+	if (vmm_process_clear_socket(socket, err) < 0 ||
+	    vm_taps_remove(qemu->backend.network, job->resolved->instance_id, err) < 0)
 		return -1;
-	resolve(job, &info);
+	resolve(job, qemu->backend.network, &info);
 	return 0;
+}
+
+static int make_host(const Qemu *qemu, Job *job, Error *err)
+{
+	job_step(job, "host");
+	if (vm_taps_add(job, (uid_t)-1, err) < 0)
+		return -1;
+	return network_attach(qemu->backend.network, job, err);
 }
 
 static int launch(const Qemu *qemu, Job *job, Error *err)
@@ -86,6 +100,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.accelerator = job->resolved->accelerator,
 		.boot_args = job->resolved->boot_args,
 		.socket_path = socket,
+		.taps = job->resolved->network_interfaces.items,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&words);
 	const KeeperConfig config = {
@@ -97,6 +112,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.qmp = true,
 	};
 
+	job_step(job, "launch");
 	return vmm_process_launch(&config, job, err);
 }
 
@@ -123,10 +139,20 @@ static int boot(Job *job, Error *err)
 	return 0;
 }
 
+static void undo_start(const Qemu *qemu, Job *job, off_t log_from, Error *err)
+{
+	cleanup_free char *socket = qemu_socket_path(job);
+	Error left = { 0 };
+
+	vmm_process_undo_start(job, socket, log_from, err);
+	if (vm_taps_remove(qemu->backend.network, job->resolved->instance_id, &left) < 0)
+		job->poisoned = true;
+	record_end_run(job->resolved);
+}
+
 static int start(Backend *backend, Job *job, Error *err)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
-	cleanup_free char *socket = qemu_socket_path(job);
 	off_t log_from = vmm_process_log_size(job);
 
 	job_step(job, "prepare");
@@ -134,10 +160,9 @@ static int start(Backend *backend, Job *job, Error *err)
 		return -1;
 	if (job_cancelled(job))
 		return error_set(err, ERROR_VMM_FAILED, "given up before qemu was started");
-	job_step(job, "launch");
-	if (launch(qemu, job, err) == 0 && boot(job, err) == 0)
+	if (make_host(qemu, job, err) == 0 && launch(qemu, job, err) == 0 && boot(job, err) == 0)
 		return 0;
-	vmm_process_undo_start(job, socket, log_from, err);
+	undo_start(qemu, job, log_from, err);
 	return -1;
 }
 
@@ -241,9 +266,11 @@ static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
 static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
+	Error left = { 0 };
 
-	(void)backend;
 	vmm_process_read_exit(job, socket, ret);
+	if (vm_taps_remove(backend->network, job->resolved->instance_id, &left) < 0)
+		error_clear(&left); /* the next start or destroy removes them, or says why not */
 }
 
 static void qemu_free(Backend *backend)

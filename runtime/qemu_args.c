@@ -101,6 +101,27 @@ static void add_devices(Words *words, const QemuLaunch *launch)
 	}
 }
 
+/* Nothing of a MAC or a name of ours has a comma. */
+static void add_interfaces(Words *words, const QemuLaunch *launch)
+{
+	for (size_t i = 0; i < launch->spec->network_interfaces.count; i++) {
+		const VmInterface *interface = spec_interface(launch->spec, i);
+		const char *mac = launch->taps[i].guest_mac ? launch->taps[i].guest_mac
+							    : interface->guest_mac;
+		cleanup_free char *net =
+			text_printf("tap,id=net%zu,ifname=%s,script=no,downscript=no", i,
+				    launch->taps[i].host_device);
+		cleanup_free char *mtu =
+			interface->mtu ? text_printf(",host_mtu=%" PRIu32, interface->mtu) : NULL;
+		cleanup_free char *device = text_printf(
+			"virtio-net-device,netdev=net%zu%s%s%s", i,
+			text_equal(mac, "") ? "" : ",mac=", mac ? mac : "", mtu ? mtu : "");
+
+		words_add_option(words, "-netdev", net);
+		words_add_option(words, "-device", device);
+	}
+}
+
 char **qemu_args(const QemuLaunch *launch)
 {
 	const VmBoot *boot = launch->spec->boot;
@@ -109,6 +130,7 @@ char **qemu_args(const QemuLaunch *launch)
 	add_machine(&words, launch);
 	add_channels(&words, launch);
 	add_devices(&words, launch);
+	add_interfaces(&words, launch);
 	words_add_option(&words, "-kernel", boot->kernel_path);
 	if (!text_equal(boot->initrd_path, ""))
 		words_add_option(&words, "-initrd", boot->initrd_path);

@@ -6,7 +6,7 @@
  * here looks at the host; safe from any thread.
  */
 
-#include "runtime/spec.h"
+#include "runtime/record.h"
 
 enum {
 	QEMU_VCPUS_MAX = 288, /* of microvm */
@@ -18,9 +18,10 @@ typedef struct QemuLaunch {
 	const char *qemu_path;
 	const char *vm_id;
 	const VmSpec *spec;
-	const char *accelerator; /* "kvm" or "tcg" */
-	const char *boot_args;   /* of qemu_boot_args() */
-	const char *socket_path; /* for QMP */
+	const char *accelerator;         /* "kvm" or "tcg" */
+	const char *boot_args;           /* of qemu_boot_args() */
+	const char *socket_path;         /* for QMP */
+	const VmResolvedInterface *taps; /* one for each of the spec's interfaces */
 } QemuLaunch;
 
 /**

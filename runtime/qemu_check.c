@@ -9,12 +9,13 @@
 
 #include <string.h>
 
-static void check_args(const VmSpec *spec, const char *accelerator, Error *err)
+static void check_args(const Network *network, const VmSpec *spec, const char *accelerator,
+		       Error *err)
 {
 	uint64_t tsc_khz = text_equal(accelerator, "tcg") ? qemu_tsc_khz() : 0;
 	cleanup_free char *args = qemu_boot_args(spec, tsc_khz);
 
-	if (strlen(args) > BOOT_ARGS_MAX)
+	if (strlen(args) + boot_args_network_max(spec, network) > BOOT_ARGS_MAX)
 		(void)error_add_violation(err, "spec.boot.boot_args",
 					  "%zu bytes with what the agent adds, at most %d",
 					  strlen(args), BOOT_ARGS_MAX);
@@ -27,10 +28,10 @@ int qemu_check(Backend *backend, const VmSpec *spec, Error *err)
 
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
-	if (spec_lacks_check(spec, 0, "qemu", err) < 0)
+	if (spec_lacks_check(spec, SPEC_HAS_INTERFACES, "qemu", err) < 0)
 		return -1;
 	spec_files_check(spec, "qemu", qemu->config.image_dirs, err);
-	check_args(spec, info.accelerator, err);
+	check_args(backend->network, spec, info.accelerator, err);
 	if (spec_vcpus(spec) > QEMU_VCPUS_MAX)
 		(void)error_add_violation(err, "spec.machine.vcpus", "at most %d on qemu's microvm",
 					  QEMU_VCPUS_MAX);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/qemu_internal.h"
 #include "runtime/stop_ladder.h"
+#include "runtime/vm_taps.h"
 
 #include <string.h>
 
@@ -28,6 +29,7 @@ int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
 	static const FirstRung first = { "power_button", ask_power_button, NULL };
 
-	(void)backend;
-	return stop_ladder_climb(job, ladder, "qemu", &first, err);
+	if (stop_ladder_climb(job, ladder, "qemu", &first, err) < 0)
+		return -1;
+	return vm_taps_remove(backend->network, job->resolved->instance_id, err);
 }

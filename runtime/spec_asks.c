@@ -80,6 +80,15 @@ bool spec_asks_mtu(const VmSpec *spec)
 	return false;
 }
 
+bool spec_asks_interface_limit(const VmSpec *spec)
+{
+	for (size_t i = 0; i < spec->network_interfaces.count; i++)
+		if (spec_interface(spec, i)->rx_rate_limiter ||
+		    spec_interface(spec, i)->tx_rate_limiter)
+			return true;
+	return false;
+}
+
 bool spec_asks_vsock(const VmSpec *spec)
 {
 	return spec_vsock(spec);

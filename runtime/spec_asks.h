@@ -23,6 +23,7 @@ bool spec_asks_vsock(const VmSpec *spec);
 bool spec_asks_balloon(const VmSpec *spec);
 bool spec_asks_hinting(const VmSpec *spec);
 bool spec_asks_reporting(const VmSpec *spec);
+bool spec_asks_interface_limit(const VmSpec *spec);
 bool spec_asks_entropy_limit(const VmSpec *spec);
 bool spec_asks_mmds(const VmSpec *spec);
 bool spec_asks_imds(const VmSpec *spec);

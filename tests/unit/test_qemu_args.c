@@ -27,6 +27,14 @@ static void add_drive(VmSpec *spec, const char *path, bool read_only, bool is_ro
 	drive->is_root = is_root;
 }
 
+static char tap_names[][8] = { "htap-0", "htap-1" };
+static char leased_mac[] = "02:68:74:00:00:01";
+/* What the VMs below have of the host; the second one has nothing leased. */
+static const VmResolvedInterface taps[] = {
+	{ .host_device = tap_names[0], .guest_mac = leased_mac },
+	{ .host_device = tap_names[1] },
+};
+
 /* The words, each between bars: "|qemu|-name|...|". */
 static char *args_of(const VmSpec *spec, const char *accelerator, const char *socket)
 {
@@ -37,6 +45,7 @@ static char *args_of(const VmSpec *spec, const char *accelerator, const char *so
 		.accelerator = accelerator,
 		.boot_args = "console=ttyS0",
 		.socket_path = socket,
+		.taps = taps,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&launch);
 	char *all = text_dup("|");
@@ -180,4 +189,27 @@ Test(qemu_args, the_version_is_read_from_qemus_first_line)
 	cr_assert_not(qemu_version(version, sizeof version, "QEMU emulator version x"));
 	cr_assert_not(qemu_version(version, sizeof version,
 				   "QEMU emulator version 1.1111111111111111111"));
+}
+
+Test(qemu_args, interfaces_are_taps_that_are_there_already)
+{
+	cleanup_(spec_unrefp) VmSpec *spec = spec_with("quiet");
+	VmInterface *interface = field_list_add(&spec->network_interfaces, &vm_interface_table);
+	cleanup_free char *args = NULL;
+
+	interface->interface_id = text_dup("eth0");
+	interface->mtu = 1400;
+	interface = field_list_add(&spec->network_interfaces, &vm_interface_table);
+	interface->interface_id = text_dup("eth1");
+	interface->guest_mac = text_dup("02:00:00:00:00:02");
+	args = args_of(spec, "tcg", "/s");
+
+	cr_assert_not_null(strstr(args,
+				  "|-netdev|tap,id=net0,ifname=htap-0,script=no,downscript=no|"
+				  "-device|virtio-net-device,netdev=net0,"
+				  "mac=02:68:74:00:00:01,host_mtu=1400|"),
+			   "%s", args);
+	cr_assert_not_null(strstr(args, "ifname=htap-1,script=no,downscript=no|-device|"
+					"virtio-net-device,netdev=net1,mac=02:00:00:00:00:02|"),
+			   "%s", args);
 }
