@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "runtime/network_host.h"
 #include "runtime/vm.h"
 
 #include <assert.h>
@@ -383,17 +384,18 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 
 int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 {
-	if (config->routed)
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "network.mode routed: this agent has no filter of packets");
+	Backend *backends[VM_BACKEND_COUNT_] = { NULL };
+	Network *network = NULL;
 
-	Backend *backends[VM_BACKEND_COUNT_] = {
-		[VM_BACKEND_IN_MEMORY] = in_memory_new(),
-		[VM_BACKEND_QEMU] = qemu_new(&config->backend),
-		[VM_BACKEND_FIRECRACKER] = firecracker_new(&config->backend),
-	};
+	if (!config->routed)
+		network = network_off_new();
+	else if (network_host_open(&network, &config->network, err) < 0)
+		return -1;
+	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
+	backends[VM_BACKEND_QEMU] = qemu_new(&config->backend);
+	backends[VM_BACKEND_FIRECRACKER] = firecracker_new(&config->backend);
 
-	return runtime_open_with(ret, config, backends, network_off_new(), err);
+	return runtime_open_with(ret, config, backends, network, err);
 }
 
 bool runtime_close(Runtime *runtime, int64_t grace)

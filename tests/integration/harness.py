@@ -149,7 +149,8 @@ class Client:
 class Hearthd:
     """A hearthd with a state directory of its own, until close()."""
 
-    def __init__(self, *flags, backend="in_memory", tcp=False):
+    def __init__(self, *flags, backend="in_memory", tcp=False, prefix=()):
+        self.prefix = list(prefix)  # of the command line, such as nsenter's
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="hearth-test."))
         self.state = self.folder / "state"
         self.socket = self.folder / "hearth.sock"
@@ -163,7 +164,7 @@ class Hearthd:
         self.clients = []
 
     def command(self, *flags):
-        return [str(PROGRAMS / "hearthd"), "--state-dir", str(self.state),
+        return [*self.prefix, str(PROGRAMS / "hearthd"), "--state-dir", str(self.state),
                 "--listen", self.address, *self.flags, *flags]
 
     def start(self, wait=True):
@@ -254,10 +255,11 @@ class DaemonTest(unittest.TestCase):
     backend = "in_memory"
     flags = ()
     tcp = False
+    prefix = ()
 
     @classmethod
     def setUpClass(cls):
-        cls.daemon = Hearthd(*cls.flags, backend=cls.backend, tcp=cls.tcp)
+        cls.daemon = Hearthd(*cls.flags, backend=cls.backend, tcp=cls.tcp, prefix=cls.prefix)
         cls.addClassCleanup(cls.daemon.close)
         cls.daemon.start()
 

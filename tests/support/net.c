@@ -77,19 +77,26 @@ void net_run(const char *format, ...)
 	va_end(ap);
 }
 
-int net_tap(const char *name)
+int net_attach(const char *name)
 {
-	const TapConfig config = { .name = name, .owner = (uid_t)-1 };
 	struct ifreq request = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	Error err = { 0 };
-	int r = tap_add(&config, &err);
+	int r;
 
-	assert(r == 0);
 	text_copy(request.ifr_name, sizeof request.ifr_name, name);
 	r = ioctl(fd, TUNSETIFF, &request);
 	assert(r == 0);
 	return fd;
+}
+
+int net_tap(const char *name)
+{
+	const TapConfig config = { .name = name, .owner = (uid_t)-1 };
+	Error err = { 0 };
+	int r = tap_add(&config, &err);
+
+	assert(r == 0);
+	return net_attach(name);
 }
 
 static void put16(uint8_t *at, unsigned value)

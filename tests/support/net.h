@@ -23,7 +23,8 @@ char *net_says(const char *format, ...) printf_like(1, 2);
 /* The same, for what it does. */
 void net_run(const char *format, ...) printf_like(1, 2);
 
-/* Makes the tap @name and attaches to it, as a VMM does. */
+/* Attaches to the tap @name, as a VMM does; net_tap() makes it first. */
+int net_attach(const char *name);
 int net_tap(const char *name);
 
 enum {
