@@ -11,7 +11,8 @@
  * masquerade what leaves by the uplink. All of it goes on while no agent runs,
  * and the next one takes it over.
  *
- * One in a network namespace: names of links, tables and pins are fixed.
+ * One on a host: names of links, tables and pins are fixed, and pins are in one
+ * file system whatever the network namespace.
  */
 
 #include "runtime/network.h"
