@@ -206,6 +206,25 @@ static void check_kvm(Runtime *runtime, DoctorCheck *ret)
 			"hardware virtualisation that guests can use, and give hearthd /dev/kvm");
 }
 
+static void check_network(Runtime *runtime, DoctorCheck *ret)
+{
+	Network *network = runtime->network;
+	Error err = { 0 };
+
+	ret->status = CHECK_OK;
+	if (!network->ops->look) {
+		text_copy(ret->message, sizeof ret->message,
+			  "off: what VMs have of interfaces stays down");
+		return;
+	}
+	if (network->ops->look(network, ret->message, sizeof ret->message, &err) == 0)
+		return;
+	ret->status = CHECK_MISSING;
+	text_copy(ret->message, sizeof ret->message, err.what);
+	text_copy(ret->remedy, sizeof ret->remedy,
+		  "start hearthd again: it puts back what others have taken away");
+}
+
 size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 {
 	static const struct {
@@ -220,6 +239,7 @@ size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 		{ "firecracker", check_firecracker },
 		{ "jailer", check_jailer },
 		{ "kvm", check_kvm },
+		{ "network", check_network },
 	};
 	size_t count = 0;
 

@@ -95,6 +95,10 @@ typedef struct NetworkOps {
 	 * NULL function: there are no events. */
 	void (*watch)(Network *network, NetworkSink *sink, void *user);
 
+	/* Does all that VMs have in common stand? What there is, in words, in @ret of @size bytes;
+	 * FIREWALL, NETWORK_SETUP: what is missing. NULL: there is nothing. */
+	int (*look)(Network *network, char *ret, size_t size, Error *err);
+
 	void (*free)(Network *network);
 } NetworkOps;
 

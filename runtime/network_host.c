@@ -10,7 +10,7 @@
 #include "netfw/tap.h"
 #include "runtime/egress.h"
 
-#include <assert.h>
+#include <inttypes.h>
 #include <linux/magic.h>
 #include <poll.h>
 #include <pthread.h>
@@ -354,15 +354,35 @@ static int mount_bpf(Error *err)
 	return 0;
 }
 
-static int load_rules(const HostNetwork *host, Error *err)
+static RulesConfig rules_of(const HostNetwork *host)
 {
-	const RulesConfig rules = {
+	return (RulesConfig){
 		.table = "hearth",
 		.tap_prefix = "h",
 		.uplink = host->uplink,
 		.masquerade4 = host->config.pool4,
 		.masquerade6 = host->config.pool6,
 	};
+}
+
+static int look(Network *network, char *ret, size_t size, Error *err)
+{
+	const RulesConfig rules = rules_of(host_of(network));
+	uint64_t dropped;
+
+	if (rules_check(&rules, err) < 0 || rules_dropped(&rules, &dropped, err) < 0)
+		return -1;
+	if (!link_index(links.anchor))
+		return error_set(err, ERROR_NETWORK_SETUP, "there is no link %s", links.anchor);
+	(void)snprintf(ret, size,
+		       "routed, filtered in BPF; the interlock has dropped %" PRIu64 " packets",
+		       dropped);
+	return 0;
+}
+
+static int load_rules(const HostNetwork *host, Error *err)
+{
+	const RulesConfig rules = rules_of(host);
 
 	if (rules_enable_forwarding(host->config.pool6.family != 0, err) < 0)
 		return -1;
@@ -401,6 +421,7 @@ int network_host_open(Network **ret, const NetworkConfig *config, Error *err)
 		.explain = explain,
 		.counters = counters,
 		.watch = watch,
+		.look = look,
 		.free = free_network,
 	};
 	cleanup_(host_freep) HostNetwork *host = new0(HostNetwork);

@@ -269,6 +269,23 @@ Test(network_host, a_denied_packet_is_told_of)
 	cr_assert_geq(told.last.verdict, FILTER_FIRST_DROP);
 }
 
+Test(network_host, what_others_take_away_is_missed)
+{
+	cleanup_(tear_down) Host host;
+	char words[200];
+	Error err = { 0 };
+
+	set_up(&host, SPEC(RULE("192.0.2.0/24")));
+	cr_assert_eq(host.network->ops->look(host.network, words, sizeof words, &err), 0, "%s",
+		     err.what);
+	cr_assert_not_null(strstr(words, "dropped 0 packets"), "%s", words);
+
+	net_run("nft delete table bridge hearth");
+
+	cr_assert_eq(host.network->ops->look(host.network, words, sizeof words, &err), -1);
+	cr_assert_eq(err.kind, ERROR_FIREWALL);
+}
+
 Test(network_host, iptables_is_not_there_yet)
 {
 	NetworkConfig config = { .enforcement = VM_ENFORCEMENT_IPTABLES };
