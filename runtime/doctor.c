@@ -210,6 +210,7 @@ static void check_network(Runtime *runtime, DoctorCheck *ret)
 {
 	Network *network = runtime->network;
 	Error err = { 0 };
+	int r;
 
 	ret->status = CHECK_OK;
 	if (!network->ops->look) {
@@ -217,7 +218,14 @@ static void check_network(Runtime *runtime, DoctorCheck *ret)
 			  "off: what VMs have of interfaces stays down");
 		return;
 	}
-	if (network->ops->look(network, ret->message, sizeof ret->message, &err) == 0)
+	r = network->ops->look(network, ret->message, sizeof ret->message, &err);
+	if (r > 0) {
+		ret->status = CHECK_DEGRADED;
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "a kernel with BPF (tc, LPM tries, ring buffers), and "
+			  "network.enforcement auto or bpf");
+	}
+	if (r >= 0)
 		return;
 	ret->status = CHECK_MISSING;
 	text_copy(ret->message, sizeof ret->message, err.what);

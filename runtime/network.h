@@ -95,8 +95,9 @@ typedef struct NetworkOps {
 	 * NULL function: there are no events. */
 	void (*watch)(Network *network, NetworkSink *sink, void *user);
 
-	/* Does all that VMs have in common stand? What there is, in words, in @ret of @size bytes;
-	 * FIREWALL, NETWORK_SETUP: what is missing. NULL: there is nothing. */
+	/* Does all that VMs have in common stand? 0, or 1 if it is less than it could be, with what
+	 * there is, in words, in @ret of @size bytes. FIREWALL, NETWORK_SETUP: what is missing.
+	 * NULL: there is nothing. */
 	int (*look)(Network *network, char *ret, size_t size, Error *err);
 
 	void (*free)(Network *network);
@@ -107,6 +108,12 @@ struct Network {
 	uint8_t length4; /* of the pool of IPv4 addresses: a guest's netmask */
 };
 
+/**
+ * network_open() - the one that @config asks for, or the best that this host can have
+ * @routed:	false: off
+ * @err:	FIREWALL, NETWORK_SETUP, UNSUPPORTED
+ */
+int network_open(Network **ret, bool routed, const NetworkConfig *config, Error *err) must_check;
 /* None: interfaces stay down, whatever needs more is UNSUPPORTED. */
 Network *network_off_new(void);
 /* In the mind only, for VMs that are in memory only: everything succeeds, no packet passes. @denied

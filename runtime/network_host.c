@@ -5,10 +5,10 @@
 #include "base/lock.h"
 #include "base/text.h"
 #include "netfw/filter.h"
-#include "netfw/link.h"
 #include "netfw/rules.h"
 #include "netfw/tap.h"
 #include "runtime/egress.h"
+#include "runtime/network_place.h"
 
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -22,16 +22,12 @@
 enum {
 	TEND_EVERY = 2000, /* msec */
 	NSEC_PER_USEC = 1000,
-	MAC_BYTES = 6,
 	FULL_4 = 32,
 	FULL_6 = 128,
 };
 
 static const char bpf_dir[] = "/sys/fs/bpf";
 static const char pin_dir[] = "/sys/fs/bpf/hearth";
-static const LinkConfig links = { .group = 0x6874, .anchor = "hearth-anchor" };
-/* Of the host's end of every tap; the guest's gateway. */
-static const uint8_t gateway_mac[MAC_BYTES] = { 0x02, 0x68, 0x74, 0xff, 0xff, 0xfe };
 
 typedef struct HostNetwork {
 	Network network;
@@ -73,54 +69,26 @@ static int check(Network *network, const VmSpec *spec, Error *err)
 	return compile(&table, host_of(network), spec, err);
 }
 
-static bool read_mac(uint8_t ret[static MAC_BYTES], const char *text)
+/* The VM as the filter knows it. */
+static FilterVm filter_vm(const HostNetwork *host, const NetworkPlace *place, uint32_t slot)
 {
-	unsigned bytes[MAC_BYTES];
+	FilterVm vm = {
+		.ifindex = link_index(place->tap.name),
+		.slot = slot - 1,
+		.log = true,
+		.has4 = place->tap.address4.family == 4,
+		.has6 = place->tap.address6.family == 6,
+		.new_flows = host->config.new_flows,
+	};
 
-	/* NOLINTNEXTLINE(cert-err34-c): two digits each */
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		   &bytes[4], &bytes[5]) != MAC_BYTES)
-		return false;
-	for (size_t i = 0; i < MAC_BYTES; i++)
-		ret[i] = (uint8_t)bytes[i];
-	return true;
-}
-
-/* A VM's place in the network, from what it has been leased. */
-typedef struct Place {
-	LinkTap tap;
-	FilterVm vm;
-} Place;
-
-static int find_place(Place *ret, const HostNetwork *host, const VmResolved *resolved, Error *err)
-{
-	const VmResolvedInterface *interface = network_interface(resolved);
-	Place place = { 0 };
-
-	if (!interface || !interface->host_device || !resolved->network_slot ||
-	    !read_mac(place.vm.guest_mac, interface->guest_mac))
-		return error_set(err, ERROR_NETWORK_SETUP, "the VM has no interface here");
-	(void)!prefix_parse_address(&place.tap.address4,
-				    interface->ipv4_address ? interface->ipv4_address : "");
-	(void)!prefix_parse_address(&place.tap.address6,
-				    interface->ipv6_address ? interface->ipv6_address : "");
-	place.tap.name = interface->host_device;
-	place.tap.mac = gateway_mac;
-	place.tap.filtered = true;
-	place.vm.slot = resolved->network_slot - 1;
-	place.vm.log = true;
-	place.vm.new_flows = host->config.new_flows;
-	place.vm.has4 = place.tap.address4.family == 4;
-	place.vm.has6 = place.tap.address6.family == 6;
-	memcpy(place.vm.guest4, place.tap.address4.address, sizeof place.vm.guest4);
-	memcpy(place.vm.host4, place.tap.address4.address, sizeof place.vm.host4);
-	memcpy(place.vm.gateway4, host->gateway4.address, sizeof place.vm.gateway4);
-	memcpy(place.vm.guest6, place.tap.address6.address, sizeof place.vm.guest6);
-	memcpy(place.vm.gateway6, host->gateway6.address, sizeof place.vm.gateway6);
-	memcpy(place.vm.gateway_mac, gateway_mac, sizeof gateway_mac);
-	*ret = place;
-	ret->tap.guest_mac = ret->vm.guest_mac;
-	return 0;
+	memcpy(vm.guest4, place->tap.address4.address, sizeof vm.guest4);
+	memcpy(vm.host4, place->tap.address4.address, sizeof vm.host4);
+	memcpy(vm.gateway4, host->gateway4.address, sizeof vm.gateway4);
+	memcpy(vm.guest6, place->tap.address6.address, sizeof vm.guest6);
+	memcpy(vm.gateway6, host->gateway6.address, sizeof vm.gateway6);
+	memcpy(vm.guest_mac, place->guest_mac, sizeof vm.guest_mac);
+	memcpy(vm.gateway_mac, network_gateway_mac, sizeof vm.gateway_mac);
+	return vm;
 }
 
 /* The filter knows the VM before its tap is up. */
@@ -129,19 +97,20 @@ static int attach(Network *network, Job *job, Error *err)
 	HostNetwork *host = host_of(network);
 	cleanup_(filter_table_freep) FilterTable *table = NULL;
 	Error ignored = { 0 };
+	NetworkPlace place;
 	uint32_t ifindex;
-	Place place;
+	FilterVm vm;
 
-	if (find_place(&place, host, job->resolved, err) < 0 ||
+	if (network_place(&place, job->resolved, err) < 0 ||
 	    compile(&table, host, job->spec, err) < 0)
 		return -1;
-	place.vm.ifindex = link_index(place.tap.name);
-	if (!place.vm.ifindex)
+	vm = filter_vm(host, &place, job->resolved->network_slot);
+	if (!vm.ifindex)
 		return error_set(err, ERROR_NETWORK_SETUP, "there is no tap %s", place.tap.name);
-	if (filter_add_vm(host->filter, &place.vm, table, err) < 0)
+	if (filter_add_vm(host->filter, &vm, table, err) < 0)
 		return -1;
-	if (link_up(&ifindex, &links, &place.tap, err) < 0) {
-		(void)!filter_remove_vm(host->filter, place.vm.ifindex, &ignored);
+	if (link_up(&ifindex, &network_links, &place.tap, err) < 0) {
+		(void)!filter_remove_vm(host->filter, vm.ifindex, &ignored);
 		return -1;
 	}
 	network_interface(job->resolved)->enforcement = VM_ENFORCEMENT_BPF;
@@ -167,9 +136,9 @@ static int set_policy(Network *network, const VmResolved *resolved, const VmSpec
 {
 	HostNetwork *host = host_of(network);
 	cleanup_(filter_table_freep) FilterTable *table = NULL;
-	Place place;
+	NetworkPlace place;
 
-	if (find_place(&place, host, resolved, err) < 0 || compile(&table, host, to, err) < 0)
+	if (network_place(&place, resolved, err) < 0 || compile(&table, host, to, err) < 0)
 		return -1;
 	return filter_set_policy(host->filter, link_index(place.tap.name), table, err);
 }
@@ -184,9 +153,9 @@ static int explain(Network *network, const VmResolved *resolved, const NetworkPr
 		.source_port = 40000, /* one that a guest would have taken */
 		.target_port = probe->port,
 	};
-	Place place;
+	NetworkPlace place;
 
-	if (find_place(&place, host, resolved, err) < 0)
+	if (network_place(&place, resolved, err) < 0)
 		return -1;
 	*(probe->to_vm ? &packet.source : &packet.target) = probe->address;
 	return filter_explain(host->filter, link_index(place.tap.name), &packet, ret, err);
@@ -317,31 +286,6 @@ static void free_network(Network *network)
 	host_free(host_of(network));
 }
 
-/* The host itself is reached by naming it alone. */
-static void deny_own(void *user, const Prefix *address)
-{
-	NetworkConfig *config = user;
-
-	for (size_t i = 0; i < config->denied_count; i++)
-		if (prefix_contains(&config->denied[i], address))
-			return;
-	if (config->denied_count < NETWORK_DENIED_MAX)
-		config->denied[config->denied_count] = *address;
-	config->denied_count++;
-}
-
-static int deny_host(NetworkConfig *config, Error *err)
-{
-	if (link_each_address(deny_own, config, err) < 0)
-		return -1;
-	if (config->denied_count > NETWORK_DENIED_MAX)
-		return error_set(err, ERROR_FIREWALL,
-				 "with the host's addresses there are %zu always-denied prefixes, "
-				 "at most %d",
-				 config->denied_count, NETWORK_DENIED_MAX);
-	return 0;
-}
-
 static int mount_bpf(Error *err)
 {
 	struct statfs fs;
@@ -372,42 +316,28 @@ static int look(Network *network, char *ret, size_t size, Error *err)
 
 	if (rules_check(&rules, err) < 0 || rules_dropped(&rules, &dropped, err) < 0)
 		return -1;
-	if (!link_index(links.anchor))
-		return error_set(err, ERROR_NETWORK_SETUP, "there is no link %s", links.anchor);
+	if (!link_index(network_links.anchor))
+		return error_set(err, ERROR_NETWORK_SETUP, "there is no link %s",
+				 network_links.anchor);
 	(void)snprintf(ret, size,
 		       "routed, filtered in BPF; the interlock has dropped %" PRIu64 " packets",
 		       dropped);
 	return 0;
 }
 
-static int load_rules(const HostNetwork *host, Error *err)
-{
-	const RulesConfig rules = rules_of(host);
-
-	if (rules_enable_forwarding(host->config.pool6.family != 0, err) < 0)
-		return -1;
-	return rules_load(&rules, err);
-}
-
-static int add_gateways(const HostNetwork *host, Error *err)
-{
-	if (host->gateway4.family && link_add_address("lo", &host->gateway4, err) < 0)
-		return -1;
-	return host->gateway6.family ? link_add_address("lo", &host->gateway6, err) : 0;
-}
-
 /* The interlock first: nothing passes while the rest is not there. */
 static int build(HostNetwork *host, Error *err)
 {
 	const FilterConfig filter = { .pin_dir = pin_dir, .max_vms = host->config.max_vms };
+	const RulesConfig rules = rules_of(host);
 
-	if (deny_host(&host->config, err) < 0 || load_rules(host, err) < 0 || mount_bpf(err) < 0 ||
-	    filter_open(&host->filter, &filter, err) < 0)
+	if (network_prepare_host(&host->config, err) < 0 || rules_load(&rules, err) < 0 ||
+	    mount_bpf(err) < 0 || filter_open(&host->filter, &filter, err) < 0)
 		return -1;
-	if (link_prepare(&links, err) < 0 ||
+	if (link_prepare(&network_links, err) < 0 ||
 	    link_attach(filter_from_vm_fd(host->filter), filter_to_vm_fd(host->filter), err) < 0)
 		return -1;
-	return add_gateways(host, err);
+	return 0;
 }
 
 int network_host_open(Network **ret, const NetworkConfig *config, Error *err)
@@ -434,8 +364,6 @@ int network_host_open(Network **ret, const NetworkConfig *config, Error *err)
 	lock_init(&host->lock);
 	cond_init(&host->told);
 	host->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (config->enforcement == VM_ENFORCEMENT_IPTABLES)
-		return error_set(err, ERROR_UNSUPPORTED, "egress by iptables");
 	(void)network_gateway(&config->pool4, &host->gateway4);
 	(void)network_gateway(&config->pool6, &host->gateway6);
 	if (host->wake < 0)

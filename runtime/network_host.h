@@ -19,7 +19,7 @@
 
 /**
  * network_host_open() - make it, or take over what an earlier agent made
- * @config:	copied; enforcement IPTABLES is UNSUPPORTED
+ * @config:	copied
  * @err:	FIREWALL, NETWORK_SETUP: what this host lacks
  */
 int network_host_open(Network **ret, const NetworkConfig *config, Error *err) must_check;

@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "runtime/network_host.h"
 #include "runtime/vm.h"
 
 #include <assert.h>
@@ -387,9 +386,7 @@ int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 	Backend *backends[VM_BACKEND_COUNT_] = { NULL };
 	Network *network = NULL;
 
-	if (!config->routed)
-		network = network_off_new();
-	else if (network_host_open(&network, &config->network, err) < 0)
+	if (network_open(&network, config->routed, &config->network, err) < 0)
 		return -1;
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = qemu_new(&config->backend);

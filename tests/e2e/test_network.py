@@ -112,6 +112,10 @@ class NetworkTest(GuestTest):
         return self.daemon.client.egress.ExplainEgress(E.ExplainEgressRequest(
             vm_id=vm.vm_id, protocol=V.PROTOCOL_TCP, address=address, port=port), timeout=30)
 
+
+class FilterTest(NetworkTest):
+    """By BPF."""
+
     def test_a_guest_reaches_what_its_policy_allows_and_nothing_else(self):
         other = self.start(words=["hearth.tick"])
         neighbour = other.status.resolved.network_interfaces[0].ipv4_address
@@ -184,3 +188,40 @@ class NetworkTest(GuestTest):
 
         self.assertGreater(self.counters(vm).get("DROP_SOURCE", 0), 0)
         self.assertEqual(0, self.counters(vm).get("PASS_POLICY", 0))
+
+
+class IptablesTest(NetworkTest):
+    """The fallback: the same, less what it lacks."""
+
+    flags = (*NetworkTest.flags, "--network-enforcement", "iptables")
+
+    def test_a_guest_reaches_what_its_policy_allows_by_iptables_too(self):
+        targets = ["%s:80" % SERVER, "%s:81" % SERVER, "%s:80" % OTHER, "%s:22" % GATEWAY]
+        vm = self.start(rule("192.0.2.0/24", 80, **{"except": [OTHER + "/32"]}),
+                        words=["hearth.reach=" + ",".join(targets)])
+
+        self.wait_said(vm, **dict(zip(targets, ["yes", "no", "no", "no"])))
+
+        interface = vm.status.resolved.network_interfaces[0]
+        self.assertEqual(V.ENFORCEMENT_IPTABLES, interface.enforcement)
+        with self.subTest("explained by the policy alone"):
+            allowed = self.explain(vm, SERVER, 80)
+            self.assertEqual((True, False), (allowed.allowed, allowed.enforced))
+        with self.subTest("changed while it runs"):
+            self.set_policy(vm, rule(SERVER + "/32", 81))
+            self.wait_said(vm, **dict(zip(targets, ["no", "yes", "no", "no"])))
+        with self.subTest("without an agent, and with the next one"):
+            self.daemon.restart()
+            self.wait_said(vm, **dict(zip(targets, ["no", "yes", "no", "no"])))
+        with self.subTest("destroyed"):
+            self.destroy(vm.vm_id)
+            rules = run(*self.prefix, "iptables-save") + run(*self.prefix, "ip6tables-save")
+            self.assertNotIn("HEARTH", rules)
+            self.assertNotIn(interface.host_device, run("ip", "-n", NODE, "link"))
+
+    def test_a_guest_that_lies_reaches_nothing_by_iptables_either(self):
+        target = "%s:80" % SERVER
+        vm = self.start(rule("0.0.0.0/0"), words=["hearth.reach=" + target,
+                                                  "hearth.spoof=" + STRANGER])
+
+        self.wait_said(vm, **{target: "no"})

@@ -285,14 +285,3 @@ Test(network_host, what_others_take_away_is_missed)
 	cr_assert_eq(host.network->ops->look(host.network, words, sizeof words, &err), -1);
 	cr_assert_eq(err.kind, ERROR_FIREWALL);
 }
-
-Test(network_host, iptables_is_not_there_yet)
-{
-	NetworkConfig config = { .enforcement = VM_ENFORCEMENT_IPTABLES };
-	Network *network = NULL;
-	Error err = { 0 };
-
-	cr_assert_eq(network_host_open(&network, &config, &err), -1);
-
-	cr_assert_eq(err.kind, ERROR_UNSUPPORTED);
-}
