@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 
 /*
  * The programs on a VM's tap: from_vm on what the guest sends, to_vm on what
@@ -18,7 +18,8 @@
 #include "netfw/filter_flow.bpf.h"
 #include "netfw/filter_nat.bpf.h"
 
-/* Of the kernel's helpers, some are for such programs alone. */
+/* Of the kernel's helpers, some are for such programs alone: so these files are under either
+ * licence. */
 char LICENSE[] SEC("license") = "GPL";
 
 /*
