@@ -299,11 +299,11 @@ class Restarts(DaemonTest):
 
 
 class Modes(DaemonTest):
-    def test_what_there_is_no_filter_for_is_no_mode(self):
-        daemon = Hearthd("--network-mode", "routed")
+    def test_a_bridge_is_no_mode_yet(self):
+        daemon = Hearthd("--network-mode", "bridge")
         self.addCleanup(daemon.close)
 
         with self.assertRaises(AssertionError):
             daemon.start()
 
-        self.assertIn("network.mode routed", daemon.log())
+        self.assertIn("bridge", daemon.log())

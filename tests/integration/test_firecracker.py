@@ -219,7 +219,7 @@ class Life:
     def test_metrics_are_shown_on_the_command_line(self):
         vm = self.boot("exit=loop")
 
-        table = self.ctl("metrics", vm.vm_id, "--filter", "uart.").stdout
+        table = self.ctl("metrics", vm.vm_id, "--filter", "u").stdout
         names = self.ctl("metrics", vm.vm_id, "--cached", "-o", "name",
                          "--filter", "vcpu.exit_io_in").stdout
         whole = json.loads(self.ctl("metrics", vm.vm_id, "-o", "json").stdout)
