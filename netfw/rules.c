@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netfw/rules.h"
 
-#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "base/words.h"
@@ -18,6 +17,7 @@ enum {
 	BODY_MAX = 256,
 	TABLE_MAX = 64,
 	RULES_MAX = 8,
+	OUTPUT_MAX = 64 * 1024, /* of nft's that is kept */
 };
 
 /* A chain that is hooked into the kernel. */
@@ -120,7 +120,8 @@ static void make_rules(RuleSet *ret, const RulesConfig *config)
 }
 
 /* Runs nft. The first line of what it says if it fails is what it is about. */
-static int run_nft(char **ret, const char *step, const char *const *arguments, Error *err)
+static int run_nft(char **ret, const char *step, const char *const *arguments, const char *input,
+		   Error *err)
 {
 	cleanup_(words_clear) Words words = { 0 };
 	cleanup_free char *output = NULL;
@@ -130,7 +131,7 @@ static int run_nft(char **ret, const char *step, const char *const *arguments, E
 	words_add(&words, "nft");
 	for (; *arguments; arguments++)
 		words_add(&words, *arguments);
-	r = process_run(&result, words.items, NFT_TIMEOUT);
+	r = process_run_with(&result, words.items, input, OUTPUT_MAX, NFT_TIMEOUT);
 	if (r < 0)
 		return error_set_errno(err, ERROR_FIREWALL, -r, "%s: run nft", step);
 	output = result.output;
@@ -146,15 +147,9 @@ static int run_nft(char **ret, const char *step, const char *const *arguments, E
 /* What nft -f is given is one transaction. */
 static int run_script(const char *step, const char *text, Error *err)
 {
-	cleanup_free char *path = NULL;
 	cleanup_free char *output = NULL;
-	cleanup_close int fd = -1;
-	int r = file_in_memory(&fd, text, strlen(text));
 
-	if (r < 0)
-		return error_set_errno(err, ERROR_FIREWALL, -r, "%s: a file in memory", step);
-	path = text_printf("/proc/%d/fd/%d", (int)getpid(), fd);
-	return run_nft(&output, step, (const char *const[]){ "-f", path, NULL }, err);
+	return run_nft(&output, step, (const char *const[]){ "-f", "-", NULL }, text, err);
 }
 
 /* Added, so that there is one to be deleted. */
@@ -198,7 +193,7 @@ static int list_table(json_t **ret, const RulesConfig *config, const char *famil
 	cleanup_free char *output = NULL;
 	json_t *root;
 
-	if (run_nft(&output, step, arguments, err) < 0)
+	if (run_nft(&output, step, arguments, NULL, err) < 0)
 		return -1;
 	root = json_loads(output, 0, NULL);
 	*ret = json_incref(json_object_get(root, "nftables"));
