@@ -2,11 +2,14 @@
 #include "runtime/network.h"
 
 #include "base/text.h"
-#include "netfw/filter_table.h"
+#include "netfw/filter.h"
 #include "runtime/egress.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 /* What no policy means when it says "everywhere". */
 static const char *const builtin_denied[] = {
@@ -21,31 +24,29 @@ typedef struct SoftwareNetwork {
 	size_t denied_count;
 } SoftwareNetwork;
 
-/* clang-format off */
-static const char *const verdict_names[FILTER_VERDICT_COUNT_] = {
-#define X(name, number, words) [number] = #name,
-	FILTER_VERDICTS(X)
-#undef X
-};
-static const char *const verdict_words[FILTER_VERDICT_COUNT_] = {
-#define X(name, number, words) [number] = (words),
-	FILTER_VERDICTS(X)
-#undef X
-};
-/* clang-format on */
-
 const char *network_verdict_name(int verdict)
 {
-	bool known = verdict >= 0 && verdict < FILTER_VERDICT_COUNT_ && verdict_names[verdict];
-
-	return known ? verdict_names[verdict] : "UNKNOWN";
+	return filter_verdict_name(verdict);
 }
 
 const char *network_verdict_words(int verdict)
 {
-	bool known = verdict >= 0 && verdict < FILTER_VERDICT_COUNT_ && verdict_words[verdict];
+	return filter_verdict_words(verdict);
+}
 
-	return known ? verdict_words[verdict] : "unknown";
+int network_parse_mac(uint8_t ret[static NETWORK_MAC_BYTES], const char *text)
+{
+	unsigned bytes[NETWORK_MAC_BYTES];
+
+	if (strlen(text) != 3 * NETWORK_MAC_BYTES - 1)
+		return -EINVAL;
+	/* NOLINTNEXTLINE(cert-err34-c): two digits each */
+	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
+		   &bytes[4], &bytes[5]) != NETWORK_MAC_BYTES)
+		return -EINVAL;
+	for (size_t i = 0; i < NETWORK_MAC_BYTES; i++)
+		ret[i] = (uint8_t)bytes[i];
+	return 0;
 }
 
 void network_free(Network *network)

@@ -19,6 +19,7 @@
 enum {
 	NETWORK_DENIED_MAX = 128, /* always-denied prefixes */
 	NETWORK_ADDRESS_MAX = 46, /* the longest address as text, with its NUL */
+	NETWORK_MAC_BYTES = 6,
 };
 
 /* The node's network, as it is configured. A prefix of family 0 is none. */
@@ -128,6 +129,9 @@ void network_deny_builtin(NetworkConfig *config);
 /* One address, as text: 0 or -EINVAL; and back, "" of family 0. */
 int network_parse_address(Prefix *ret, const char *text) must_check;
 void network_address_text(char ret[static NETWORK_ADDRESS_MAX], const Prefix *address);
+
+/* From six pairs of digits, with colons between: 0 or -EINVAL. */
+int network_parse_mac(uint8_t ret[static NETWORK_MAC_BYTES], const char *text) must_check;
 
 /* Address 1 of @pool; false if there is none. */
 bool network_gateway(const Prefix *pool, Prefix *ret);

@@ -14,7 +14,6 @@
  */
 
 enum {
-	MAC_BYTES = 6,
 	FULL_LENGTH_4 = 32,
 	/* Of the addresses of a pool that the agent gives by itself. */
 	LARGEST_POOL_BITS = 31,
@@ -39,11 +38,7 @@ static int parse_ip(uint8_t ret[static ADDRESS_BYTES], const char *text)
 static int parse_mac(uint8_t ret[static ADDRESS_BYTES], const char *text)
 {
 	memset(ret, 0, ADDRESS_BYTES);
-	if (strlen(text) != 3 * MAC_BYTES - 1)
-		return -1;
-	for (size_t i = 0; i < MAC_BYTES; i++)
-		ret[i] = (uint8_t)strtoul(text + 3 * i, NULL, 16);
-	return 0;
+	return network_parse_mac(ret, text);
 }
 
 static char *format_ipv4(const uint8_t *address)

@@ -3,23 +3,8 @@
 
 #include "netfw/rules.h"
 
-#include <stdio.h>
-
 const LinkConfig network_links = { .group = 0x6874, .anchor = "hearth-anchor" };
 const uint8_t network_gateway_mac[NETWORK_MAC_BYTES] = { 0x02, 0x68, 0x74, 0xff, 0xff, 0xfe };
-
-static bool read_mac(uint8_t ret[static NETWORK_MAC_BYTES], const char *text)
-{
-	unsigned bytes[NETWORK_MAC_BYTES];
-
-	/* NOLINTNEXTLINE(cert-err34-c): two digits each */
-	if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		   &bytes[4], &bytes[5]) != NETWORK_MAC_BYTES)
-		return false;
-	for (size_t i = 0; i < NETWORK_MAC_BYTES; i++)
-		ret[i] = (uint8_t)bytes[i];
-	return true;
-}
 
 int network_place(NetworkPlace *ret, const VmResolved *resolved, Error *err)
 {
@@ -27,7 +12,7 @@ int network_place(NetworkPlace *ret, const VmResolved *resolved, Error *err)
 
 	*ret = (NetworkPlace){ .tap.filtered = true };
 	if (!interface || !interface->host_device || !resolved->network_slot ||
-	    !read_mac(ret->guest_mac, interface->guest_mac))
+	    network_parse_mac(ret->guest_mac, interface->guest_mac) < 0)
 		return error_set(err, ERROR_NETWORK_SETUP, "the VM has no interface here");
 	if (interface->ipv4_address)
 		(void)!network_parse_address(&ret->tap.address4, interface->ipv4_address);

@@ -9,10 +9,6 @@
 #include "netfw/link.h"
 #include "runtime/network.h"
 
-enum {
-	NETWORK_MAC_BYTES = 6,
-};
-
 extern const LinkConfig network_links;
 /* Of the host's end of every tap: what a guest has for its gateway's. */
 extern const uint8_t network_gateway_mac[NETWORK_MAC_BYTES];

@@ -55,8 +55,10 @@ static void set_up(Host *host, const char *spec)
 {
 	VmResolvedInterface *interface;
 
-	if (!net_available())
-		cr_skip("needs root and taps");
+	if (!net_available()) {
+		(void)fprintf(stderr, "skipped: needs root and taps\n");
+		cr_skip_test("needs root and taps");
+	}
 	net_enter();
 	cr_assert_eq(unshare(CLONE_NEWNS), 0);
 	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);

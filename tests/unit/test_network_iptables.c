@@ -32,8 +32,10 @@ static void set_up(Host *host, const char *spec)
 	VmResolvedInterface *interface;
 	Error err = { 0 };
 
-	if (!net_available())
-		cr_skip("needs root and taps");
+	if (!net_available()) {
+		(void)fprintf(stderr, "skipped: needs root and taps\n");
+		cr_skip_test("needs root and taps");
+	}
 	net_enter();
 	cr_assert_eq(prefix_parse(&config.pool4, "10.200.0.0/16"), 0);
 	*host = (Host){ .spec = spec_from_text(spec), .resolved = new0(VmResolved) };
