@@ -86,7 +86,8 @@ class Hearthd:
         self.address = "127.0.0.1:%d" % self.port
         self.state = pathlib.Path(tempfile.mkdtemp(prefix="hearth-bench."))
         self.command = [PROGRAMS / "hearthd", "--state-dir", self.state / "state", "--backend",
-                        backend, "--listen", self.address, "--limits-max-vms", "100000", *flags]
+                        backend, "--listen", self.address, "--limits-max-vms", "100000",
+                        "--capacity-cpu-percent", "0", *flags]
 
     @contextlib.contextmanager
     def running(self):
