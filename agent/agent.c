@@ -2,6 +2,7 @@
 #include "agent/agent.h"
 
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -31,15 +32,9 @@ static void look_at_host(Agent *agent)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct utsname names;
-	char memory[64];
-	uint64_t kib = 0;
 
 	agent->cpus = cpus > 0 ? (uint64_t)cpus : 1;
 	read_value(agent->cpu_model, sizeof agent->cpu_model, "/proc/cpuinfo", "model name");
-	read_value(memory, sizeof memory, "/proc/meminfo", "MemTotal");
-	memory[strspn(memory, "0123456789")] = '\0';
-	if (text_to_u64(&kib, memory) == 0)
-		agent->memory_mib = kib / 1024;
 	if (uname(&names) == 0)
 		text_copy(agent->kernel, sizeof agent->kernel, names.release);
 }
@@ -63,6 +58,7 @@ void agent_free(Agent *agent)
 {
 	if (agent->loop)
 		loop_free(agent->loop);
+	launcher_free(agent->launcher);
 	free(agent);
 }
 
@@ -94,6 +90,18 @@ Runtime *agent_runtime(Call *call)
 	return NULL;
 }
 
+bool agent_run_blocking(Call *call, Runtime *runtime, Patience patience, void (*work)(void *user),
+			void *user)
+{
+	Error err = { 0 };
+
+	if (runtime_run_blocking(runtime, patience, work, user))
+		return true;
+	(void)error_set(&err, ERROR_QUEUE_FULL, "too many calls wait for a thread");
+	call_fail(call, &err);
+	return false;
+}
+
 static void wake(void *user)
 {
 	call_wake(user);
@@ -106,8 +114,11 @@ static void release(void *user)
 
 LoopSource *agent_wake_after(Call *call, int64_t delay)
 {
-	LoopSource *source = loop_after(agent_of(call)->loop, delay, wake, release, call_ref(call));
+	LoopSource *source = NULL;
 
+	(void)call_ref(call);
+	if (descriptors_left()) /* a timer has one */
+		source = loop_after(agent_of(call)->loop, delay, wake, release, call);
 	if (!source)
 		call_unref(call);
 	return source;

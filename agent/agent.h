@@ -13,6 +13,7 @@
 #include "agent/server.h"
 #include "base/lock.h"
 #include "base/loop.h"
+#include "runtime/budget.h"
 #include "runtime/runtime.h"
 
 #include <hearth/v1/egress.pb-c.h>
@@ -23,6 +24,7 @@ typedef enum NodeCondition {
 	NODE_READY,
 	NODE_ADOPTED,
 	NODE_STORE_WRITABLE,
+	NODE_NETWORK_READY,
 	NODE_CONDITION_COUNT_,
 } NodeCondition;
 
@@ -34,7 +36,7 @@ typedef struct Agent {
 	char cpu_model[128];
 	char kernel[65];
 	uint64_t cpus;
-	uint64_t memory_mib;
+	Launcher *launcher;
 
 	Lock lock;
 	/* under lock: as last seen, and since when */
@@ -60,7 +62,13 @@ static inline Agent *agent_of(const Call *call)
 /* The runtime; or NULL, the call then failed: the store is still being opened. */
 Runtime *agent_runtime(Call *call);
 
-/* Calls call_wake(@call) after @delay usec, once; to be given to loop_remove(). NULL: it cannot. */
+/* Has @work done on a thread that may block. False, @call then failed: too much waits already, and
+ * @user is still the caller's. */
+bool agent_run_blocking(Call *call, Runtime *runtime, Patience patience, void (*work)(void *user),
+			void *user) must_check;
+
+/* Calls call_wake(@call) after @delay usec, once; to be given to loop_remove(). NULL: it cannot, as
+ * with too few descriptors; bookmarks are late then. */
 LoopSource *agent_wake_after(Call *call, int64_t delay);
 
 /* Messages that are only packed borrow their texts; protobuf-c has no const. */

@@ -4,7 +4,7 @@
 /*
  * hearthd's configuration: built-in values, then the file, then the flags.
  *
- * One table of keys (config.c) says what there is: a key's name in the file
+ * One table of keys (config_table.c) says what there is: a key's name in the file
  * ("limits.max_vms"), its flag ("--limits-max-vms", derived), its type, range,
  * built-in value and help. The file's schema, the flags, --help and the checks
  * all come from it. Read once, before any thread starts; constant afterwards.
@@ -35,6 +35,7 @@ typedef struct Config {
 	ConfigList listen;
 	char *backend; /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
+	char *launcher; /* "auto", "cgroup" or "child" */
 	char *qemu_binary;
 	char *qemu_accelerator; /* "auto", "kvm" or "tcg" */
 	char *firecracker_binary;
@@ -44,16 +45,25 @@ typedef struct Config {
 	char *jailer_cgroup;
 	uint64_t jailer_first_uid;
 	uint64_t jailer_uid_count;
-	char *network_mode;  /* "off" or "routed" */
+	uint64_t capacity_cpu_percent; /* 0: no limit, as below */
+	uint64_t capacity_memory_percent;
+	uint64_t capacity_reserved_memory_mib;
+	uint64_t capacity_reserved_disk_mib;
+	char *network_mode;  /* "off", "routed" or "bridge" */
 	char *network_pool4; /* a prefix, or "none", as all below */
 	char *network_pool6;
 	char *network_uplink;
+	char *network_bridge;
+	char *network_gateway4; /* "ADDRESS/LENGTH" */
+	char *network_gateway6;
 	char *network_enforcement; /* "auto", "bpf" or "iptables" */
 	char *network_denied;      /* "PREFIX,PREFIX" */
+	char *network_resolvers;   /* "ADDRESS,ADDRESS", or "auto" */
 	uint64_t network_new_flows;
 	char *image_dirs; /* "DIR:DIR"; "/" allows all */
 	uint64_t max_vms;
 	uint64_t max_operations;
+	uint64_t max_restarts;
 	uint64_t max_connections;
 	uint64_t max_calls;
 	uint64_t max_streams;
@@ -69,7 +79,8 @@ typedef struct Config {
 
 typedef enum ConfigAction {
 	CONFIG_RUN,
-	CONFIG_CHECK, /* validate and exit */
+	CONFIG_CHECK,   /* validate and exit */
+	CONFIG_REBUILD, /* make the store again and exit */
 	CONFIG_HELP,
 	CONFIG_VERSION,
 } ConfigAction;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* The table of configuration keys, shared by config.c (flags) and config_file.c (YAML). */
+/* The table of configuration keys, and who reads them: config_flags.c (flags), config_file.c
+ * (YAML). */
 
 #include "agent/config.h"
 
@@ -23,7 +24,7 @@ typedef struct ConfigKey {
 } ConfigKey;
 
 enum {
-	CONFIG_KEY_COUNT = 35,
+	CONFIG_KEY_COUNT = 45,
 	CONFIG_FLAG_MAX = 64,
 };
 
@@ -33,3 +34,9 @@ extern const ConfigKey config_keys[CONFIG_KEY_COUNT];
 void config_set(Config *config, const ConfigKey *key, const char *text, Error *err);
 /* Empties a list before another source's values. */
 void config_reset(Config *config, const ConfigKey *key);
+
+/* config_flags.c: first the actions and the file that is named, so that flags win wherever they
+ * stand; then the flags. INVALID_REQUEST. */
+int config_read_actions(Config *config, ConfigAction *action, int argc, char *const argv[],
+			Error *err) must_check;
+int config_read_flags(Config *config, int argc, char *const argv[], Error *err) must_check;

@@ -12,6 +12,7 @@
 #include "agent/handlers.h"
 #include "agent/request.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/text.h"
 
 #include <inttypes.h>
@@ -245,6 +246,9 @@ static int find_vm(VmRecord **ret, Runtime *runtime, const Hearth__V1__ReadConso
 	if (error_is_set(err) ||
 	    runtime_get_vm(runtime, request->vm_id, request->expected_uid, ret, err) < 0)
 		return -1;
+	if (!descriptors_left())
+		return error_set_cause(err, ERROR_QUEUE_FULL, CAUSE_EXHAUSTED,
+				       "no descriptors are left for readers of consoles");
 	return check_backend(runtime, *ret, err);
 }
 

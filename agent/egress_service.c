@@ -7,96 +7,20 @@
 
 #include "agent/handlers.h"
 #include "agent/request.h"
+#include "agent/vm_job.h"
 #include "agent/wire.h"
-#include "base/text.h"
+#include "agent/wire_egress.h"
 #include "runtime/egress.h"
 
 enum {
 	PORT_MAX = 65535,
-	DIRECTIONS = 2,
 };
 
-/* A question on its way to a thread that may block. */
-typedef struct EgressJob {
-	Call *call;
-	Runtime *runtime;
-	char *vm_id, *expected_uid;
-	NetworkProbe probe; /* ExplainEgress */
-} EgressJob;
-
-static void job_free(EgressJob *job)
-{
-	call_unref(job->call);
-	free(job->vm_id);
-	free(job->expected_uid);
-	free(job);
-}
-DEFINE_CLEANUP(EgressJob *, job_free);
-
-static void fail_job(EgressJob *job, Error *err)
-{
-	error_about_vm(err, job->vm_id);
-	call_fail(job->call, err);
-}
-
-/* Takes @job over. */
-static void run_job(EgressJob *job, void (*work)(void *user))
-{
-	Error err = { 0 };
-
-	if (runtime_run_blocking(job->runtime, work, job))
-		return;
-	(void)error_set(&err, ERROR_QUEUE_FULL, "too many calls wait for a thread");
-	call_fail(job->call, &err);
-	job_free(job);
-}
-
-static EgressJob *job_new(Call *call, Runtime *runtime, const char *vm_id, const char *expected_uid)
-{
-	EgressJob *job = new0(EgressJob);
-
-	job->call = call_ref(call);
-	job->runtime = runtime;
-	job->vm_id = text_dup(vm_id);
-	job->expected_uid = text_dup(expected_uid);
-	return job;
-}
-
-/* What became of packets in one direction, as a message of fixed size. */
-typedef struct TrafficForm {
-	Hearth__V1__EgressTraffic message;
-	Hearth__V1__EgressCounter counters[FILTER_VERDICT_COUNT_];
-	Hearth__V1__EgressCounter *refs[FILTER_VERDICT_COUNT_];
-} TrafficForm;
-
-static void fill_traffic(TrafficForm *form, Hearth__V1__Direction direction,
-			 const struct filter_counters *counters)
-{
-	hearth__v1__egress_traffic__init(&form->message);
-	form->message.direction = direction;
-	form->message.passed_bytes = counters->passed_bytes;
-	form->message.dropped_bytes = counters->dropped_bytes;
-	form->message.counters = form->refs;
-	for (int i = 0; i < FILTER_VERDICT_COUNT_; i++) {
-		Hearth__V1__EgressCounter *counter = &form->counters[form->message.n_counters];
-
-		if (!counters->packets[i])
-			continue;
-		hearth__v1__egress_counter__init(counter);
-		counter->verdict = message_text(network_verdict_name(i));
-		counter->description = message_text(network_verdict_words(i));
-		counter->packets = counters->packets[i];
-		form->refs[form->message.n_counters++] = counter;
-	}
-}
-
-/* @counters may be NULL. */
-static void reply_egress(Call *call, const VmRecord *record, const NetworkCounters *counters)
+/* @state may be NULL: nothing but the record is known. */
+static void reply_egress(Call *call, const VmRecord *record, const EgressState *state)
 {
 	const VmResolvedInterface *interface = network_interface(record->status.resolved);
 	cleanup_(arena_clear) Arena arena;
-	Hearth__V1__EgressTraffic *traffic[DIRECTIONS];
-	TrafficForm forms[DIRECTIONS];
 	Hearth__V1__VmEgress answer;
 
 	arena_init(&arena, SIZE_MAX);
@@ -108,28 +32,23 @@ static void reply_egress(Call *call, const VmRecord *record, const NetworkCounte
 	answer.revision = record->revision;
 	if (interface)
 		answer.enforcement = (Hearth__V1__Enforcement)interface->enforcement;
-	if (counters) {
-		fill_traffic(&forms[0], HEARTH__V1__DIRECTION__DIRECTION_FROM_VM,
-			     &counters->from_vm);
-		fill_traffic(&forms[1], HEARTH__V1__DIRECTION__DIRECTION_TO_VM, &counters->to_vm);
-		for (size_t i = 0; i < DIRECTIONS; i++)
-			traffic[i] = &forms[i].message;
-		answer.traffic = traffic;
-		answer.n_traffic = DIRECTIONS;
+	if (state) {
+		answer.traffic = wire_traffic(&arena, state, &answer.n_traffic);
+		answer.names = wire_leads(&arena, state, &answer.n_names);
 	}
 	call_reply(call, &answer.base);
 }
 
 static void work_get(void *user)
 {
-	cleanup_(job_freep) EgressJob *job = user;
+	cleanup_(vm_job_freep) VmJob *job = user;
 	cleanup_(egress_state_clear) EgressState state = { .record = NULL };
 	Error err = { 0 };
 
 	if (runtime_get_egress(job->runtime, job->vm_id, job->expected_uid, &state, &err) < 0)
-		fail_job(job, &err);
+		vm_job_fail(job, &err);
 	else
-		reply_egress(job->call, state.record, state.has_counters ? &state.counters : NULL);
+		reply_egress(job->call, state.record, &state);
 }
 
 static void get_egress_policy(Call *call, Runtime *runtime,
@@ -139,7 +58,8 @@ static void get_egress_policy(Call *call, Runtime *runtime,
 
 	request_check_vm_id(request->vm_id, &err);
 	if (!request_fail(call, request->vm_id, &err))
-		run_job(job_new(call, runtime, request->vm_id, request->expected_uid), work_get);
+		vm_job_run(vm_job_new(call, runtime, request->vm_id, request->expected_uid),
+			   work_get);
 }
 
 /* The runtime's answer to whoever still listens. */
@@ -176,14 +96,14 @@ static void set_egress_policy(Call *call, Runtime *runtime,
 
 static void work_explain(void *user)
 {
-	cleanup_(job_freep) EgressJob *job = user;
+	cleanup_(vm_job_freep) VmJob *job = user;
 	Hearth__V1__ExplainEgressResponse answer;
 	EgressExplanation said;
 	Error err = { 0 };
 
 	if (runtime_explain_egress(job->runtime, job->vm_id, job->expected_uid, &job->probe, &said,
 				   &err) < 0) {
-		fail_job(job, &err);
+		vm_job_fail(job, &err);
 		return;
 	}
 	hearth__v1__explain_egress_response__init(&answer);
@@ -220,16 +140,16 @@ static void explain_egress(Call *call, Runtime *runtime,
 			   const Hearth__V1__ExplainEgressRequest *request)
 {
 	NetworkProbe probe = { .to_vm = false };
-	EgressJob *job;
+	VmJob *job;
 	Error err = { 0 };
 
 	request_check_vm_id(request->vm_id, &err);
 	read_probe(&probe, request, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
-	job = job_new(call, runtime, request->vm_id, request->expected_uid);
+	job = vm_job_new(call, runtime, request->vm_id, request->expected_uid);
 	job->probe = probe;
-	run_job(job, work_explain);
+	vm_job_run(job, work_explain);
 }
 
 static DEFINE_HANDLER(EgressService, get_egress_policy, GetEgressPolicy, VmEgress);

@@ -83,6 +83,7 @@ static void fill_flow(FlowForm *form, EgressEvent *event)
 	to->target_port = packet->target_port;
 	to->length = packet->length;
 	to->suppressed = packet->suppressed;
+	to->name = event->packet.name;
 }
 
 static bool is_wanted(const EgressWatch *watch, const EgressEvent *event)

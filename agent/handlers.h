@@ -41,7 +41,12 @@ DECLARE_VM_HANDLER(list_vm_events, ListVmEvents, ListVmEventsResponse);
 DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);
 DECLARE_VM_HANDLER(wait_vm, WaitVm, Vm);
 DECLARE_VM_HANDLER(read_console, ReadConsole, ReadConsoleResponse);
+DECLARE_VM_HANDLER(diagnose_vm, DiagnoseVm, DiagnoseVmResponse);
 DECLARE_VM_HANDLER(get_vm_metrics, GetVmMetrics, VmMetrics);
+
+/* NodeService's, for node_service.c. */
+void handle_drain(Hearth__V1__NodeService_Service *service, const Hearth__V1__DrainRequest *request,
+		  Hearth__V1__DrainResponse_Closure closure, void *data);
 
 /* EgressService's, for egress_service.c. */
 void handle_watch_egress(Hearth__V1__EgressService_Service *service,

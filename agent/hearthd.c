@@ -94,6 +94,20 @@ static void log_failure(const char *event, const Error *err)
 	log_end(&line);
 }
 
+static void log_swept(void *user, const Leftover *leftover)
+{
+	char message[ERROR_MESSAGE_MAX];
+	LogLine line;
+
+	(void)user;
+	log_begin(&line, leftover->err ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO,
+		  leftover->err ? "sweep failed" : "swept");
+	log_text(&line, "instance", leftover->instance);
+	if (leftover->err)
+		log_text(&line, "error", error_message(leftover->err, message));
+	log_end(&line);
+}
+
 static void log_event(const char *event)
 {
 	LogLine line;
@@ -141,6 +155,7 @@ static void block_signals(sigset_t *waited)
 	(void)pthread_sigmask(SIG_BLOCK, waited, NULL);
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
 }
 
 static void exit_at_once(int signal)
@@ -230,6 +245,18 @@ static JailConfig jail_settings(const Config *config)
 	};
 }
 
+static Launcher *make_launcher(const Config *config)
+{
+	const LauncherConfig launcher = {
+		.wanted = config->launcher,
+		.parent = config->jailer_cgroup,
+		.keeper_path = config->keeper,
+		.in_pod = launcher_in_pod(),
+	};
+
+	return launcher_new(&launcher);
+}
+
 static int open_runtime(Daemon *daemon, Error *err)
 {
 	const Config *config = &daemon->config;
@@ -249,13 +276,22 @@ static int open_runtime(Daemon *daemon, Error *err)
 		},
 		.first_uid = (uint32_t)config->jailer_first_uid,
 		.uid_count = (uint32_t)config->jailer_uid_count - 1,
-		.routed = strcmp(config->network_mode, "routed") == 0,
+		.has_network = strcmp(config->network_mode, "off") != 0,
 		.max_vms = (uint32_t)config->max_vms,
+		.cpus = daemon->agent->cpus,
+		.cpu_percent = config->capacity_cpu_percent,
+		.memory_percent = config->capacity_memory_percent,
+		.reserved_memory_mib = config->capacity_reserved_memory_mib,
+		.reserved_disk_mib = config->capacity_reserved_disk_mib,
 		.max_operations = (uint32_t)config->max_operations,
+		.max_restarts = (uint32_t)config->max_restarts,
 		.history = (uint32_t)config->history,
+		.swept = log_swept,
 	};
 	Runtime *runtime = NULL;
 
+	settings.launcher = daemon->agent->launcher = make_launcher(config);
+	settings.backend.launcher = settings.launcher;
 	if (config_network(config, &settings.network, err) < 0 ||
 	    runtime_open(&runtime, &settings, err) < 0)
 		return -1;
@@ -305,6 +341,32 @@ static int serve(Daemon *daemon, const sigset_t *waited)
 	return EXIT_SUCCESS;
 }
 
+static void log_rebuilt(void *user, const char *vm_id, const char *what)
+{
+	LogLine line;
+
+	(void)user;
+	log_begin(&line, LOG_LEVEL_INFO, "rebuild");
+	log_text(&line, "vm_id", vm_id);
+	log_text(&line, "what", what);
+	log_end(&line);
+}
+
+/* What runs is adopted by the start that follows. */
+static int rebuild(Daemon *daemon)
+{
+	const RebuildSink sink = { .say = log_rebuilt };
+	Error err = { 0 };
+	int r = runtime_rebuild(daemon->config.state_dir, &sink, &err);
+
+	if (r < 0)
+		log_failure("rebuild failed", &err);
+	else
+		log_event("rebuilt");
+	config_clear(&daemon->config);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char *argv[])
 {
 	Daemon daemon = { .started = false };
@@ -318,8 +380,10 @@ int main(int argc, char *argv[])
 		config_clear(&daemon.config);
 		return EXIT_USAGE;
 	}
+	log_init(text_equal(daemon.config.log_format, "json"), daemon.config.log_level);
+	if (action == CONFIG_REBUILD)
+		return rebuild(&daemon);
 	if (action == CONFIG_RUN) {
-		log_init(strcmp(daemon.config.log_format, "json") == 0, daemon.config.log_level);
 		block_signals(&waited);
 		raise_descriptor_limit();
 		return serve(&daemon, &waited);

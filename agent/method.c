@@ -9,9 +9,8 @@
 
 /* Methods that begin with one of these change nothing. */
 static const char *const reads[] = {
-	"Get",     "List",  "Watch",
-	"Wait",    "Read",  "Doctor",
-	"Explain", "Check", "ServerReflectionInfo",
+	"Get",    "List",    "Watch", "Wait",     "Read",
+	"Doctor", "Explain", "Check", "Diagnose", "ServerReflectionInfo",
 };
 
 static bool is_read(const char *name)

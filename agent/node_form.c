@@ -32,9 +32,11 @@ struct NodeForm {
 	Hearth__V1__Node node;
 	Hearth__V1__NodeStatus status;
 	Google__Protobuf__Timestamp start_time;
-	Hearth__V1__Resources capacity, allocated;
+	Hearth__V1__Resources capacity, allocatable, allocated;
 	BackendForm backends[VM_BACKEND_COUNT_];
 	Hearth__V1__BackendInfo *backend_refs[VM_BACKEND_COUNT_];
+	NetworkInfo seen;
+	Hearth__V1__NodeNetwork network;
 	ConditionForm conditions[NODE_CONDITION_COUNT_];
 	Hearth__V1__Condition *condition_refs[NODE_CONDITION_COUNT_];
 	Hearth__V1__StateCount counts[VM_STATE_COUNT_];
@@ -42,12 +44,6 @@ struct NodeForm {
 	StoreCordon *stored;
 	CordonForm *cordons;
 	Hearth__V1__CordonInfo **cordon_refs;
-};
-
-/* Does a VM in this state take up its share of the host? */
-static const bool allocates[VM_STATE_COUNT_] = {
-	[VM_STARTING] = true, [VM_RUNNING] = true,  [VM_PAUSING] = true,
-	[VM_PAUSED] = true,   [VM_RESUMING] = true, [VM_STOPPING] = true,
 };
 
 static void set_time(Google__Protobuf__Timestamp *ret, int64_t usec)
@@ -110,16 +106,8 @@ static void fill_vms(NodeForm *form, Registry *registry)
 	uint64_t counts[VM_STATE_COUNT_] = { 0 };
 
 	form->status.revision = list->revision;
-	for (size_t i = 0; i < list->count; i++) {
-		const VmRecord *record = list->records[i];
-
-		counts[record->status.state]++;
-		if (!allocates[record->status.state])
-			continue;
-		form->allocated.vms++;
-		form->allocated.vcpus += spec_vcpus(record->spec);
-		form->allocated.memory_mib += spec_memory_mib(record->spec);
-	}
+	for (size_t i = 0; i < list->count; i++)
+		counts[list->records[i]->status.state]++;
 	form->status.vm_counts = form->count_refs;
 	for (VmState state = VM_CREATED; state < VM_STATE_COUNT_; state++) {
 		if (!counts[state])
@@ -140,6 +128,7 @@ static void fill_condition(NodeForm *form, Agent *agent, NodeCondition condition
 		[NODE_READY] = { "Ready", "Ready", "NotReady" },
 		[NODE_ADOPTED] = { "Adopted", "Adopted", "Adopting" },
 		[NODE_STORE_WRITABLE] = { "StoreWritable", "Writable", "WriteFailed" },
+		[NODE_NETWORK_READY] = { "NetworkReady", "Ready", "Missing" },
 	};
 	static_assert(array_size(words) == NODE_CONDITION_COUNT_, "name every condition");
 	ConditionForm *at = &form->conditions[condition];
@@ -158,15 +147,21 @@ static void fill_condition(NodeForm *form, Agent *agent, NodeCondition condition
 
 static void fill_conditions(NodeForm *form, Agent *agent, Runtime *runtime, bool usable)
 {
-	char message[ERROR_WHAT_MAX] = "";
-	bool writable = !store_failing(runtime_store(runtime), message, sizeof message);
+	char message[ERROR_MESSAGE_MAX] = "", launches[ERROR_WHAT_MAX] = "";
+	Error err = { 0 };
+	bool writable = !store_failing(runtime_store(runtime), &err);
+	bool launched = launcher_look(agent->launcher, launches, sizeof launches);
 
+	if (!writable)
+		(void)error_message(&err, message);
 	fill_condition(form, agent, NODE_STORE_WRITABLE, writable, message);
+	fill_condition(form, agent, NODE_NETWORK_READY, form->seen.ready, form->seen.message);
 	fill_condition(form, agent, NODE_ADOPTED, runtime_adopted(runtime),
 		       "VMs of an earlier agent are still being looked after");
-	fill_condition(form, agent, NODE_READY, writable && usable,
-		       writable ? "the default backend is not available"
-				: "the store cannot be written");
+	fill_condition(form, agent, NODE_READY, writable && usable && launched,
+		       !writable ? "the store cannot be written"
+		       : !usable ? "the default backend is not available"
+				 : launches);
 	form->status.conditions = form->condition_refs;
 	form->status.n_conditions = NODE_CONDITION_COUNT_;
 }
@@ -197,23 +192,68 @@ static void fill_cordons(NodeForm *form, Store *store)
 	}
 }
 
+static uint64_t limit_of(const Need *most, Resource resource)
+{
+	return most->of[resource] == BUDGET_NO_LIMIT ? 0 : most->of[resource];
+}
+
+static void fill_resources(Hearth__V1__Resources *ret, const Need *need,
+			   const uint64_t addresses[static 2])
+{
+	hearth__v1__resources__init(ret);
+	ret->vcpus = limit_of(need, RESOURCE_VCPUS);
+	ret->memory_mib = limit_of(need, RESOURCE_MEMORY);
+	ret->vms = need->of[RESOURCE_VMS];
+	ret->huge_pages_2m = need->of[RESOURCE_HUGE_PAGES];
+	ret->disk_mib = need->of[RESOURCE_DISK];
+	ret->ipv4_addresses = addresses[ADDRESS_IPV4];
+	ret->ipv6_addresses = addresses[ADDRESS_IPV6];
+}
+
+static void fill_capacity(NodeForm *form, const Agent *agent, Runtime *runtime)
+{
+	NodeCapacity node;
+	Need host;
+
+	runtime_capacity(runtime, &node);
+	host = node.allocatable;
+	host.of[RESOURCE_VCPUS] = agent->cpus;
+	host.of[RESOURCE_MEMORY] = node.memory_mib;
+	host.of[RESOURCE_DISK] = node.disk_mib;
+	fill_resources(&form->capacity, &host, node.addresses);
+	fill_resources(&form->allocatable, &node.allocatable, node.addresses);
+	fill_resources(&form->allocated, &node.taken, node.addresses_taken);
+	form->status.capacity = &form->capacity;
+	form->status.allocatable = &form->allocatable;
+	form->status.allocated = &form->allocated;
+}
+
 static void fill_host(NodeForm *form, Agent *agent, Runtime *runtime)
 {
-	hearth__v1__resources__init(&form->capacity);
-	hearth__v1__resources__init(&form->allocated);
 	set_time(&form->start_time, agent->start_time);
-	form->capacity.vcpus = agent->cpus;
-	form->capacity.memory_mib = agent->memory_mib;
-	form->capacity.vms = agent->config->max_vms;
-	form->status.capacity = &form->capacity;
-	form->status.allocated = &form->allocated;
 	form->status.boot_id = message_text(runtime_boot_id(runtime));
 	form->status.store_id = message_text(store_id(runtime_store(runtime)));
 	form->status.agent_version = message_text(HEARTH_VERSION);
 	form->status.agent_start_time = &form->start_time;
-	form->status.launcher = message_text("child");
+	form->status.launcher = message_text(launcher_name(agent->launcher));
 	form->status.cpu_model = agent->cpu_model;
 	form->status.kernel = agent->kernel;
+	form->status.leftovers_removed = runtime_leftovers_removed(runtime);
+}
+
+static void fill_network(NodeForm *form, Runtime *runtime)
+{
+	runtime_network(runtime, &form->seen);
+	hearth__v1__node_network__init(&form->network);
+	form->network.mode = message_text(!form->seen.on       ? "off"
+					  : form->seen.bridged ? "bridge"
+							       : "routed");
+	form->network.enforcement = (Hearth__V1__Enforcement)form->seen.enforcement;
+	form->network.degraded = form->seen.degraded;
+	form->network.message = form->seen.message;
+	form->network.ipv4_pool = form->seen.pool4;
+	form->network.ipv6_pool = form->seen.pool6;
+	form->status.network = &form->network;
 }
 
 NodeForm *node_form_new(Agent *agent, Runtime *runtime)
@@ -225,7 +265,9 @@ NodeForm *node_form_new(Agent *agent, Runtime *runtime)
 	form->node.node_id = agent->config->node_id;
 	form->node.status = &form->status;
 	fill_host(form, agent, runtime);
+	fill_capacity(form, agent, runtime);
 	fill_vms(form, runtime_registry(runtime));
+	fill_network(form, runtime);
 	fill_conditions(form, agent, runtime, fill_backends(form, runtime));
 	fill_cordons(form, runtime_store(runtime));
 	return form;

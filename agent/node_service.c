@@ -14,10 +14,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-#include <string.h>
-
 enum {
-	REASON_MAX = 255,
 	CHECKS_MAX = 32,
 	WATCH_PACE = USEC_PER_SEC, /* between messages that only VMs caused */
 };
@@ -144,23 +141,21 @@ static void watch_node(Call *call, Runtime *runtime, const Hearth__V1__WatchNode
 typedef struct NodeJob {
 	Call *call;
 	Runtime *runtime;
+	Patience patience;
 	bool validate_only;
 	char owner[64];
-	char reason[REASON_MAX + 1];
+	char reason[REQUEST_REASON_MAX + 1];
 } NodeJob;
 
 static void run_job(Call *call, Runtime *runtime, void (*work)(void *user), const NodeJob *job)
 {
 	NodeJob *copy = new0(NodeJob);
-	Error err = { 0 };
 
 	*copy = *job;
 	copy->call = call_ref(call);
 	copy->runtime = runtime;
-	if (runtime_run_blocking(runtime, work, copy))
+	if (agent_run_blocking(call, runtime, job->patience, work, copy))
 		return;
-	(void)error_set(&err, ERROR_QUEUE_FULL, "too many calls wait for a thread");
-	call_fail(call, &err);
 	call_unref(call);
 	free(copy);
 }
@@ -191,8 +186,7 @@ static void cordon(Call *call, Runtime *runtime, const Hearth__V1__CordonRequest
 	Error err = { 0 };
 
 	request_check_owner(request->owner, &err);
-	if (strlen(request->reason) > REASON_MAX)
-		(void)error_add_violation(&err, "reason", "must be up to %d bytes", REASON_MAX);
+	request_check_reason(request->reason, &err);
 	if (request_fail(call, NULL, &err))
 		return;
 	text_copy(job.owner, sizeof job.owner, request->owner);
@@ -248,7 +242,7 @@ static void work_doctor(void *user)
 static void doctor(Call *call, Runtime *runtime, const Hearth__V1__DoctorRequest *request)
 {
 	(void)request;
-	run_job(call, runtime, work_doctor, &(NodeJob){ .owner = "" });
+	run_job(call, runtime, work_doctor, &(NodeJob){ .patience = PATIENCE_LONG });
 }
 
 static DEFINE_HANDLER(NodeService, get_node, GetNode, Node);

@@ -48,6 +48,13 @@ void request_check_owner(const char *owner, Error *err)
 		(void)error_add_violation(err, "owner", "must be 1 to 63 bytes of [A-Za-z0-9._/-]");
 }
 
+void request_check_reason(const char *reason, Error *err)
+{
+	if (strlen(reason) > REQUEST_REASON_MAX)
+		(void)error_add_violation(err, "reason", "must be up to %d bytes",
+					  REQUEST_REASON_MAX);
+}
+
 uint32_t request_page_size(uint32_t asked, Error *err)
 {
 	if (asked > REQUEST_PAGE_SIZE_MAX)

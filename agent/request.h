@@ -17,6 +17,7 @@
 enum {
 	REQUEST_PAGE_SIZE = 100,
 	REQUEST_PAGE_SIZE_MAX = 1000,
+	REQUEST_REASON_MAX = 255, /* bytes of a cordon's */
 };
 
 /* The prefix that all requests for a verb share. */
@@ -35,6 +36,8 @@ void request_check_uid(const char *uid, Error *err);
 void request_check_tenant(const char *tenant, Error *err);
 /* 1 to 63 bytes of [A-Za-z0-9._/-]. */
 void request_check_owner(const char *owner, Error *err);
+/* Why, of a cordon: 0 to REQUEST_REASON_MAX bytes. */
+void request_check_reason(const char *reason, Error *err);
 
 /* The page size meant by @asked. */
 uint32_t request_page_size(uint32_t asked, Error *err);

@@ -9,6 +9,7 @@
 #include "agent/reflection.h"
 #include "agent/tag.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -71,7 +72,7 @@ static void on_accepted(void *user, int fd)
 {
 	Server *server = user;
 
-	if (peers_add(server->calls.peers, fd))
+	if (!descriptors_are_kept(fd) && peers_add(server->calls.peers, fd))
 		grpc_server_add_channel_from_fd(server->calls.server, fd, server->credentials);
 	else
 		(void)close(fd);

@@ -44,6 +44,7 @@ static const struct {
 
 typedef Google__Rpc__ErrorInfo__MetadataEntry MetadataEntry;
 typedef Google__Rpc__BadRequest__FieldViolation FieldViolation;
+typedef Google__Rpc__QuotaFailure__Violation QuotaViolation;
 
 /* A status while it is being put together. */
 typedef struct Builder {
@@ -144,36 +145,71 @@ static void add_info(Builder *builder, const Error *err)
 	add_detail(builder, &info.base, "type.googleapis.com/google.rpc.ErrorInfo");
 }
 
-static void add_bad_request(Builder *builder, const Error *err)
+/* The violations of an error, one after another. */
+typedef struct Violations {
+	Error err; /* a copy, whose texts are as they can be sent */
+	size_t most;
+	uint32_t at;
+	const char *field, *description;
+} Violations;
+
+static bool violations_next(Violations *violations)
+{
+	return error_next_violation(&violations->err, &violations->at, &violations->field,
+				    &violations->description);
+}
+
+static void add_bad_request(Builder *builder, Violations *found)
 {
 	Google__Rpc__BadRequest request = GOOGLE__RPC__BAD_REQUEST__INIT;
-	cleanup_free FieldViolation *violations = NULL;
-	cleanup_free FieldViolation **pointers = NULL;
-	Error copy;
-	const char *field;
-	const char *description;
-	uint32_t at = 0;
+	cleanup_free FieldViolation *violations = new0_array(FieldViolation, found->most);
+	cleanup_free FieldViolation **pointers = new0_array(FieldViolation *, found->most);
 
-	if (!err->violation_bytes)
-		return;
-	copy = *err;
-	for (char *text = copy.violations; text < copy.violations + copy.violation_bytes;
-	     text += strlen(text) + 1)
-		make_text(text);
-
-	/* A violation takes two bytes at least. */
-	violations = new0_array(FieldViolation, err->violation_bytes / 2);
-	pointers = new0_array(FieldViolation *, err->violation_bytes / 2);
-	while (error_next_violation(&copy, &at, &field, &description)) {
+	while (violations_next(found)) {
 		FieldViolation *violation = &violations[request.n_field_violations];
 
 		google__rpc__bad_request__field_violation__init(violation);
-		violation->field = lend(field);
-		violation->description = lend(description);
+		violation->field = lend(found->field);
+		violation->description = lend(found->description);
 		pointers[request.n_field_violations++] = violation;
 	}
 	request.field_violations = pointers;
 	add_detail(builder, &request.base, "type.googleapis.com/google.rpc.BadRequest");
+}
+
+static void add_quota_failure(Builder *builder, Violations *found)
+{
+	Google__Rpc__QuotaFailure failure = GOOGLE__RPC__QUOTA_FAILURE__INIT;
+	cleanup_free QuotaViolation *violations = new0_array(QuotaViolation, found->most);
+	cleanup_free QuotaViolation **pointers = new0_array(QuotaViolation *, found->most);
+
+	while (violations_next(found)) {
+		QuotaViolation *violation = &violations[failure.n_violations];
+
+		google__rpc__quota_failure__violation__init(violation);
+		violation->subject = lend(found->field);
+		violation->description = lend(found->description);
+		pointers[failure.n_violations++] = violation;
+	}
+	failure.violations = pointers;
+	add_detail(builder, &failure.base, "type.googleapis.com/google.rpc.QuotaFailure");
+}
+
+/* What there is more than one of: bad fields, or resources of which there is too little. */
+static void add_violations(Builder *builder, const Error *err)
+{
+	/* A violation takes two bytes at least. */
+	Violations found = { .err = *err, .most = err->violation_bytes / 2 };
+
+	if (!err->violation_bytes)
+		return;
+	for (char *text = found.err.violations; text < found.err.violations + err->violation_bytes;
+	     text += strlen(text) + 1)
+		make_text(text);
+	if (err->kind == ERROR_CAPACITY)
+		add_quota_failure(builder, &found);
+	else
+		add_bad_request(builder, &found);
 }
 
 static void add_resource(Builder *builder, const Error *err)
@@ -229,7 +265,7 @@ static void builder_fill(Builder *builder, const Error *err)
 	builder->status.message = builder->message;
 	builder->status.details = builder->details;
 	add_info(builder, err);
-	add_bad_request(builder, err);
+	add_violations(builder, err);
 	add_resource(builder, err);
 	add_precondition(builder, err);
 	add_retry(builder, err);

@@ -263,12 +263,10 @@ static void list_vm_events(Call *call, Runtime *runtime,
 	checked.call = call_ref(call);
 	events_call = new0(EventsCall);
 	*events_call = checked;
-	if (runtime_run_blocking(runtime, work_events, events_call))
+	if (agent_run_blocking(call, runtime, PATIENCE_SHORT, work_events, events_call))
 		return;
-	free(events_call);
-	(void)error_set(&err, ERROR_QUEUE_FULL, "too many calls wait for a thread");
-	call_fail(call, &err);
 	call_unref(call);
+	free(events_call);
 }
 
 DEFINE_HANDLER(VmService, list_vm_events, ListVmEvents, ListVmEventsResponse);

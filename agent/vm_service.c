@@ -9,16 +9,11 @@
 #include "agent/handlers.h"
 #include "agent/request.h"
 #include "agent/wire.h"
-#include "base/clock.h"
 #include "base/text.h"
 
 enum {
 	LADDER_MAX_SEC = 3600
 };
-
-/* Unset, the ladder's rungs take so long (usec). */
-#define POWER_BUTTON_TIMEOUT (INT64_C(10) * USEC_PER_SEC)
-#define TERMINATE_TIMEOUT (INT64_C(5) * USEC_PER_SEC)
 
 static void reply_record(Call *call, const VmRecord *record)
 {
@@ -146,10 +141,11 @@ static void stop_vm(Call *call, Runtime *runtime, const Hearth__V1__StopVmReques
 	Error err = { 0 };
 
 	vm_call.return_when = (ReturnWhen)request->return_when;
-	vm_call.ladder.power_button_timeout = rung(
-		request->power_button_timeout, "power_button_timeout", POWER_BUTTON_TIMEOUT, &err);
-	vm_call.ladder.terminate_timeout =
-		rung(request->terminate_timeout, "terminate_timeout", TERMINATE_TIMEOUT, &err);
+	vm_call.ladder.power_button_timeout =
+		rung(request->power_button_timeout, "power_button_timeout",
+		     vm_default_ladder.power_button_timeout, &err);
+	vm_call.ladder.terminate_timeout = rung(request->terminate_timeout, "terminate_timeout",
+						vm_default_ladder.terminate_timeout, &err);
 	if (request->force)
 		vm_call.ladder = (StopLadder){ -1, -1 };
 	run_vm(call, runtime, VM_OP_STOP, &vm_call, &err);

@@ -295,3 +295,13 @@ Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event)
 	message->state = (Hearth__V1__VmState)event->state;
 	return message;
 }
+
+void wire_usage(Hearth__V1__Usage *to, const VmUsage *from)
+{
+	hearth__v1__usage__init(to);
+	to->cpu_usec = from->cpu_usec;
+	to->cpu_throttled_usec = from->cpu_throttled_usec;
+	to->memory_bytes = from->memory_bytes;
+	to->memory_peak_bytes = from->memory_peak_bytes;
+	to->pids = from->pids;
+}

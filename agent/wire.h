@@ -15,6 +15,7 @@
 
 #include "agent/arena.h"
 #include "runtime/store.h"
+#include "runtime/vmm_metrics.h"
 
 #include <hearth/v1/vm.pb-c.h>
 
@@ -40,3 +41,6 @@ VmEgressPolicy *wire_take_egress(const Hearth__V1__EgressPolicy *message, const 
 				 Error *err);
 /* @policy as a message; NULL for NULL. */
 Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy);
+
+/* Fills @to, which need not have been initialised. */
+void wire_usage(Hearth__V1__Usage *to, const VmUsage *from);

@@ -22,6 +22,18 @@ int64_t clock_mono_us(void)
 	return now(CLOCK_MONOTONIC);
 }
 
+int64_t clock_wall_after(int64_t start)
+{
+	int64_t wall = clock_wall_us();
+
+	return wall > start ? wall : start;
+}
+
+bool clock_is_past(int64_t then, int64_t usec)
+{
+	return usec <= 0 || clock_wall_us() - then >= usec;
+}
+
 int clock_left_ms(int64_t deadline)
 {
 	int64_t left = deadline - clock_mono_us();

@@ -6,6 +6,7 @@
  * what outlives a process, monotonic time for waiting and measuring.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -15,6 +16,10 @@ enum {
 
 int64_t clock_wall_us(void); /* CLOCK_REALTIME: may be stepped */
 int64_t clock_mono_us(void); /* CLOCK_MONOTONIC */
+/* The wall time now, or @start if the clock has been put back since: no span is negative. */
+int64_t clock_wall_after(int64_t start);
+/* Is wall time @then at least @usec ago? Always, for none. */
+bool clock_is_past(int64_t then, int64_t usec);
 
 /* For poll(): milliseconds until @deadline (monotonic), rounded up, at most an hour. */
 int clock_left_ms(int64_t deadline);

@@ -41,10 +41,12 @@ static ErrorCause cause_of_errno(int errnum)
 {
 	switch (errnum) {
 	case ENOSPC:
+	case EXFULL: /* a bridge that has all its ports */
 	case EDQUOT:
 	case EMFILE:
 	case ENFILE:
 	case ENOMEM:
+	case EAGAIN: /* no more processes or threads */
 		return CAUSE_EXHAUSTED;
 	case ETIMEDOUT:
 		return CAUSE_TIMEOUT;
@@ -85,9 +87,36 @@ void error_fill_transition(Error *err, const char *id, const char *from, const c
 	text_copy(err->to, sizeof err->to, to);
 }
 
+/* One of what error_next_violation() tells of, if there is room for it. */
+static void keep_violation(Error *err, const char *field, const char *description)
+{
+	char *at = err->violations + err->violation_bytes;
+	const char *end = err->violations + sizeof err->violations;
+
+	err->violation_count++;
+	if ((size_t)(end - at) < strlen(field) + strlen(description) + 2)
+		return;
+	at = stpcpy(at, field) + 1;
+	at = stpcpy(at, description) + 1;
+	err->violation_bytes = (uint32_t)(at - err->violations);
+}
+
 void error_fill_capacity(Error *err, const char *resource, uint64_t asked, uint64_t left)
 {
-	error_fill(err, ERROR_CAPACITY, CAUSE_HOST, 0, "%s", resource);
+	char description[64];
+	size_t used = strlen(err->what);
+
+	(void)text_append(description, description + sizeof description,
+			  "requested %" PRIu64 ", available %" PRIu64, asked, left);
+	keep_violation(err, resource, description);
+	if (error_is_set(err)) {
+		assert(err->kind == ERROR_CAPACITY);
+		(void)text_append(err->what + used, err->what + sizeof err->what, "; %s: %s",
+				  resource, description);
+		return;
+	}
+	err->kind = ERROR_CAPACITY;
+	err->cause = CAUSE_HOST;
 	text_copy(err->resource, sizeof err->resource, resource);
 	err->requested = asked;
 	err->available = left;
@@ -95,8 +124,6 @@ void error_fill_capacity(Error *err, const char *resource, uint64_t asked, uint6
 
 void error_fill_violation(Error *err, const char *field, const char *format, ...)
 {
-	char *at = err->violations + err->violation_bytes;
-	const char *end = err->violations + sizeof err->violations;
 	char description[256];
 	size_t used = strlen(err->what);
 	va_list ap;
@@ -111,13 +138,7 @@ void error_fill_violation(Error *err, const char *field, const char *format, ...
 	}
 	text_append(err->what + used, err->what + sizeof err->what, "%s%s: %s", used ? "; " : "",
 		    field, description);
-
-	err->violation_count++;
-	if ((size_t)(end - at) < strlen(field) + strlen(description) + 2)
-		return;
-	at = stpcpy(at, field) + 1;
-	at = stpcpy(at, description) + 1;
-	err->violation_bytes = (uint32_t)(at - err->violations);
+	keep_violation(err, field, description);
 }
 
 /* Appends the particular called @name (of @length bytes), or nothing if there is none. */

@@ -78,7 +78,7 @@ typedef struct Error {
 
 /*
  * The same, with ": <strerror(@errnum)>" appended and the cause taken from it:
- * ENOSPC, EDQUOT, EMFILE, ENFILE, ENOMEM are EXHAUSTED, ETIMEDOUT is TIMEOUT.
+ * ENOSPC, EXFULL, EDQUOT, EMFILE, ENFILE, ENOMEM, EAGAIN are EXHAUSTED, ETIMEDOUT is TIMEOUT.
  */
 #define error_set_errno(err, kind, errnum, ...) \
 	(error_fill((err), (kind), CAUSE_COUNT_, (errnum), __VA_ARGS__), -1)
@@ -91,8 +91,9 @@ typedef struct Error {
 #define error_set_transition(err, id, from_state, to_state) \
 	(error_fill_transition((err), (id), (from_state), (to_state)), -1)
 
-/* CAPACITY; @what is the resource with its unit, such as "memory_mib". */
-#define error_set_capacity(err, what, asked, left) \
+/* CAPACITY; @what is the resource with its unit, such as "memory_mib". @err may be a CAPACITY
+ * already: then this is one more resource of which there is too little. */
+#define error_add_capacity(err, what, asked, left) \
 	(error_fill_capacity((err), (what), (asked), (left)), -1)
 
 /**

@@ -37,7 +37,7 @@
 	X(VMM_FAILED,              INTERNAL,            ELSEWHERE,   "vmm failed: {what}")                        \
 	X(STORE,                   UNAVAILABLE,         HERE,        "store: {what}")                             \
 	X(SNAPSHOT_FAILED,         INTERNAL,            ELSEWHERE,   "snapshot failed: {what}")                   \
-	X(CAPACITY,                RESOURCE_EXHAUSTED,  ELSEWHERE,   "insufficient {resource}: requested {requested}, available {available}") \
+	X(CAPACITY,                RESOURCE_EXHAUSTED,  ELSEWHERE,   "insufficient {resource}: requested {requested}, available {available}{what}") \
 	/* of the request */                                                                                     \
 	X(INVALID_REQUEST,         INVALID_ARGUMENT,    FIX_REQUEST, "invalid request: {what}")                   \
 	X(UNKNOWN_FIELD,           INVALID_ARGUMENT,    ELSEWHERE,   "unknown field: {what}")                     \

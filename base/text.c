@@ -34,6 +34,13 @@ void text_copy(char *to, size_t size, const char *text)
 	to[length] = '\0';
 }
 
+void text_lower(char *text)
+{
+	for (; *text; text++)
+		if (*text >= 'A' && *text <= 'Z')
+			*text = (char)(*text - 'A' + 'a');
+}
+
 char *text_dup(const char *text)
 {
 	char *copy;
@@ -199,4 +206,14 @@ void text_random_uuid(char ret[static 37])
 	to_hex(hex, bytes, sizeof bytes);
 	(void)snprintf(ret, 37, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16,
 		       hex + 20);
+}
+
+uint64_t text_hash(const void *bytes, size_t size)
+{
+	const unsigned char *at = bytes;
+	uint64_t hash = 0xcbf29ce484222325U;
+
+	for (size_t i = 0; i < size; i++)
+		hash = (hash ^ at[i]) * 0x100000001b3U;
+	return hash;
 }

@@ -31,6 +31,9 @@ char *text_dup(const char *text);
 char *text_printf(const char *format, ...) printf_like(1, 2);
 char *text_vprintf(const char *format, va_list ap) printf_like(1, 0);
 
+/* Makes capital letters of ASCII small. */
+void text_lower(char *text);
+
 /* Equal, where NULL and "" are the same. */
 bool text_equal(const char *a, const char *b);
 
@@ -54,6 +57,10 @@ bool text_is_id(const char *id);
  * Return: 0, or -EINVAL (not a number), -ERANGE.
  */
 int text_to_u64(uint64_t *ret, const char *text);
+
+/* FNV-1a, 64 bits (draft-eastlake-fnv): short and the same everywhere, but no match for those who
+ * choose what is hashed. */
+uint64_t text_hash(const void *bytes, size_t size);
 
 /* @count random bytes as lower-case hexadecimal: 2 * @count characters and a NUL. */
 void text_random_hex(char *ret, size_t count);

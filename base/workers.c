@@ -4,11 +4,12 @@
 #include "base/clock.h"
 #include "base/lock.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 struct Workers {
 	const char *name;
-	size_t max_threads;
+	size_t kept, max_threads;
 
 	Lock lock;
 	Cond more;   /* work came, or the end did */
@@ -30,8 +31,12 @@ static Work *take(Workers *workers)
 
 	lock_take(&workers->lock);
 	workers->idle++;
-	while (!workers->first && !workers->ending && in_time)
-		in_time = cond_wait_until(&workers->more, &workers->lock, patience);
+	while (!workers->first && !workers->ending &&
+	       (in_time || workers->threads <= workers->kept))
+		if (workers->threads <= workers->kept)
+			cond_wait(&workers->more, &workers->lock);
+		else
+			in_time = cond_wait_until(&workers->more, &workers->lock, patience);
 	workers->idle--;
 	work = workers->first;
 	if (work) {
@@ -58,7 +63,8 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-static bool start_thread(Workers *workers)
+/* 0 or what is wrong. */
+static int start_thread(Workers *workers)
 {
 	pthread_attr_t attributes;
 	pthread_t thread;
@@ -69,20 +75,47 @@ static bool start_thread(Workers *workers)
 	(void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 	r = pthread_create(&thread, &attributes, serve, workers);
 	(void)pthread_attr_destroy(&attributes);
-	return r == 0;
+	return r;
 }
 
-Workers *workers_new(const char *name, size_t max_threads)
+static void add_thread(Workers *workers)
 {
-	Workers *workers = new0(Workers);
+	lock_take(&workers->lock);
+	workers->threads++;
+	lock_drop(&workers->lock);
+}
 
+/* One that could not be started. Work that came in the meantime relied on it. */
+static void lose_thread(Workers *workers)
+{
+	lock_take(&workers->lock);
+	workers->threads--;
+	cond_signal(&workers->more);
+	lock_drop(&workers->lock);
+}
+
+Workers *workers_new(const char *name, size_t kept, size_t max_threads)
+{
+	cleanup_(workers_freep) Workers *workers = new0(Workers);
+	int r = 0;
+
+	assert(kept > 0 && kept <= max_threads);
 	workers->name = name;
+	workers->kept = kept;
 	workers->max_threads = max_threads;
 	lock_init(&workers->lock);
 	cond_init(&workers->more);
 	cond_init(&workers->gone);
 	workers->last = &workers->first;
-	return workers;
+	for (size_t i = 0; i < kept && r == 0; i++) {
+		add_thread(workers);
+		r = start_thread(workers);
+	}
+	if (r == 0)
+		return take_ptr(workers);
+	lose_thread(workers);
+	errno = r;
+	return NULL;
 }
 
 void workers_submit(Workers *workers, Work *work)
@@ -101,15 +134,9 @@ void workers_submit(Workers *workers, Work *work)
 		cond_signal(&workers->more);
 	lock_drop(&workers->lock);
 
-	/* Without a single thread the work would wait for ever; with one it only waits longer. */
-	while (wants_thread && !start_thread(workers)) {
-		lock_take(&workers->lock);
-		wants_thread = workers->threads == 1;
-		if (!wants_thread)
-			workers->threads--;
-		lock_drop(&workers->lock);
-		clock_sleep_us(USEC_PER_MSEC);
-	}
+	/* There is no room for more threads: those that are kept see to it, later. */
+	if (wants_thread && start_thread(workers) != 0)
+		lose_thread(workers);
 }
 
 size_t workers_waiting(Workers *workers)

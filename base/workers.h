@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Threads that may block, made as work comes and gone when it does not.
+ * Threads that may block, made as work comes and gone when it does not; but for
+ * a few that are kept, so that work goes on where no more can be made.
  *
  * A Work belongs to whoever submits it and must live until its function runs.
  * Any thread may submit, also one of the workers. Stacks are small
@@ -28,11 +29,14 @@ enum {
 };
 
 /**
- * workers_new() - no thread yet
- * @name:		of the threads, at most 15 characters; kept, so a literal
+ * workers_new() - the threads that are kept
+ * @name:		of the threads, at most 15 characters; not copied, so a literal
+ * @kept:		of them, at least 1
  * @max_threads:	at once
+ *
+ * Return: NULL with errno set where they cannot be started.
  */
-Workers *workers_new(const char *name, size_t max_threads);
+Workers *workers_new(const char *name, size_t kept, size_t max_threads);
 
 /* Queues @work; threads take it in order. Never blocks, never refuses. */
 void workers_submit(Workers *workers, Work *work);

@@ -74,6 +74,31 @@ function(hearth_tests)
 	endforeach()
 endfunction()
 
+# tests/bench/egress/: a program that tests/bench/run runs.
+function(hearth_benchmarks)
+	hearth_program_from(bench_egress tests/bench/egress LINK tests_support PkgConfig::LIBBPF)
+endfunction()
+
+# hearthd and hearth-keeper with crash points, in bin/crash: the same objects, with each call of
+# tests/crash/calls led to tests/crash/wraps*.c by the linker.
+function(hearth_crash_programs)
+	set(folder ${CMAKE_SOURCE_DIR}/tests/crash)
+	file(STRINGS ${folder}/calls calls)
+	list(TRANSFORM calls PREPEND "LINKER:--wrap=" OUTPUT_VARIABLE wraps)
+	file(GLOB keeper CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/runtime/keeper/*.c)
+	hearth_program(crash_hearthd agent/hearthd.c ${folder}/points.c ${folder}/wraps.c
+		${folder}/wraps_library.c LINK agent)
+	hearth_program(crash_keeper ${keeper} ${folder}/points.c ${folder}/wraps.c
+		LINK base PkgConfig::JANSSON)
+	set_target_properties(crash_hearthd PROPERTIES OUTPUT_NAME hearthd)
+	set_target_properties(crash_keeper PROPERTIES OUTPUT_NAME hearth-keeper)
+	foreach(target crash_hearthd crash_keeper)
+		target_link_options(${target} PRIVATE ${wraps})
+		set_target_properties(${target} PROPERTIES
+			RUNTIME_OUTPUT_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/crash)
+	endforeach()
+endfunction()
+
 # tests/fuzz/fuzz_*.c: a libFuzzer target each, with seeds in tests/fuzz/seeds/<name>/.
 function(hearth_fuzzers)
 	file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)

@@ -14,6 +14,8 @@ enum {
 	EGRESS_RULES_MAX = 1024,
 	EGRESS_PREFIXES_MAX = 16384, /* blocks and exceptions, of all rules together */
 	EGRESS_PORTS_MAX = 4096,     /* of all rules together */
+	EGRESS_NAMES_MAX = 4096,     /* the same */
+	EGRESS_NAME_MAX = 254,       /* the longest name as text, with its NUL */
 };
 
 enum {
@@ -38,9 +40,12 @@ typedef struct EgressPort {
 		last; /* 0 to 65535: any port, as of EGRESS_ANY; else 1 to 65535, in order */
 } EgressPort;
 
+/* Allows its ports at its blocks, and where its names are. */
 typedef struct EgressRule {
-	const EgressBlock *to; /* none: everywhere */
+	const EgressBlock *to; /* none, and no names: everywhere */
 	size_t to_count;
+	const char *const *names; /* as egress_name_check() takes them, in lower case */
+	size_t name_count;
 	const EgressPort *ports; /* none: every protocol and port */
 	size_t port_count;
 } EgressRule;
@@ -50,6 +55,18 @@ typedef struct EgressPolicy {
 	size_t count;
 } EgressPolicy;
 
+static inline bool egress_rule_is_everywhere(const EgressRule *rule)
+{
+	return rule->to_count == 0 && rule->name_count == 0;
+}
+
+/* What is wrong with @name, which is to be one of a rule's; NULL: nothing. A host's name (RFC 1123,
+ * with "_"), or "*." and one: all that end with it, but not it itself. */
+const char *egress_name_check(const char *name);
+
+/* Does a rule have a name for @name, which is in lower case and without a dot at its end? */
+bool egress_rule_names(const EgressRule *rule, const char *name);
+
 /* Where a packet goes. */
 typedef struct EgressTarget {
 	Prefix address; /* of full length */
@@ -57,11 +74,18 @@ typedef struct EgressTarget {
 	uint16_t port; /* 0 where the protocol has none */
 } EgressTarget;
 
+bool egress_policy_has_names(const EgressPolicy *policy);
+
 /**
  * egress_policy_find() - which rule allows @target?
  * @denied:	the always-denied prefixes; @denied_count of them
  *
- * Return: the first one's index, or -1. For explanations and tests: it looks through all rules.
+ * Return: the first one's index, or -1. Names are not looked at. For explanations and tests: it
+ * looks through all rules.
  */
 int egress_policy_find(const EgressPolicy *policy, const Prefix *denied, size_t denied_count,
 		       const EgressTarget *target);
+
+/* The first rule that has a name for @name, and @target's port if that is not NULL; or -1. */
+int egress_policy_find_name(const EgressPolicy *policy, const char *name,
+			    const EgressTarget *target);

@@ -87,6 +87,11 @@ static __noinline int tell(const struct filter_vm *vm, const struct packet *pack
 	return 0;
 }
 
+static __always_inline bool is_bridged(const struct filter_vm *vm)
+{
+	return vm->flags & FILTER_BRIDGED;
+}
+
 /* ARP from the VM: of its own address alone. */
 static __always_inline int check_arp(struct __sk_buff *skb, const struct filter_vm *vm,
 				     struct packet *packet)
@@ -112,20 +117,51 @@ static __always_inline int check_arp(struct __sk_buff *skb, const struct filter_
 			       ? FILTER_PASS_ARP
 			       : FILTER_DROP_SOURCE;
 	if (arp.operation == bpf_htons(ARP_ANSWER))
-		return own || same4(packet->target, vm->gateway4) ? FILTER_PASS_ARP
-								  : FILTER_DROP_ARP;
+		return own || is_bridged(vm) || same4(packet->target, vm->gateway4)
+			       ? FILTER_PASS_ARP
+			       : FILTER_DROP_ARP;
 	if (arp.operation != bpf_htons(ARP_REQUEST))
 		return FILTER_DROP_ARP;
-	if (own)
+	if (own || is_bridged(vm))
 		return FILTER_PASS_ARP;
 	packet->answered = 1;
 	return explain ? FILTER_PASS_ARP : answer_arp(skb, vm, &arp);
 }
 
+/* The one that is made from its MAC (RFC 4291, appendix A). */
+static __always_inline bool is_made_from_mac(const struct filter_vm *vm, const __u8 *address)
+{
+	const __u8 *mac = vm->guest_mac;
+
+	return address[8] == (mac[0] ^ 2) && address[9] == mac[1] && address[10] == mac[2] &&
+	       address[11] == 0xff && address[12] == 0xfe && address[13] == mac[3] &&
+	       address[14] == mac[4] && address[15] == mac[5];
+}
+
+/* A router on a bridge has a link-local address as well, which must not be a guest's to have. */
 static __always_inline bool is_own6(const struct filter_vm *vm, const __u8 *address)
 {
-	return same6(address, vm->guest6) ||
-	       (is_link_local6(address) && !same6(address, vm->gateway6));
+	if (same6(address, vm->guest6))
+		return true;
+	if (!is_link_local6(address) || same6(address, vm->gateway6))
+		return false;
+	return !is_bridged(vm) || is_made_from_mac(vm, address);
+}
+
+/* On a bridge others believe what an option says of a MAC: one at most, and of its own. */
+static __always_inline bool has_own_option(struct __sk_buff *skb, const struct filter_vm *vm,
+					   const struct packet *packet, __u32 at)
+{
+	__u8 option[ND_OPTION_BYTES];
+
+	if (!is_bridged(vm) || at == packet->end)
+		return true;
+	if (at + sizeof(option) != packet->end ||
+	    bpf_skb_load_bytes(skb, at, option, sizeof(option)) || option[1] != 1)
+		return false;
+	return option[0] == ND_OPTION_NONCE ||
+	       ((option[0] == ND_OPTION_SOURCE || option[0] == ND_OPTION_TARGET) &&
+		same_mac(option + 2, vm->guest_mac));
 }
 
 static __always_inline int check_nd_target(struct __sk_buff *skb, const struct filter_vm *vm,
@@ -137,11 +173,13 @@ static __always_inline int check_nd_target(struct __sk_buff *skb, const struct f
 	if (packet->transport + L4_HEAD + sizeof(target) > packet->end ||
 	    bpf_skb_load_bytes(skb, packet->transport + L4_HEAD, target, sizeof(target)))
 		return FILTER_DROP_MALFORMED;
+	if (!has_own_option(skb, vm, packet, packet->transport + L4_HEAD + sizeof(target)))
+		return FILTER_DROP_ND;
 	if (packet->icmp_type == ND_ADVERT)
 		return is_own6(vm, target) && !probe ? FILTER_PASS_ND : FILTER_DROP_ND;
 	if (probe)
 		return is_own6(vm, target) ? FILTER_PASS_ND : FILTER_DROP_ND;
-	if (same6(target, vm->guest6))
+	if (same6(target, vm->guest6) || is_bridged(vm))
 		return FILTER_PASS_ND;
 	packet->answered = 1;
 	return explain ? FILTER_PASS_ND : answer_nd(skb, vm, packet, target);
@@ -154,7 +192,9 @@ static __always_inline int check_nd(struct __sk_buff *skb, const struct filter_v
 	if (packet->hop_limit != 255 || packet->icmp_code != 0 || packet->fragment != WHOLE)
 		return FILTER_DROP_ND;
 	if (packet->icmp_type == ND_ROUTER_SOLICIT)
-		return FILTER_PASS_ND;
+		return has_own_option(skb, vm, packet, packet->transport + L4_HEAD)
+			       ? FILTER_PASS_ND
+			       : FILTER_DROP_ND;
 	if (packet->icmp_type != ND_SOLICIT && packet->icmp_type != ND_ADVERT)
 		return FILTER_DROP_ND;
 	return check_nd_target(skb, vm, packet);
@@ -304,6 +344,12 @@ static __always_inline int check_ethertype(const struct packet *packet)
 	}
 }
 
+/* A flow goes to one: on a bridge all others would get what is for no one. */
+static __always_inline int check_cast(const struct filter_vm *vm, const struct ethhdr *ethernet)
+{
+	return is_bridged(vm) && (ethernet->h_dest[0] & 1) ? FILTER_DROP_MULTICAST : UNDECIDED;
+}
+
 static __always_inline int check_from_vm(struct __sk_buff *skb, const struct filter_vm *vm,
 					 struct packet *packet, const struct ethhdr *ethernet)
 {
@@ -320,13 +366,15 @@ static __always_inline int check_from_vm(struct __sk_buff *skb, const struct fil
 	if (verdict != UNDECIDED)
 		return verdict;
 	verdict = packet->family == 4 ? check_source4(vm, packet) : check_source6(skb, vm, packet);
+	if (verdict == UNDECIDED)
+		verdict = check_cast(vm, ethernet);
 	return verdict == UNDECIDED ? check_flow(skb, vm, packet) : verdict;
 }
 
 static __always_inline int check_to_vm(struct __sk_buff *skb, const struct filter_vm *vm,
 				       struct packet *packet, const struct ethhdr *ethernet)
 {
-	bool from_gateway = same_mac(ethernet->h_source, vm->gateway_mac);
+	bool from_gateway = is_bridged(vm) || same_mac(ethernet->h_source, vm->gateway_mac);
 	int verdict = check_ethertype(packet);
 
 	if (verdict != UNDECIDED)
@@ -338,6 +386,8 @@ static __always_inline int check_to_vm(struct __sk_buff *skb, const struct filte
 		return verdict;
 	verdict = packet->family == 4 ? check_target4(vm, packet)
 				      : check_target6(vm, packet, from_gateway);
+	if (verdict == UNDECIDED)
+		verdict = check_cast(vm, ethernet);
 	return verdict == UNDECIDED ? check_flow(skb, vm, packet) : verdict;
 }
 

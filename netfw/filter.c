@@ -46,6 +46,7 @@ int filter_open(Filter **ret, const FilterConfig *config, Error *err)
 				       "max_vms is %u, and not 1 to %d", config->max_vms,
 				       UINT16_MAX);
 	if (filter_load(filter, config, err) < 0 || filter_slots_adopt(filter, err) < 0 ||
+	    filter_names_adopt(filter, err) < 0 ||
 	    filter_publish(filter, FILTER_MAP_POLICIES4, 0, err) < 0 ||
 	    filter_publish(filter, FILTER_MAP_POLICIES6, 0, err) < 0 ||
 	    filter_publish(filter, FILTER_MAP_FLOWS, 0, err) < 0 ||
@@ -65,6 +66,7 @@ void filter_close(Filter *filter)
 	for (uint32_t i = 0; filter->slots && i < 2 * filter->max_vms; i++)
 		free(filter->slots[i].content);
 	free(filter->slots);
+	filter_names_free(filter);
 	cond_destroy(&filter->released);
 	free(filter);
 }
@@ -116,6 +118,8 @@ static void describe(const FilterVm *vm, struct filter_vm *ret)
 
 	if (vm->log)
 		ret->flags |= FILTER_LOG;
+	if (vm->bridged)
+		ret->flags |= FILTER_BRIDGED;
 	if (vm->has4) {
 		memcpy(ret->guest4, vm->guest4, sizeof ret->guest4);
 		memcpy(ret->host4, vm->host4, sizeof ret->host4);
@@ -131,17 +135,33 @@ static void describe(const FilterVm *vm, struct filter_vm *ret)
 	memcpy(ret->gateway_mac, vm->gateway_mac, sizeof ret->gateway_mac);
 }
 
-/* Of @ifindex's entry @old, if there is one; a policy that is the same is as it was. */
+static NameRules *names_of(const Filter *filter, uint32_t slot)
+{
+	NameRules *rules = filter->names[slot].rules;
+
+	return rules ? name_rules_ref(rules) : NULL;
+}
+
+/*
+ * Of @ifindex's entry @old, if there is one; a policy that is the same is as it was. The pins
+ * first: the new generation has every flow looked at anew.
+ */
 static int exchange(Filter *filter, uint32_t ifindex, const struct filter_vm *old,
 		    struct filter_vm *entry, const FilterTable *table, Error *err)
 {
+	cleanup_(name_rules_unrefp) NameRules *before = names_of(filter, entry->slot);
+	bool names = table->names || (old && (old->flags & FILTER_NAMES));
+
 	if (filter_slot_take(filter, table, &entry->policy, err) < 0)
 		return -1;
 	entry->generation = 1;
+	entry->flags = (entry->flags & ~(__u32)FILTER_NAMES) | (table->names ? FILTER_NAMES : 0);
 	if (old)
-		entry->generation = old->generation + (old->policy != entry->policy);
+		entry->generation = old->generation + (names || old->policy != entry->policy);
+	filter_names_set(filter, entry->slot, table->names);
 	if (put_vm(filter, ifindex, entry, err) < 0) {
 		filter_slot_drop(filter, entry->policy);
+		filter_names_set(filter, entry->slot, before);
 		return -1;
 	}
 	if (old)
@@ -154,8 +174,11 @@ static int add_vm(Filter *filter, const FilterVm *vm, const FilterTable *table, 
 	struct filter_vm entry, old;
 	bool known = bpf_map_lookup_elem(filter->maps[FILTER_MAP_VMS], &vm->ifindex, &old) == 0;
 
-	if (!(known && old.slot == vm->slot) && filter_flows_clear(filter, vm->slot, err) < 0)
-		return -1;
+	if (!(known && old.slot == vm->slot)) {
+		filter_names_set(filter, vm->slot, NULL);
+		if (filter_flows_clear(filter, vm->slot, err) < 0)
+			return -1;
+	}
 	describe(vm, &entry);
 	return exchange(filter, vm->ifindex, known ? &old : NULL, &entry, table, err);
 }
@@ -204,6 +227,8 @@ static int remove_vm(Filter *filter, uint32_t ifindex, Error *err)
 	if (bpf_map_delete_elem(filter->maps[FILTER_MAP_VMS], &ifindex) < 0)
 		return error_set_errno(err, ERROR_FIREWALL, errno, "forget interface %u", ifindex);
 	filter_slot_drop(filter, old.policy);
+	if (old.slot < filter->max_vms)
+		filter_names_set(filter, old.slot, NULL);
 	return 0;
 }
 
@@ -260,6 +285,8 @@ void filter_tend(Filter *filter)
 			unused = slots[i] + 1;
 	filter_claim(filter);
 	filter_slots_tend(filter, unused);
+	for (size_t i = 0; i < count; i++)
+		filter_names_tend(filter, slots[i]);
 	filter_release(filter);
 	filter_flows_tend(filter, slots, count);
 }

@@ -16,16 +16,19 @@
  * slot is emptied a second later. VMs whose policies are equal share a slot;
  * so for a second after its exchange a policy still takes one.
  *
- * The host is everyone's neighbour: ARP and neighbour discovery for any
+ * Routed, the host is everyone's neighbour: ARP and neighbour discovery for any
  * address but the guest's own are answered by the program with the gateway's
- * MAC, and what is not from that MAC does not reach the guest. Of extension
- * headers the one for fragments passes, of ICMP echo and errors.
+ * MAC, and what is not from that MAC does not reach the guest. Bridged, a guest
+ * asks and answers its neighbours itself; what goes to all of them beyond that
+ * does not pass. Of extension headers the one for fragments passes, of ICMP echo
+ * and errors.
  *
  * Safe from any thread.
  */
 
 #include "base/error.h"
 #include "netfw/filter_table.h"
+#include "netfw/name_lead.h"
 
 typedef struct Filter Filter;
 
@@ -55,6 +58,7 @@ int filter_to_vm_fd(const Filter *filter);
 typedef struct FilterVm {
 	uint32_t ifindex, slot;
 	bool log, has4, has6;
+	bool bridged; /* others than the host are its neighbours; it has no gateway of the host's */
 	uint32_t new_flows;                       /* a second; 0: no limit */
 	uint8_t guest4[4], host4[4], gateway4[4]; /* guest4 other than host4: 1:1 NAT */
 	uint8_t guest6[16], gateway6[16];
@@ -78,6 +82,29 @@ int filter_add_vm(Filter *filter, const FilterVm *vm, const FilterTable *table, 
  */
 int filter_set_policy(Filter *filter, uint32_t ifindex, const FilterTable *table, Error *err)
 	must_check;
+
+/**
+ * filter_pin() - from now on what rules allow by @lead's name is allowed at its addresses
+ * @err:	FIREWALL, CAUSE_INPUT: an address is always denied or internal, and no block of the
+ *		policy has it, or no rule has the name; CAUSE_EXHAUSTED: all VMs together have
+ *		too many
+ *
+ * A pin there is already is never shortened. Of one VM the FILTER_VM_PINS that last longest are
+ * kept. They outlive the agent, and a change of the policy as far as that has the name. Internal
+ * addresses that a block of the policy has are left to it.
+ */
+int filter_pin(Filter *filter, uint32_t ifindex, const NameLead *lead, Error *err) must_check;
+
+enum {
+	FILTER_VM_PINS = 1024,
+};
+
+/* Calls @each with every address that a name has led the VM at @ifindex to, and for how many
+ * seconds from now on. */
+void filter_each_pin(Filter *filter, uint32_t ifindex,
+		     void (*each)(void *user, const char *name, const Prefix *address,
+				  int64_t seconds),
+		     void *user);
 
 /* Forgets the VM at @ifindex: nothing passes its tap any more. Absent is success. */
 int filter_remove_vm(Filter *filter, uint32_t ifindex, Error *err) must_check;
@@ -119,6 +146,7 @@ int filter_events_fd(const Filter *filter);
 int filter_events_read(Filter *filter, void (*each)(void *user, const struct filter_event *event),
 		       void *user) must_check;
 
-/* Ends flows that nothing has used for their protocol's time, empties slots of policies that nobody
- * has used for a second, and makes slots ahead: to be called every few seconds. */
+/* Ends flows that nothing has used for their protocol's time and pins that are past, empties slots
+ * of policies that nobody has used for a second, and makes slots ahead: to be called every few
+ * seconds. */
 void filter_tend(Filter *filter);

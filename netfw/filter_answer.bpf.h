@@ -13,7 +13,6 @@ enum {
 	ARP_ETHERNET = 1,
 	ARP_REQUEST = 1,
 	ARP_ANSWER = 2,
-	ND_OPTION_TARGET = 2,      /* the target's link-layer address */
 	ND_FLAGS_SOLICITED = 0x60, /* and override */
 };
 

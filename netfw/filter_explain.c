@@ -172,6 +172,16 @@ static int run(const Filter *filter, uint32_t ifindex, bool to_vm, const Frame *
 	return 0;
 }
 
+static int find_explainer(Filter *filter, Error *err)
+{
+	int r;
+
+	filter_claim(filter);
+	r = filter_load_explainer(filter, err);
+	filter_release(filter);
+	return r;
+}
+
 int filter_explain(Filter *filter, uint32_t ifindex, const FilterProbe *probe, int *ret, Error *err)
 {
 	struct filter_vm vm = { 0 };
@@ -179,7 +189,7 @@ int filter_explain(Filter *filter, uint32_t ifindex, const FilterProbe *probe, i
 	int r;
 
 	if (filter_find_vm(filter, ifindex, &vm, err) < 0 ||
-	    make_frame(&frame, probe, &vm, err) < 0)
+	    make_frame(&frame, probe, &vm, err) < 0 || find_explainer(filter, err) < 0)
 		return -1;
 	r = run(filter, ifindex, probe->to_vm, &frame, ret);
 	return r < 0 ? error_set_errno(err, ERROR_FIREWALL, -r, "run the program on a packet") : 0;

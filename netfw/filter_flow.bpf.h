@@ -48,7 +48,7 @@ static __always_inline int rule_verdict(const struct filter_rule *rule,
 	return rule && rule_allows(rule, key) ? FILTER_PASS_POLICY : FILTER_DROP_POLICY;
 }
 
-static __noinline int ask_policy(__u32 policy, const struct filter_flow_key *key)
+static __noinline int ask_tries(__u32 policy, const struct filter_flow_key *key)
 {
 	struct filter_key4 key4 = { .length = 32 };
 	struct filter_key6 key6 = { .length = 128 };
@@ -65,6 +65,35 @@ static __noinline int ask_policy(__u32 policy, const struct filter_flow_key *key
 		return FILTER_DROP_NO_POLICY;
 	__builtin_memcpy(key6.address, key->remote, sizeof(key6.address));
 	return rule_verdict(bpf_map_lookup_elem(trie, &key6), key);
+}
+
+/* An address that a name has led to, as long as that holds. */
+static __noinline int ask_pins(__u32 slot, const struct filter_flow_key *key)
+{
+	struct filter_pin_key at = { .slot = slot, .family = key->family };
+	const struct filter_pin *pin;
+
+	__builtin_memcpy(at.address, key->remote, sizeof(at.address));
+	for (int i = 0; i < FILTER_PIN_PARTS; i++) {
+		at.part = (__u8)i;
+		pin = bpf_map_lookup_elem(&pins, &at);
+		if (!pin || pin->until < bpf_ktime_get_coarse_ns())
+			break;
+		if (rule_allows(&pin->rule, key))
+			return FILTER_PASS_NAME;
+		if (i == 0 && pin->parts < 2)
+			break;
+	}
+	return FILTER_DROP_POLICY;
+}
+
+static __always_inline int ask_policy(const struct filter_vm *vm, const struct filter_flow_key *key)
+{
+	int verdict = ask_tries(vm->policy, key);
+
+	if (verdict == FILTER_DROP_POLICY && (vm->flags & FILTER_NAMES))
+		return ask_pins(vm->slot, key);
+	return verdict;
 }
 
 /* Takes what one thing costs out of @bucket, which fills at @rate things a second. */
@@ -207,7 +236,7 @@ static __always_inline int ask_flow(const struct filter_vm *vm, void *table,
 		return FILTER_PASS_GATEWAY;
 	if (flow->generation == vm->generation)
 		return FILTER_PASS_FLOW;
-	verdict = ask_policy(vm->policy, key);
+	verdict = ask_policy(vm, key);
 	if (verdict >= FILTER_FIRST_DROP) {
 		if (!explain)
 			bpf_map_delete_elem(table, key);
@@ -236,7 +265,7 @@ static __always_inline int ask_new_flow(const struct filter_vm *vm, const struct
 									: FILTER_DROP_UNSOLICITED;
 	if (is_echo_reply(packet))
 		return FILTER_DROP_POLICY;
-	verdict = ask_policy(vm->policy, key);
+	verdict = ask_policy(vm, key);
 	if (verdict < FILTER_FIRST_DROP && !may_begin_flow(vm))
 		return FILTER_DROP_NEW_FLOWS;
 	return verdict;

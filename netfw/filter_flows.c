@@ -76,6 +76,20 @@ static bool is_past(const struct filter_flow_key *key, const struct filter_flow 
 	return age > (int64_t)filter_flow_seconds(key->protocol, flow->tcp) * USEC_PER_SEC;
 }
 
+void filter_flows_each(const Filter *filter, uint32_t slot,
+		       void (*each)(void *user, const struct filter_flow_key *key), void *user)
+{
+	cleanup_free Flows *flows = new0(Flows);
+	cleanup_close int map = filter_inner(filter, FILTER_MAP_FLOWS, slot);
+	int64_t now = clock_mono_us();
+
+	if (map < 0 || read_flows(map, flows) < 0)
+		return;
+	for (uint32_t i = 0; i < flows->count; i++)
+		if (!is_past(&flows->keys[i], &flows->flows[i], now))
+			each(user, &flows->keys[i]);
+}
+
 /* The programs heed a flow's time themselves; this makes room. */
 void filter_flows_tend(const Filter *filter, const uint32_t *slots, size_t count)
 {

@@ -30,6 +30,8 @@ static const MapRow map_rows[] = {
 	[FILTER_MAP_POLICIES4]     = { "policies4",     2, 0 },
 	[FILTER_MAP_POLICIES6]     = { "policies6",     2, 0 },
 	[FILTER_MAP_PORTS]         = { "ports",         0, FILTER_PORTS_MAX },
+	[FILTER_MAP_PINS]          = { "pins",          0, FILTER_PINS_MAX },
+	[FILTER_MAP_NAMES]         = { "names",         0, FILTER_PINS_MAX },
 	[FILTER_MAP_FLOWS]         = { "flows",         1, 0 },
 	[FILTER_MAP_COUNTERS]      = { "counters",      2, 2 },
 	[FILTER_MAP_FLOW_BUDGETS]  = { "flow_budgets",  1, 0 },
@@ -245,7 +247,10 @@ int filter_load(Filter *filter, const FilterConfig *config, Error *err)
 	for (FilterMap map = 0; map < FILTER_MAP_COUNT_; map++)
 		filter->maps[map] =
 			bpf_object__find_map_fd_by_name(filter->object, map_rows[map].name);
-	if (load_object(filter, &filter->explainer, true, err) < 0)
-		return -1;
 	return pin_maps(filter, err);
+}
+
+int filter_load_explainer(Filter *filter, Error *err)
+{
+	return filter->explainer ? 0 : load_object(filter, &filter->explainer, true, err);
 }

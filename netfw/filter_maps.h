@@ -14,8 +14,10 @@
 
 enum {
 	FILTER_LAYOUT = 1,
-	FILTER_RANGES = 6,           /* of ports, in a rule itself */
-	FILTER_PORTS = 255,          /* a rule's range_count: they are in the table of ports */
+	FILTER_RANGES = 6,    /* of ports, in a rule itself */
+	FILTER_PORTS = 255,   /* a rule's range_count: they are in the table of ports */
+	FILTER_PIN_PARTS = 4, /* rules of an address that a name has led to */
+	FILTER_NAME_MAX = 256,
 	FILTER_FLOWS = 512,          /* of one VM; the one unused for longest makes room */
 	FILTER_EVENTS_A_SECOND = 50, /* of one VM; others are counted as suppressed */
 };
@@ -66,6 +68,7 @@ struct filter_port_key {
 	X(PASS_ND,           4, "neighbour discovery") \
 	X(PASS_GATEWAY,      5, "with the gateway itself") \
 	X(PASS_ICMP_ERROR,   6, "an ICMP error about a flow of the VM") \
+	X(PASS_NAME,         7, "a rule allows it by a name that has led there") \
 	X(DROP_UNKNOWN,     16, "the interface is no VM's") \
 	X(DROP_MAC,         17, "the source MAC is not the VM's") \
 	X(DROP_SOURCE,      18, "the source address is not the VM's") \
@@ -80,7 +83,8 @@ struct filter_port_key {
 	X(DROP_POLICY,      27, "no rule allows it") \
 	X(DROP_NO_POLICY,   28, "the VM has no policy yet") \
 	X(DROP_NEW_FLOWS,   29, "too many new flows a second") \
-	X(DROP_UNSOLICITED, 30, "to the VM, and no reply to anything")
+	X(DROP_UNSOLICITED, 30, "to the VM, and no reply to anything") \
+	X(DROP_MULTICAST,   31, "to all on a bridge, and neither ARP nor neighbour discovery")
 /* clang-format on */
 
 enum {
@@ -92,8 +96,38 @@ enum {
 };
 
 enum {
-	FILTER_LOG = 1, /* denied packets become events, within FILTER_EVENTS_A_SECOND */
-	FILTER_NAT = 2, /* the guest's IPv4 address is another than the host's for it */
+	FILTER_LOG = 1,     /* denied packets become events, within FILTER_EVENTS_A_SECOND */
+	FILTER_NAT = 2,     /* the guest's IPv4 address is another than the host's for it */
+	FILTER_NAMES = 4,   /* what the policy's tries deny the pins may allow */
+	FILTER_BRIDGED = 8, /* there are others beside the host: it answers nobody for them */
+};
+
+/*
+ * An address that a name has led to, for the VM of @slot. What is allowed there is one rule, or,
+ * with more ranges of ports, several parts, from 0 on.
+ */
+struct filter_pin_key {
+	__u32 slot;
+	__u8 family, part, unused[2];
+	__u8 address[16]; /* the first four of IPv4 */
+};
+
+struct filter_pin {
+	__u64 until; /* monotonic ns */
+	struct filter_rule rule;
+	__u8 parts; /* of part 0: how many there are */
+	__u8 unused[7];
+};
+
+/* Which name it was: for whoever keeps the pins, not for the programs. The pin's part is 0. */
+struct filter_name_key {
+	struct filter_pin_key pin;
+	__u64 hash; /* of the name: FNV-1a */
+};
+
+struct filter_name {
+	__u64 until;
+	char name[FILTER_NAME_MAX];
 };
 
 /* A VM; the key is the index of its tap. */

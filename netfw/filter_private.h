@@ -37,12 +37,15 @@ enum {
 	FILTER_TRIE_MAX = 1 << 16,  /* addresses of one policy and family */
 	FILTER_SETS_BITS = 15, /* a port set's number: the policy's slot, and its number there */
 	FILTER_IDLE_US = USEC_PER_SEC,
+	FILTER_PINS_MAX = 1 << 18, /* of all VMs together */
 };
 
 typedef enum FilterMap {
 	FILTER_MAP_POLICIES4,
 	FILTER_MAP_POLICIES6,
 	FILTER_MAP_PORTS,
+	FILTER_MAP_PINS,
+	FILTER_MAP_NAMES,
 	FILTER_MAP_FLOWS,
 	FILTER_MAP_COUNTERS,
 	FILTER_MAP_FLOW_BUDGETS,
@@ -63,19 +66,28 @@ typedef struct FilterSlot {
 			*/
 } FilterSlot;
 
+/* Where the names of a VM's policy have led. */
+typedef struct FilterNames {
+	NameRules *rules; /* NULL: none, or an earlier agent's */
+	struct FilterPinned *pinned;
+	size_t count, room;
+} FilterNames;
+
 struct Filter {
 	char dir[FILTER_DIR_MAX]; /* of the pins */
 	bool fresh;               /* nothing was pinned */
 	uint32_t max_vms;
 	int maps[FILTER_MAP_COUNT_]; /* of @object */
-	struct bpf_object *object, *explainer;
+	struct bpf_object *object;
+	struct bpf_object *explainer; /* claimed; NULL before the first question */
 	struct ring_buffer *events;
 
 	Lock lock;
 	Cond released;
 	bool claimed; /* under lock */
 
-	FilterSlot *slots; /* claimed; 2 * max_vms */
+	FilterSlot *slots;  /* claimed; 2 * max_vms */
+	FilterNames *names; /* claimed; max_vms */
 
 	/* claimed by the reader of events */
 	void (*each)(void *user, const struct filter_event *event);
@@ -85,8 +97,11 @@ struct Filter {
 void filter_claim(Filter *filter);
 void filter_release(Filter *filter);
 
-/* filter_load.c: fills object, explainer, maps and max_vms; pins what is new. */
+/* filter_load.c: fills object, maps and max_vms; pins what is new. */
 int filter_load(Filter *filter, const FilterConfig *config, Error *err) must_check;
+/* Claimed: the same programs once more, without effects. The kernel takes a tenth of a second and
+ * more to verify them, which an agent that starts need not wait for. */
+int filter_load_explainer(Filter *filter, Error *err) must_check;
 
 /* filter_slots.c: all claimed. */
 
@@ -112,7 +127,18 @@ int filter_policy_write(const Filter *filter, uint32_t slot, const FilterTable *
 	must_check;
 void filter_policy_clear(const Filter *filter, uint32_t slot);
 
+/* filter_names.c: all claimed, but for the last one. */
+int filter_names_adopt(Filter *filter, Error *err) must_check;
+/* From now on the pins of @slot are what @rules make of them; NULL: there are none. */
+void filter_names_set(Filter *filter, uint32_t slot, NameRules *rules);
+/* Ends what is past, but for addresses that a flow of the VM uses. */
+void filter_names_tend(Filter *filter, uint32_t slot);
+void filter_names_free(Filter *filter);
+
 /* filter_flows.c */
+/* Calls @each with every flow of @slot that is not past. */
+void filter_flows_each(const Filter *filter, uint32_t slot,
+		       void (*each)(void *user, const struct filter_flow_key *key), void *user);
 int filter_flows_clear(const Filter *filter, uint32_t slot, Error *err) must_check;
 void filter_flows_tend(const Filter *filter, const uint32_t *slots, size_t count);
 

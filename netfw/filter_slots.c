@@ -5,6 +5,7 @@
  * made ahead: the kernel takes as long for one as for many.
  */
 
+#include "base/text.h"
 #include "netfw/filter_private.h"
 
 #include <errno.h>
@@ -113,17 +114,6 @@ static void *flatten(const FilterTable *table, size_t *size)
 	return content;
 }
 
-/* FNV-1a; who collides is compared. */
-static uint64_t hash_of(const void *content, size_t size)
-{
-	const unsigned char *bytes = content;
-	uint64_t hash = 0xcbf29ce484222325U;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3U;
-	return hash;
-}
-
 static void forget(const Filter *filter, uint32_t slot)
 {
 	free(filter->slots[slot].content);
@@ -169,7 +159,7 @@ int filter_slot_take(Filter *filter, const FilterTable *table, uint32_t *ret, Er
 {
 	size_t size;
 	cleanup_free void *content = flatten(table, &size);
-	uint64_t hash = hash_of(content, size);
+	uint64_t hash = text_hash(content, size); /* who collides is compared */
 	FilterSlot *slot = choose(filter, content, size, hash);
 	uint32_t index;
 

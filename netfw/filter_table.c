@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "netfw/filter_table.h"
 
+#include "netfw/port_ranges.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,11 +37,6 @@ typedef struct Active {
 	const EgressRule *rule;
 } Active;
 
-typedef struct Range {
-	uint8_t protocol;
-	uint16_t first, last;
-} Range;
-
 /* A prefix that the walk is in; its active blocks are the last ones of the list. */
 typedef struct Frame {
 	Prefix prefix;
@@ -53,8 +50,7 @@ typedef struct Walk {
 	size_t depth;
 	Active *active; /* of all frames, one after the other */
 	size_t active_room;
-	Range *ranges; /* of the rule in the making */
-	size_t range_count, range_room;
+	PortRanges ranges; /* of the rule in the making */
 	size_t work;
 	uint32_t sets;
 	FilterTable *table;
@@ -65,7 +61,7 @@ static void walk_clear(Walk *walk)
 {
 	free(walk->points);
 	free(walk->active);
-	free(walk->ranges);
+	port_ranges_clear(&walk->ranges);
 	filter_table_free(walk->table);
 }
 
@@ -91,7 +87,7 @@ static int compare_points(const void *a, const void *b)
 
 static void add_block(Walk *walk, const EgressRule *rule, const EgressBlock *block, uint32_t number)
 {
-	PointKind kind = rule->to_count ? POINT_BLOCK : POINT_ANYWHERE;
+	PointKind kind = egress_rule_is_everywhere(rule) ? POINT_ANYWHERE : POINT_BLOCK;
 
 	walk->points[walk->point_count++] = (Point){ block->cidr, kind, number, rule };
 	for (size_t i = 0; i < block->except_count; i++)
@@ -106,7 +102,7 @@ static size_t points_of(const EgressPolicy *policy)
 	for (size_t i = 0; i < policy->count; i++) {
 		const EgressRule *rule = &policy->rules[i];
 
-		count += rule->to_count ? rule->to_count : 2;
+		count += egress_rule_is_everywhere(rule) ? 2 : rule->to_count;
 		for (size_t j = 0; j < rule->to_count; j++)
 			count += rule->to[j].except_count;
 	}
@@ -124,8 +120,9 @@ static void collect(Walk *walk, const EgressPolicy *policy, const Prefix *denied
 		walk->points[walk->point_count++] = (Point){ denied[i], POINT_DENIED, 0, NULL };
 	for (size_t i = 0; i < policy->count; i++) {
 		const EgressRule *rule = &policy->rules[i];
-		const EgressBlock *blocks = rule->to_count ? rule->to : everywhere;
-		size_t count = rule->to_count ? rule->to_count : array_size(everywhere);
+		bool any = egress_rule_is_everywhere(rule);
+		const EgressBlock *blocks = any ? everywhere : rule->to;
+		size_t count = any ? array_size(everywhere) : rule->to_count;
 
 		for (size_t j = 0; j < count; j++)
 			add_block(walk, rule, &blocks[j], number++);
@@ -184,58 +181,31 @@ static void apply(Walk *walk, Frame *frame, const Point *point)
 	}
 }
 
-static int compare_ranges(const void *a, const void *b)
+/* The ports of @frame's rules, united. */
+static void gather(Walk *walk, const Frame *frame)
 {
-	const Range *x = a, *y = b;
-
-	return x->protocol != y->protocol ? x->protocol - y->protocol : x->first - y->first;
-}
-
-/* Sorts the ranges and unites those that touch. */
-static void unite(Walk *walk)
-{
-	size_t kept = 0;
-
-	if (walk->range_count)
-		qsort(walk->ranges, walk->range_count, sizeof *walk->ranges, compare_ranges);
-	for (size_t i = 0; i < walk->range_count; i++) {
-		const Range *range = &walk->ranges[i];
-		Range *last = kept ? &walk->ranges[kept - 1] : NULL;
-
-		if (!last || last->protocol != range->protocol || range->first > last->last + 1)
-			walk->ranges[kept++] = *range;
-		else if (range->last > last->last)
-			last->last = range->last;
-	}
-	walk->range_count = kept;
-}
-
-/* The ranges of @frame's rules, united; true: whatever the protocol. */
-static bool gather(Walk *walk, const Frame *frame)
-{
-	walk->range_count = 0;
-	for (size_t i = frame->begin; i < frame->end; i++) {
+	port_ranges_reset(&walk->ranges);
+	for (size_t i = frame->begin; i < frame->end && !walk->ranges.any; i++) {
 		const EgressRule *rule = walk->active[i].rule;
 
 		walk->work += rule->port_count + 1;
-		for (size_t j = 0; j < rule->port_count; j++) {
-			const EgressPort *port = &rule->ports[j];
-			uint8_t protocol = port->protocol;
-
-			if (protocol == EGRESS_ANY)
-				return true;
-			if (protocol == EGRESS_ICMP && frame->prefix.family == 6)
-				protocol = EGRESS_ICMPV6;
-			walk->ranges = grow(walk->ranges, &walk->range_room, walk->range_count,
-					    sizeof *walk->ranges);
-			walk->ranges[walk->range_count++] =
-				(Range){ protocol, port->first, port->last };
-		}
-		if (rule->port_count == 0)
-			return true;
+		port_ranges_add(&walk->ranges, rule->ports, rule->port_count, frame->prefix.family);
 	}
-	unite(walk);
-	return false;
+	port_ranges_unite(&walk->ranges);
+}
+
+size_t filter_rule_fill(struct filter_rule *ret, const PortRanges *ranges, size_t from)
+{
+	*ret = (struct filter_rule){ .any = ranges->any };
+	if (ranges->any)
+		return 0;
+	for (; from < ranges->count && ret->range_count < FILTER_RANGES; from++) {
+		const PortRange *range = &ranges->items[from];
+
+		ret->protocol[ret->range_count] = range->protocol;
+		ret->range[ret->range_count++] = (struct filter_range){ range->first, range->last };
+	}
+	return ranges->count - from;
 }
 
 static void add_port(Walk *walk, uint32_t set, uint8_t protocol, uint16_t port, unsigned bits)
@@ -255,7 +225,7 @@ static void add_port(Walk *walk, uint32_t set, uint8_t protocol, uint16_t port, 
 }
 
 /* As the fewest prefixes of ports. */
-static void add_range(Walk *walk, uint32_t set, const Range *range)
+static void add_range(Walk *walk, uint32_t set, const PortRange *range)
 {
 	uint32_t at = range->first;
 
@@ -272,22 +242,15 @@ static void add_range(Walk *walk, uint32_t set, const Range *range)
 
 static void make_rule(Walk *walk, const Frame *frame, struct filter_rule *ret)
 {
-	*ret = (struct filter_rule){ .any = gather(walk, frame) };
-	if (ret->any)
+	const PortRanges *ranges = &walk->ranges;
+
+	gather(walk, frame);
+	if (filter_rule_fill(ret, ranges, 0) == 0)
 		return;
-	if (walk->range_count <= FILTER_RANGES) {
-		ret->range_count = (__u8)walk->range_count;
-		for (size_t i = 0; i < walk->range_count; i++) {
-			ret->protocol[i] = walk->ranges[i].protocol;
-			ret->range[i] = (struct filter_range){ walk->ranges[i].first,
-							       walk->ranges[i].last };
-		}
-		return;
-	}
-	ret->range_count = FILTER_PORTS;
+	*ret = (struct filter_rule){ .range_count = FILTER_PORTS };
 	ret->range[0] = (struct filter_range){ (__u16)walk->sets, (__u16)(walk->sets >> 16) };
-	for (size_t i = 0; i < walk->range_count; i++)
-		add_range(walk, walk->sets, &walk->ranges[i]);
+	for (size_t i = 0; i < ranges->count; i++)
+		add_range(walk, walk->sets, &ranges->items[i]);
 	walk->sets++;
 }
 
@@ -341,6 +304,14 @@ int filter_table_new(FilterTable **ret, const EgressPolicy *policy, const Prefix
 					       "have more than %d ports",
 					       FILTER_TABLE_RANGES);
 	}
+	walk.table->names = name_rules_new(policy, denied, denied_count);
+	port_ranges_reset(&walk.ranges);
+	name_rules_all_ports(walk.table->names, &walk.ranges);
+	if (!walk.ranges.any && walk.ranges.count > (size_t)FILTER_PIN_PARTS * FILTER_RANGES)
+		return error_set_cause(err, ERROR_FIREWALL, CAUSE_INPUT,
+				       "the policy's rules with names have %zu ranges of ports "
+				       "together; at most %d",
+				       walk.ranges.count, FILTER_PIN_PARTS * FILTER_RANGES);
 	*ret = take_ptr(walk.table);
 	return 0;
 }
@@ -354,5 +325,6 @@ void filter_table_free(FilterTable *table)
 	free(table->keys6);
 	free(table->rules6);
 	free(table->ports);
+	name_rules_unref(table->names);
 	free(table);
 }

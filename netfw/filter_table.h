@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "netfw/egress_policy.h"
 #include "netfw/filter_maps.h"
+#include "netfw/name_rules.h"
+#include "netfw/port_ranges.h"
 
 typedef struct FilterTable {
 	struct filter_key4 *keys4;
@@ -25,12 +27,19 @@ typedef struct FilterTable {
 	size_t count6;
 	struct filter_port_key *ports; /* of rules that have more ranges than fit */
 	size_t port_count;
+	NameRules *names; /* what depends on where names are; NULL: nothing */
 } FilterTable;
+
+/* As many of @ranges as fit into one rule, beginning with the one at @from; returns how many are
+ * left.
+ */
+size_t filter_rule_fill(struct filter_rule *ret, const PortRanges *ranges, size_t from);
 
 /**
  * filter_table_new() - compile @policy
  * @denied:	the always-denied prefixes; @denied_count of them
- * @err:	FIREWALL, CAUSE_INPUT: united it is larger than FILTER_TABLE_RANGES
+ * @err:	FIREWALL, CAUSE_INPUT: united it is larger than FILTER_TABLE_RANGES, or the rules
+ *		with names have more ports than FILTER_PIN_PARTS hold
  */
 int filter_table_new(FilterTable **ret, const EgressPolicy *policy, const Prefix *denied,
 		     size_t denied_count, Error *err) must_check;

@@ -8,6 +8,7 @@
 #include "netfw/iptables_saved.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,11 +56,7 @@ static void change_clear(Change *change)
 
 const char *iptables_chain(const char *id, char ret[static IPTABLES_CHAIN_MAX])
 {
-	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
-
-	for (; *id; id++)
-		hash = (hash ^ (unsigned char)*id) * 0x100000001b3;
-	(void)snprintf(ret, IPTABLES_CHAIN_MAX, "HEARTH-%016llx", (unsigned long long)hash);
+	(void)snprintf(ret, IPTABLES_CHAIN_MAX, "HEARTH-%016" PRIx64, text_hash(id, strlen(id)));
 	return ret;
 }
 
@@ -294,6 +291,20 @@ int iptables_remove(const char *id, Error *err)
 			continue;
 		if (remove_selected(&families[i], &saved, is_of_root, root, err) < 0)
 			return -1;
+	}
+	return 0;
+}
+
+int iptables_each(void (*each)(void *user, const char *id), void *user, Error *err)
+{
+	for (size_t i = 0; i < array_size(families); i++) {
+		cleanup_(iptables_saved_clear) IptablesSaved saved = { 0 };
+
+		if (save(&families[i], &saved, err) < 0)
+			return -1;
+		for (size_t k = 0; k < saved.count; k++)
+			if (saved.entries[k].kind == SAVED_OWNER)
+				each(user, saved.entries[k].text);
 	}
 	return 0;
 }

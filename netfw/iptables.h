@@ -58,6 +58,9 @@ int iptables_apply(const IptablesVm *vm, const EgressPolicy *policy, const Prefi
 /* Removes the rules of the VM called @id and all jumps to them; absent is success. */
 int iptables_remove(const char *id, Error *err) must_check;
 
+/* Calls @each with the id of every VM that has a chain; with IPv4 and IPv6 twice. */
+int iptables_each(void (*each)(void *user, const char *id), void *user, Error *err) must_check;
+
 /* Removes every chain of ours that is none of @ids, and the jumps to it; of how many VMs in
  * @removed. */
 int iptables_collect(const char *const *ids, size_t count, size_t *removed, Error *err) must_check;

@@ -74,6 +74,8 @@ static int refuse(Error *err, const char *id, const char *what)
 
 static int check_rule(const char *id, const EgressRule *rule, Error *err)
 {
+	if (rule->name_count)
+		return refuse(err, id, "a rule with names, which only the BPF filter has");
 	for (size_t i = 0; i < rule->to_count; i++)
 		if (!is_block(&rule->to[i]))
 			return refuse(err, id, "not a block of addresses with exceptions in it");

@@ -216,7 +216,7 @@ static void write_rule(Writer *writer, const EgressRule *rule)
 	match_rule(writer, rule);
 	if (writer->matches.count == 0)
 		return;
-	if (rule->to_count == 0)
+	if (egress_rule_is_everywhere(rule))
 		write_block(writer, &everywhere, NULL);
 	for (size_t i = 0; i < rule->to_count && writer->rules <= IPTABLES_RULES_MAX; i++)
 		write_block(writer, &rule->to[i], &rule->to[i].cidr);

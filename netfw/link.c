@@ -137,6 +137,17 @@ int link_prepare(const LinkConfig *config, Error *err)
 	return netlink_run(netlink, config->anchor, NULL, NULL, err) < 0 ? -1 : 0;
 }
 
+int link_check_bridge(const char *name, Error *err)
+{
+	cleanup_(netlink_closep) Netlink *netlink = NULL;
+	LinkSeen seen = { 0 };
+
+	if (netlink_open(&netlink, err) < 0 || link_look(netlink, &seen, name, err) < 0)
+		return -1;
+	return seen.is_bridge ? 0
+			      : error_set(err, ERROR_NETWORK_SETUP, "there is no bridge %s", name);
+}
+
 int link_down(const char *name, Error *err)
 {
 	cleanup_(netlink_closep) Netlink *netlink = NULL;
@@ -233,6 +244,13 @@ int link_each(const LinkConfig *config,
 uint32_t link_index(const char *name)
 {
 	return if_nametoindex(name);
+}
+
+bool link_is(uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return if_indextoname(ifindex, name);
 }
 
 int link_add_address(const char *name, const Prefix *address, Error *err)

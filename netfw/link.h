@@ -44,17 +44,20 @@ typedef struct LinkTap {
 	const char *name;
 	uint32_t mtu;       /* 0: as it is */
 	const uint8_t *mac; /* six bytes, of the host's end; NULL: as it is */
-	const char *bridge; /* to be a port of; NULL: routed */
+	const char *bridge; /* to be a port of, apart from other such ports; NULL: routed */
 	bool filtered;      /* with the blocks; else without any */
 	Prefix address4;    /* length 0: none. The guest's, as the host has it; if bridged, none */
 	Prefix address6;    /* the same; without, the tap has no IPv6 */
-	const uint8_t *guest_mac; /* six bytes, for permanent neighbour entries; NULL: none */
+	/* Six bytes, for permanent neighbour entries; NULL: none. Bridged, it is the only one that
+	 * the port is for, so that the bridge need not learn it. */
+	const uint8_t *guest_mac;
 } LinkTap;
 
 /**
  * link_up() - configure the tap and bring it up
  * @ret:	its index
- * @err:	NETWORK_SETUP: in words which step; the tap is down then, without routes
+ * @err:	NETWORK_SETUP: in words which step; the tap is down then, without routes.
+ *		CAUSE_EXHAUSTED: the bridge has as many ports as it can have
  *
  * Idempotent: one that is up already gets what it lacks.
  */
@@ -81,6 +84,11 @@ int link_each(const LinkConfig *config,
 
 /* The index of @name, or 0. */
 uint32_t link_index(const char *name);
+/* Is there a link with @ifindex? */
+bool link_is(uint32_t ifindex);
+
+/* NETWORK_SETUP: there is no bridge called @name. */
+int link_check_bridge(const char *name, Error *err) must_check;
 
 /* The gateway's address on the loopback interface, so that the host answers for it. Idempotent.
  * Neighbour discovery looks at the tap alone: there an IPv6 gateway has its address. */

@@ -6,6 +6,7 @@
 #include "netfw/link_parts.h"
 
 #include <fcntl.h>
+#include <linux/if_bridge.h>
 #include <linux/ip.h>
 #include <string.h>
 
@@ -114,6 +115,44 @@ static void put_neighbour(Netlink *netlink, uint32_t index, const Prefix *addres
 	mnl_attr_put(message, NDA_LLADDR, MAC_SIZE, mac);
 }
 
+/*
+ * A port for one MAC, which is told and not learned; ports of VMs do not reach each other. What is
+ * for MACs that the bridge does not know is not for a VM.
+ */
+static void put_port(Netlink *netlink, uint32_t index, const LinkTap *tap)
+{
+	static const struct {
+		uint16_t attribute;
+		uint8_t value;
+	} settings[] = {
+		{ IFLA_BRPORT_ISOLATED, 1 },
+		{ IFLA_BRPORT_LEARNING, 0 },
+		{ IFLA_BRPORT_UNICAST_FLOOD, 0 },
+		/* Whatever snooping makes of it, neighbour discovery reaches the guest. */
+		{ IFLA_BRPORT_MULTICAST_ROUTER, MDB_RTR_TYPE_PERM },
+	};
+	static const NetlinkStep add = { RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE,
+					 "tell the bridge the guest's MAC", 0 };
+	struct nlmsghdr *message = link_change(netlink, index, "set up its port");
+	struct ifinfomsg *link = mnl_nlmsg_get_payload(message);
+	struct nlattr *port = mnl_attr_nest_start(message, IFLA_PROTINFO);
+	struct ndmsg *head;
+
+	link->ifi_family = AF_BRIDGE;
+	for (size_t i = 0; i < array_size(settings); i++)
+		mnl_attr_put_u8(message, settings[i].attribute, settings[i].value);
+	mnl_attr_nest_end(message, port);
+	if (!tap->guest_mac)
+		return;
+	message = netlink_add(netlink, &add);
+	head = mnl_nlmsg_put_extra_header(message, sizeof *head);
+	head->ndm_family = AF_BRIDGE;
+	head->ndm_ifindex = (int)index;
+	head->ndm_state = NUD_NOARP; /* static; a permanent one would be the bridge's own */
+	head->ndm_flags = NTF_MASTER | NTF_STICKY; /* nobody else's frame moves it elsewhere */
+	mnl_attr_put(message, NDA_LLADDR, MAC_SIZE, tap->guest_mac);
+}
+
 static void put_address(Netlink *netlink, uint32_t index, const LinkTap *tap, const Prefix *address)
 {
 	if (!address->length || tap->bridge)
@@ -147,6 +186,8 @@ static int bring_up(Netlink *netlink, const LinkConfig *config, const LinkTap *t
 	put_link(netlink, config, tap, seen, bridge);
 	put_address(netlink, seen->index, tap, &tap->address4);
 	put_address(netlink, seen->index, tap, &tap->address6);
+	if (tap->bridge)
+		put_port(netlink, seen->index, tap);
 	return netlink_run(netlink, tap->name, NULL, NULL, err) < 0 ? -1 : 0;
 }
 

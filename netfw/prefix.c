@@ -39,29 +39,52 @@ int prefix_parse_address(Prefix *ret, const char *text)
 	return 0;
 }
 
-int prefix_parse(Prefix *ret, const char *text)
+int prefix_parse_in(Prefix *ret, uint8_t *length, const char *text)
 {
 	const char *slash = strchr(text, '/');
 	char address[INET6_ADDRSTRLEN];
 	Prefix prefix;
-	uint64_t length;
+	uint64_t bits;
 
 	if (!slash || (size_t)(slash - text) >= sizeof address)
 		return -EINVAL;
 	memcpy(address, text, (size_t)(slash - text));
 	address[slash - text] = '\0';
-	if (prefix_parse_address(&prefix, address) < 0 ||
-	    text_to_u64(&length, slash + 1) == -EINVAL)
+	if (prefix_parse_address(&prefix, address) < 0 || text_to_u64(&bits, slash + 1) == -EINVAL)
 		return -EINVAL;
-	/* "/08" is a number, but nobody's way to write a length. */
-	if (slash[1] == '0' && slash[2])
-		return -EINVAL;
-	if (text_to_u64(&length, slash + 1) < 0 || length > bits_of(&prefix))
+	if (text_to_u64(&bits, slash + 1) < 0 || bits > prefix.length)
 		return -ERANGE;
-	prefix.length = (uint8_t)length;
+	*ret = prefix;
+	*length = (uint8_t)bits;
+	return 0;
+}
+
+Prefix prefix_network(const Prefix *address, uint8_t length)
+{
+	Prefix prefix = *address;
+
+	prefix.length = length;
 	for (size_t i = 0; i < sizeof prefix.address; i++)
-		if (prefix.address[i] & (uint8_t)~mask_of(prefix.length, i))
-			return -EDOM;
+		prefix.address[i] &= mask_of(length, i);
+	return prefix;
+}
+
+int prefix_parse(Prefix *ret, const char *text)
+{
+	const char *slash = strchr(text, '/');
+	Prefix address, prefix;
+	uint8_t length;
+	int r;
+
+	/* "/08" is a number, but nobody's way to write a length. */
+	if (slash && slash[1] == '0' && slash[2])
+		return -EINVAL;
+	r = prefix_parse_in(&address, &length, text);
+	if (r < 0)
+		return r;
+	prefix = prefix_network(&address, length);
+	if (memcmp(prefix.address, address.address, sizeof prefix.address) != 0)
+		return -EDOM;
 	*ret = prefix;
 	return 0;
 }

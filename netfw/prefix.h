@@ -34,6 +34,13 @@ const char *prefix_problem(int error);
 /* One address, as a prefix of full length: 0 or -EINVAL. */
 int prefix_parse_address(Prefix *ret, const char *text) must_check;
 
+/* One address in a network, "10.1.2.3/8": the address as a prefix of full length, and how long the
+ * network's is. As prefix_parse(), but for -EDOM. */
+int prefix_parse_in(Prefix *ret, uint8_t *length, const char *text) must_check;
+
+/* The network of @length bits that @address is in. */
+Prefix prefix_network(const Prefix *address, uint8_t length);
+
 /* As prefix_parse() reads it; @ret is returned. */
 const char *prefix_format(const Prefix *prefix, char ret[static PREFIX_TEXT_MAX]);
 

@@ -110,8 +110,8 @@ static void make_rules(RuleSet *ret, const RulesConfig *config)
 		Rule *rule = add_rule(ret, &interlocks[i]);
 
 		(void)snprintf(rule->body, sizeof rule->body,
-			       "iifname \"%s*\" meta mark & %#x != %#x counter drop",
-			       config->tap_prefix, FILTER_MARK_MASK, FILTER_MARK);
+			       "meta mark & %#x != %#x iifname \"%s*\" counter drop",
+			       FILTER_MARK_MASK, FILTER_MARK, config->tap_prefix);
 		(void)snprintf(rule->comment, sizeof rule->comment, "%s%s* %#x", interlock_word,
 			       config->tap_prefix, FILTER_MARK);
 	}

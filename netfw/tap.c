@@ -18,7 +18,19 @@ static const char name_bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 
 void tap_name(char ret[static TAP_NAME_MAX], const char *instance_id, unsigned index)
 {
-	(void)snprintf(ret, TAP_NAME_MAX, "h%.12s-%u", instance_id, index % 10);
+	(void)snprintf(ret, TAP_NAME_MAX, TAP_PREFIX "%.*s-%u", TAP_DIGITS, instance_id,
+		       index % 10);
+}
+
+bool tap_read_name(char ret[static TAP_DIGITS + 1], const char *name)
+{
+	const char *rest = name + 1 + TAP_DIGITS;
+
+	if (name[0] != TAP_PREFIX[0] || strspn(name + 1, "0123456789abcdef") != TAP_DIGITS ||
+	    rest[0] != '-' || rest[1] < '0' || rest[1] > '9' || rest[2])
+		return false;
+	text_copy(ret, TAP_DIGITS + 1, name + 1); /* as much as there is room for */
+	return true;
 }
 
 static bool name_is_good(const char *name)

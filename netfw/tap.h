@@ -8,10 +8,15 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
+/* What names of taps begin with, and no others on the host. */
+#define TAP_PREFIX "h"
+
 enum {
-	TAP_NAME_MAX = 16 /* IFNAMSIZ */
+	TAP_NAME_MAX = 16, /* IFNAMSIZ */
+	TAP_DIGITS = 12,   /* of the instance id, in a tap's name */
 };
 
 typedef struct TapConfig {
@@ -20,8 +25,11 @@ typedef struct TapConfig {
 	uint32_t mtu; /* 0: the kernel's choice */
 } TapConfig;
 
-/* "h", 12 digits of @instance_id (16 hexadecimal digits), "-" and @index (0 to 9). */
+/* TAP_PREFIX, 12 digits of @instance_id (16 hexadecimal digits), "-" and @index (0 to 9). */
 void tap_name(char ret[static TAP_NAME_MAX], const char *instance_id, unsigned index);
+
+/* Is @name such a name? Then its digits are in @ret. */
+bool tap_read_name(char ret[static TAP_DIGITS + 1], const char *name);
 
 /**
  * tap_add() - make a tap that is not there yet

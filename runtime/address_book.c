@@ -24,8 +24,9 @@ typedef struct Leased {
 struct AddressBook {
 	AddressRange ranges[ADDRESS_KIND_COUNT_];
 	Lock lock;
-	Leased *out;                        /* under lock */
-	uint64_t next[ADDRESS_KIND_COUNT_]; /* under lock: where to look first */
+	Leased *out;                         /* under lock */
+	uint64_t next[ADDRESS_KIND_COUNT_];  /* under lock: where to look first */
+	uint64_t count[ADDRESS_KIND_COUNT_]; /* under lock: how many of its range are out */
 };
 
 static const size_t sizes[] = {
@@ -42,6 +43,29 @@ AddressBook *address_book_new(const AddressRange ranges[static ADDRESS_KIND_COUN
 	memcpy(book->ranges, ranges, sizeof book->ranges);
 	lock_init(&book->lock);
 	return book;
+}
+
+/* The bytes of @address that addresses of its kind are counted in. */
+static uint64_t number_of(AddressKind kind, const uint8_t *address)
+{
+	size_t size = sizes[kind], counted = size < NUMBER_BYTES ? size : NUMBER_BYTES;
+	uint64_t number = 0;
+
+	for (size_t i = size - counted; i < size; i++)
+		number = number << 8 | address[i];
+	return number;
+}
+
+/* Is it one that the book gives by itself? */
+static bool is_given(const AddressBook *book, const AddressKey *key)
+{
+	const AddressRange *range = &book->ranges[key->kind];
+	size_t size = sizes[key->kind];
+
+	if (size > NUMBER_BYTES && memcmp(key->address, range->first, size - NUMBER_BYTES) != 0)
+		return false;
+	return number_of(key->kind, key->address) - number_of(key->kind, range->first) <
+	       range->count;
 }
 
 /* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
@@ -73,12 +97,15 @@ static void add(AddressBook *book, const AddressKey *key) lock_requires(book->lo
 
 	leased->key = *key;
 	HASH_ADD(hh, book->out, key, sizeof leased->key, leased);
+	book->count[key->kind] += is_given(book, key);
 }
 
 static void drop(AddressBook *book, Leased *leased) lock_requires(book->lock)
 {
-	if (leased)
-		HASH_DEL(book->out, leased);
+	if (!leased)
+		return;
+	HASH_DEL(book->out, leased);
+	book->count[leased->key.kind] -= is_given(book, &leased->key);
 }
 /* NOLINTEND(readability-function-*) */
 
@@ -102,6 +129,14 @@ static AddressKey key_at(const AddressBook *book, AddressKind kind, uint64_t num
 bool address_book_gives(const AddressBook *book, AddressKind kind)
 {
 	return book->ranges[kind].count > 0;
+}
+
+void address_book_count(AddressBook *book, AddressKind kind, uint64_t *most, uint64_t *out)
+{
+	*most = book->ranges[kind].count;
+	lock_take(&book->lock);
+	*out = book->count[kind];
+	lock_drop(&book->lock);
 }
 
 int address_take(AddressBook *book, AddressKind kind, uint8_t ret[static ADDRESS_BYTES])

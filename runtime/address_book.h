@@ -40,6 +40,8 @@ DEFINE_CLEANUP(AddressBook *, address_book_free);
 
 /* Are there any of @kind to be taken, free or not? */
 bool address_book_gives(const AddressBook *book, AddressKind kind);
+/* How many of @kind the book gives by itself, and how many of those are out. */
+void address_book_count(AddressBook *book, AddressKind kind, uint64_t *most, uint64_t *out);
 
 /* The next free one: 0, or -ENOSPC. */
 int address_take(AddressBook *book, AddressKind kind, uint8_t ret[static ADDRESS_BYTES]) must_check;

@@ -16,6 +16,7 @@
 
 typedef struct Job Job;
 typedef struct Backend Backend;
+typedef struct Launcher Launcher;
 typedef struct Network Network;
 
 enum {
@@ -145,6 +146,7 @@ typedef struct BackendConfig {
 	uint64_t console_max_bytes;   /* kept per VM, over both files */
 	uint64_t console_rate;        /* bytes a second; 0: no limit */
 	JailConfig jail;              /* firecracker's */
+	const Launcher *launcher;     /* of keepers; outlives the backend. NULL: a child */
 	const char *image_dirs;       /* see runtime/image_path.h; NULL: anywhere */
 } BackendConfig;
 

@@ -44,14 +44,17 @@ char *boot_args_root(const VmSpec *spec, const char *args)
 char *boot_args_with_network(const char *args, const VmResolved *resolved, const Network *network)
 {
 	const VmResolvedInterface *interface = network ? network_interface(resolved) : NULL;
+	const char *gateway;
 	uint32_t mask = network && network->length4 ? UINT32_MAX << (FULL - network->length4) : 0;
 
 	if (!interface || text_equal(interface->ipv4_address, "") ||
 	    boot_args_have(args, "ip=", false))
 		return text_dup(args);
-	return text_printf("ip=%s::%s:%u.%u.%u.%u::eth0:off %s", interface->ipv4_address,
-			   interface->ipv4_gateway, mask >> 24, mask >> 16 & UINT8_MAX,
-			   mask >> 8 & UINT8_MAX, mask & UINT8_MAX, args);
+	gateway = interface->ipv4_gateway ? interface->ipv4_gateway : "";
+	return text_printf("ip=%s::%s:%u.%u.%u.%u::eth0:off%s%s %s", interface->ipv4_address,
+			   gateway, mask >> 24, mask >> 16 & UINT8_MAX, mask >> 8 & UINT8_MAX,
+			   mask & UINT8_MAX, network->names ? ":" : "",
+			   network->names ? gateway : "", args);
 }
 
 size_t boot_args_network_max(const VmSpec *spec, const Network *network)

@@ -10,7 +10,7 @@
 
 enum {
 	BOOT_ARGS_MAX = 2047,   /* bytes an x86 kernel takes */
-	BOOT_ARGS_NETWORK = 64, /* the longest of boot_args_with_network() adds */
+	BOOT_ARGS_NETWORK = 80, /* the longest of boot_args_with_network() adds */
 };
 
 /* Does a word of the kernel's command line @args begin with (or, @whole, equal) @word? */
@@ -25,7 +25,8 @@ char *boot_args_root(const VmSpec *spec, const char *args);
 /*
  * @args with the address of the first interface before them, if @network has leased it one and
  * @args do not say "ip=" themselves, as the kernel's nfsroot.rst has it:
- * "ip=ADDRESS::GATEWAY:NETMASK::eth0:off". To free.
+ * "ip=ADDRESS::GATEWAY:NETMASK::eth0:off", and ":GATEWAY" behind that where @network resolves names
+ * (the guest finds it in /proc/net/pnp). To free.
  */
 char *boot_args_with_network(const char *args, const VmResolved *resolved, const Network *network);
 

@@ -117,13 +117,6 @@ int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size)
 	return 0;
 }
 
-/* What is to be in a file of a group. */
-typedef struct Setting {
-	CgroupController controller;
-	const char *file;
-	char value[32];
-} Setting;
-
 static uint64_t quota(const VmLimits *limits)
 {
 	return (uint64_t)limits->cpu_millis * CPU_PERIOD / MILLIS;
@@ -131,9 +124,9 @@ static uint64_t quota(const VmLimits *limits)
 
 /* In the order of writing: the limit of memory and swap may not be less than that of memory. */
 static size_t settings_old(const CgroupHost *host, const VmLimits *limits,
-			   Setting ret[static CGROUP_WORDS_MAX])
+			   CgroupSetting ret[static CGROUP_WORDS_MAX])
 {
-	const Setting settings[] = {
+	const CgroupSetting settings[] = {
 		{ CGROUP_CPU, "cpu.cfs_period_us", "" },
 		{ CGROUP_CPU, "cpu.cfs_quota_us", "" },
 		{ CGROUP_MEMORY, "memory.limit_in_bytes", "" },
@@ -151,9 +144,9 @@ static size_t settings_old(const CgroupHost *host, const VmLimits *limits,
 }
 
 static size_t settings_new(const CgroupHost *host, const VmLimits *limits,
-			   Setting ret[static CGROUP_WORDS_MAX])
+			   CgroupSetting ret[static CGROUP_WORDS_MAX])
 {
-	const Setting settings[] = {
+	const CgroupSetting settings[] = {
 		{ CGROUP_CPU, "cpu.max", "" },
 		{ CGROUP_MEMORY, "memory.max", "" },
 		{ CGROUP_PIDS, "pids.max", "" },
@@ -168,8 +161,8 @@ static size_t settings_new(const CgroupHost *host, const VmLimits *limits,
 	return array_size(settings) - !host->swap;
 }
 
-static size_t settings_of(const CgroupHost *host, const VmLimits *limits,
-			  Setting ret[static CGROUP_WORDS_MAX])
+size_t cgroup_settings(const CgroupHost *host, const VmLimits *limits,
+		       CgroupSetting ret[static CGROUP_WORDS_MAX])
 {
 	return host->version == 2 ? settings_new(host, limits, ret)
 				  : settings_old(host, limits, ret);
@@ -178,8 +171,8 @@ static size_t settings_of(const CgroupHost *host, const VmLimits *limits,
 size_t cgroup_words(const CgroupHost *host, const VmLimits *limits,
 		    char words[static CGROUP_WORDS_MAX][CGROUP_WORD_MAX])
 {
-	Setting settings[CGROUP_WORDS_MAX];
-	size_t count = settings_of(host, limits, settings);
+	CgroupSetting settings[CGROUP_WORDS_MAX];
+	size_t count = cgroup_settings(host, limits, settings);
 
 	for (size_t i = 0; i < count; i++)
 		(void)snprintf(words[i], CGROUP_WORD_MAX, "%s=%s", settings[i].file,
@@ -212,11 +205,11 @@ static bool lists(const char *text, pid_t pid)
 int cgroup_verify(const CgroupHost *host, const char *group, const VmLimits *limits, pid_t pid,
 		  Error *err)
 {
-	Setting settings[CGROUP_WORDS_MAX];
-	size_t count = settings_of(host, limits, settings);
+	CgroupSetting settings[CGROUP_WORDS_MAX];
+	size_t count = cgroup_settings(host, limits, settings);
 
 	for (size_t i = 0; i < count; i++) {
-		const Setting *setting = &settings[i];
+		const CgroupSetting *setting = &settings[i];
 		cleanup_free char *found =
 			read_text(host, setting->controller, group, setting->file);
 
@@ -262,6 +255,12 @@ void cgroup_usage(CgroupUsage *ret, const CgroupHost *host, const char *group)
 	ret->cpu_throttled_usec =
 		new ? read_number(host, CGROUP_CPU, group, "cpu.stat", "throttled_usec ")
 		    : read_number(host, CGROUP_CPU, group, "cpu.stat", "throttled_time ") / MILLIS;
+}
+
+char *cgroup_memory_events(const CgroupHost *host, const char *group)
+{
+	return text_printf("%s/%s/%s", host->mounts[CGROUP_MEMORY], group,
+			   host->version == 2 ? "memory.events" : "memory.oom_control");
 }
 
 char *cgroup_own(const CgroupHost *host)

@@ -44,6 +44,29 @@ typedef struct CgroupHost {
  */
 int cgroup_find(CgroupHost *ret, const char *mounts, char *why, size_t size) must_check;
 
+/* What is to be in a file of a group. */
+typedef struct CgroupSetting {
+	CgroupController controller;
+	const char *file;
+	char value[32];
+} CgroupSetting;
+
+/* What has to be set so that @limits hold, in the order of writing; the count is returned. */
+size_t cgroup_settings(const CgroupHost *host, const VmLimits *limits,
+		       CgroupSetting ret[static CGROUP_WORDS_MAX]);
+
+/* Makes the directory @dir, below a hierarchy's root, unless it is there; processes can enter it
+ * then. 0; -errno. */
+int cgroup_make_dir(const char *dir) must_check;
+
+/* Makes @group, of two components, with @limits set: 0; -errno. One left over has to be ended
+ * first. */
+int cgroup_make(const CgroupHost *host, const char *group, const VmLimits *limits) must_check;
+
+/* The file that counts how often the kernel ended a process of @group for lack of memory, behind
+ * the word "oom_kill"; to free. */
+char *cgroup_memory_events(const CgroupHost *host, const char *group);
+
 /*
  * "FILE=VALUE" for each thing to be set so that @limits hold, in the order of writing; the count
  * is returned. They fit a fresh group: one left over has to be ended first.

@@ -37,6 +37,7 @@ struct Change {
 	 * happened: the writer tries again until it is durable.
 	 */
 	bool is_outcome;
+	bool frees; /* an intent that is to make room: on a full disk the reserve is for it */
 
 	/* Called once, on the writer's thread, after publication, or with @err when an intent could
 	 * not be made durable. Must not block. NULL: nobody waits. */

@@ -69,8 +69,9 @@ static void cancel(const Operation *running)
 
 /* What became of a request, decided under the lock, carried out after it. */
 typedef struct Verdict {
-	bool claimed;     /* runs, or will: the operation is the VM's now */
-	Operation *loser; /* lost its place */
+	const Error *lacking; /* what the host lacks for a start; not set: nothing */
+	bool claimed;         /* runs, or will: the operation is the VM's now */
+	Operation *loser;     /* lost its place */
 } Verdict;
 
 static void move_waiters(Operation *to, Operation *from)
@@ -148,11 +149,19 @@ static int decide(Vm *vm, Operation *operation, bool dry, Verdict *verdict, Erro
 {
 	VmState from = vm->latest->status.state;
 	const VmStepRule *rule = vm_rule(from, operation->op);
+	int r;
 
 	if (operation->by_policy && from != VM_BACKOFF)
 		return 0; /* the timer came too late */
 	if (rule->answer == VM_REFUSE)
 		return refuse(vm, operation, from, err);
+	if (operation->op == VM_OP_START && rule->answer == VM_GO &&
+	    error_is_set(verdict->lacking)) {
+		*err = *verdict->lacking;
+		return -1;
+	}
+	if (operation->op == VM_OP_START && vm_take_room(vm, dry, err) < 0)
+		return -1;
 	if (dry)
 		return 0;
 	if (rule->answer == VM_SATISFIED && !vm->running) {
@@ -165,9 +174,11 @@ static int decide(Vm *vm, Operation *operation, bool dry, Verdict *verdict, Erro
 		join(operation, vm->running);
 		return 0;
 	}
-	if (vm->running)
-		return queue_up(vm, operation, preempts(operation, rule, vm->running), verdict,
-				err);
+	if (vm->running) {
+		r = queue_up(vm, operation, preempts(operation, rule, vm->running), verdict, err);
+		vm_settle_room(vm); /* a start that was refused or displaced needs none */
+		return r;
+	}
 	vm_begin(vm, operation, rule);
 	verdict->claimed = true;
 	return 0;
@@ -181,17 +192,37 @@ int vm_check_queue(const Operation *operation, Error *err)
 	return error_set(err, ERROR_QUEUE_FULL, "%d operations wait already", QUEUE_MAX);
 }
 
+/* What is looked at without the VM's lock. */
+static int check_before(const Operation *operation, const VmCall *call, Error *err)
+{
+	if (vm_check_queue(operation, err) < 0)
+		return -1;
+	return vm_check_revision(operation->vm, call, err);
+}
+
+/* @loser has lost its place to an @op. */
+static void dismiss_loser(const Vm *vm, VmOp op, Operation *loser)
+{
+	Error lost = { 0 };
+
+	(void)error_set_transition(&lost, vm->id, vm_state_name(vm_op_busy(op)),
+				   vm_op_goal(loser->op));
+	operation_dismiss(loser, NULL, &lost);
+}
+
 void vm_request(Operation *operation, const VmCall *call)
 {
 	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm);
 	cleanup_(record_unrefp) VmRecord *published = NULL;
-	Verdict verdict = { 0 };
 	VmOp op = operation->op; /* once claimed it is not ours to look at */
-	Error err = { 0 };
+	Error err = { 0 }, lacking = { 0 };
+	Verdict verdict = { .lacking = &lacking };
 	int r = 0;
 
-	if (call && (vm_check_queue(operation, &err) < 0 || vm_check_revision(vm, call, &err) < 0))
-		r = -1;
+	if (op == VM_OP_START)
+		(void)!vm_check_descriptors(vm->runtime, vm->backend, &lacking);
+	if (call)
+		r = check_before(operation, call, &err);
 
 	lock_take(&vm->lock);
 	if (r == 0 && vm->gone)
@@ -203,15 +234,12 @@ void vm_request(Operation *operation, const VmCall *call)
 	lock_drop(&vm->lock);
 
 	error_about_vm(&err, vm->id);
-	if (verdict.loser) {
-		Error lost = { 0 };
-
-		(void)error_set_transition(&lost, vm->id, vm_state_name(vm_op_busy(op)),
-					   vm_op_goal(verdict.loser->op));
-		operation_dismiss(verdict.loser, NULL, &lost);
-	}
+	if (verdict.loser)
+		dismiss_loser(vm, op, verdict.loser);
 	if (verdict.claimed)
 		return;
+	if (error_is_set(&lacking))
+		vm_try_again(vm, operation);
 	if (operation->waiters && r == 0)
 		published = vm_published(vm);
 	operation_dismiss(operation, published, r < 0 ? &err : NULL);

@@ -46,9 +46,9 @@ DEFINE_CLEANUP(ConsoleReader *, console_close);
  */
 ssize_t console_read(ConsoleReader *reader, char *buffer, size_t size, bool *gap) must_check;
 
-/* The last @max bytes of the guest's as valid UTF-8, beginning at a line's start if one is in them;
- * to free; NULL if there is nothing. */
-char *console_tail(const char *run_dir, size_t max);
+/* The last @max bytes of the guest's, or of the VMM's own words, as valid UTF-8, beginning at a
+ * line's start if one is in them; to free; NULL if there is nothing. */
+char *console_tail(const char *run_dir, ConsoleSource source, size_t max);
 
 /*
  * One thread and one inotify descriptor for all followers. @changed is called from that thread

@@ -8,10 +8,9 @@
 static const char start_marker[] = "[hearth: started ";
 
 /* As many of the console's last bytes as @size holds. */
-static size_t read_tail(char *buffer, size_t size, const char *run_dir)
+static size_t read_tail(char *buffer, size_t size, const char *run_dir, ConsoleSource source)
 {
-	cleanup_(console_closep) ConsoleReader *reader =
-		console_open(run_dir, CONSOLE_SOURCE_SERIAL, size);
+	cleanup_(console_closep) ConsoleReader *reader = console_open(run_dir, source, size);
 	size_t used = 0;
 	ssize_t n;
 	bool gap;
@@ -43,11 +42,11 @@ static const char *run_start(const char *text, const char *end)
 	return start;
 }
 
-char *console_tail(const char *run_dir, size_t max)
+char *console_tail(const char *run_dir, ConsoleSource source, size_t max)
 {
 	/* One byte more tells whether the first of the others begins a line. */
 	cleanup_free char *bytes = must_calloc(max + 1, 1);
-	size_t length = read_tail(bytes, max + 1, run_dir);
+	size_t length = read_tail(bytes, max + 1, run_dir, source);
 	const char *start = bytes, *end = bytes + length, *line;
 	char *text;
 

@@ -147,7 +147,7 @@ static void note_operation(VmRecord *record, const Operation *operation)
 	shown->verb = text_dup(operation->verb);
 	shown->principal = text_dup(operation->principal);
 	shown->start_time = record->create_time;
-	shown->end_time = clock_wall_us();
+	shown->end_time = clock_wall_after(shown->start_time);
 	shown->outcome = OPERATION_SUCCEEDED;
 	record->status.last_operation = shown;
 }
@@ -160,7 +160,9 @@ static void submit(Create *create, Vm *vm, Operation *operation) lock_requires(v
 	change->principal = text_dup(create->principal);
 	change->operation_id = text_dup(operation->id);
 	if (!operation->errand) {
+		vm->next = operation; /* so that it keeps the room it has */
 		vm_submit(vm, change);
+		vm->next = NULL;
 		vm_begin(vm, operation, vm_rule(VM_CREATED, VM_OP_START));
 		return;
 	}
@@ -173,15 +175,21 @@ static void submit(Create *create, Vm *vm, Operation *operation) lock_requires(v
 
 /*
  * Enters the checked VM into the table, claimed already, so that nobody who finds it comes before
- * its creation: 0, -EEXIST, -ENOSPC.
+ * its creation: 0, -1 with *@err if there is no room for it, or what vm_enter() says.
  */
-static int enter(Create *create, Vm *vm)
+static int enter(Create *create, Vm *vm, Error *err)
 {
 	Operation *operation = operation_of(create, vm);
 	int r;
 
 	lock_take(&vm->lock);
+	/* First its name: an equal of it takes no room, not even for a moment. */
 	r = vm_enter(create->runtime, vm);
+	if (r == 0 && vm_take_place(vm, !operation->errand, err) < 0) {
+		vm->gone = true;
+		vm_leave(create->runtime, vm);
+		r = -1;
+	}
 	if (r == 0)
 		submit(create, vm, operation);
 	lock_drop(&vm->lock);
@@ -195,12 +203,20 @@ static int enter(Create *create, Vm *vm)
 	return r;
 }
 
-/* What vm_enter() says against it. */
-static int explain(const VmRecord *record, int r, Error *err)
+/* Is there room for it now, of everything? What it takes, it takes later: then it is certain. */
+static int check_room(Create *create, const Backend *backend, Error *err)
 {
-	if (r == -ENOSPC)
-		return error_set_capacity(err, "vms", 1, 0);
-	return error_set(err, ERROR_CONFLICT, "uid '%s' has been used", record->uid);
+	const VmSpec *spec = create->record->spec;
+	Need need = vm_place_of(create->runtime, backend), room = vm_room_of(backend, spec);
+
+	runtime_look_at_capacity(create->runtime);
+	if (spec_desired(spec) != VM_DESIRED_STOPPED)
+		need_add(&need, &room);
+	(void)!budget_check(create->runtime->budget, &need, err);
+	if (spec_desired(spec) != VM_DESIRED_STOPPED)
+		(void)!vm_check_descriptors(create->runtime, backend, err);
+	vm_check_address_room(create->runtime, backend, spec, err);
+	return error_is_set(err) ? -1 : 0;
 }
 
 /* What stands against this create may be its equal, a moment ahead: then that is answered for. */
@@ -225,11 +241,17 @@ static void give_back(Create *create)
 	vm_copy_network(resolved, &(VmResolved){ 0 });
 }
 
-/* It could not enter: what it had claimed is anybody's again. */
-static void take_back(Create *create, Vm *vm)
+/* It could not enter, as @r says: what it had claimed is anybody's again. -1 with *@err; 1 to try
+ * again, because its id was taken, or its equal had the last room. */
+static int take_back(Create *create, Vm *vm, int r, Error *err)
 {
 	drives_release(create->runtime, take_ptr(vm->drives));
 	give_back(create);
+	if (r == -EEXIST || (r == -1 && is_equal_ahead(create, r, err)))
+		return 1;
+	if (!error_is_set(err))
+		(void)error_set(err, ERROR_CONFLICT, "uid '%s' has been used", create->record->uid);
+	return -1;
 }
 
 /* 0; -1 with *@err; -EAGAIN as drives_claim(). */
@@ -237,7 +259,8 @@ static int check_and_claim(Create *create, Backend *backend, DriveClaim **drives
 {
 	const VmRecord *record = create->record;
 
-	if (check_cordon(create->runtime, err) < 0 || check_host(create, backend, err) < 0)
+	if (check_cordon(create->runtime, err) < 0 || check_host(create, backend, err) < 0 ||
+	    check_room(create, backend, err) < 0)
 		return -1;
 	return drives_claim(create->runtime, record->vm_id, record->spec, CLAIM_FOR_CREATE,
 			    create->validate_only ? NULL : drives, err);
@@ -252,8 +275,10 @@ static int lease(Create *create, Backend *backend, Error *err)
 	if (!create->validate_only && vm_lease_uid(create->runtime, backend, record, err) < 0)
 		return -1;
 	if (vm_lease_network(create->runtime, backend, record->spec, &nothing,
-			     record->status.resolved, err) == 0)
+			     record->status.resolved, err) == 0) {
+		vm_set_network_conditions(record, NULL);
 		return 0;
+	}
 	give_back(create);
 	return -1;
 }
@@ -281,13 +306,9 @@ static int make(Create *create, Error *err)
 	}
 	vm = vm_new(runtime, record_ref(record), backend);
 	vm->drives = drives;
-	r = create->validate_only ? vm_may_enter(runtime, vm) : enter(create, vm);
+	r = create->validate_only ? vm_may_enter(runtime, vm) : enter(create, vm, err);
 	if (r < 0)
-		take_back(create, vm);
-	if (r == -EEXIST)
-		return 1;
-	if (r < 0)
-		return explain(record, r, err);
+		return take_back(create, vm, r, err);
 	if (create->validate_only) {
 		give_back(create); /* it was to be had: what another will have, nobody knows */
 		create->reply(create->user, record, NULL);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/descriptors.h"
 #include "base/text.h"
 #include "runtime/vm.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/statvfs.h>
 
 enum {
@@ -68,15 +68,27 @@ typedef void CheckFn(Runtime *runtime, DoctorCheck *ret);
 
 static void check_store(Runtime *runtime, DoctorCheck *ret)
 {
-	if (!store_failing(runtime->store, ret->message, sizeof ret->message)) {
+	static const char *const remedies[CAUSE_COUNT_] = {
+		[CAUSE_EXHAUSTED] = "free space on the state directory's disk, or move its VMs "
+				    "away: stop and destroy work; all else works again by itself "
+				    "once there is room",
+		[CAUSE_CORRUPT] = "stop hearthd and run it once with --rebuild, which keeps what "
+				  "can be read and adopts what runs",
+	};
+	const char *remedy = "look at the health of the state directory's disk, and whether it is "
+			     "mounted read-only; writes are tried again by themselves";
+	char message[ERROR_MESSAGE_MAX];
+	Error err = { 0 };
+
+	if (!store_failing(runtime->store, &err)) {
 		ret->status = CHECK_OK;
 		text_copy(ret->message, sizeof ret->message, "the last write succeeded");
 		return;
 	}
-	ret->status = CHECK_MISSING;
+	ret->status = err.cause == CAUSE_EXHAUSTED ? CHECK_DEGRADED : CHECK_MISSING;
+	text_copy(ret->message, sizeof ret->message, error_message(&err, message));
 	text_copy(ret->remedy, sizeof ret->remedy,
-		  "free space on the state directory's disk, or look at its health; writes are "
-		  "tried again by themselves");
+		  remedies[err.cause] ? remedies[err.cause] : remedy);
 }
 
 static void check_state_dir(Runtime *runtime, DoctorCheck *ret)
@@ -102,13 +114,20 @@ static void check_state_dir(Runtime *runtime, DoctorCheck *ret)
 
 static void check_open_files(Runtime *runtime, DoctorCheck *ret)
 {
-	struct rlimit limit = { 0 };
+	Error lacking = { 0 };
+	size_t used, limit;
 
-	(void)runtime;
-	(void)getrlimit(RLIMIT_NOFILE, &limit);
-	ret->status = limit.rlim_cur >= FILES_WANTED ? CHECK_OK : CHECK_DEGRADED;
-	(void)snprintf(ret->message, sizeof ret->message, "%llu descriptors",
-		       (unsigned long long)limit.rlim_cur);
+	descriptors_count(&used, &limit);
+	ret->status = limit >= FILES_WANTED ? CHECK_OK : CHECK_DEGRADED;
+	(void)snprintf(ret->message, sizeof ret->message, "%zu of %zu descriptors are in use", used,
+		       limit);
+	if (vm_check_descriptors(runtime, runtime->backends[VM_BACKEND_QEMU], &lacking) < 0) {
+		ret->status = CHECK_MISSING;
+		(void)snprintf(ret->message, sizeof ret->message,
+			       "%zu of %zu descriptors are in use: no VM is started, no client "
+			       "let in",
+			       used, limit);
+	}
 	if (ret->status != CHECK_OK)
 		(void)snprintf(
 			ret->remedy, sizeof ret->remedy,
@@ -127,6 +146,26 @@ static void check_keeper(Runtime *runtime, DoctorCheck *ret)
 		text_copy(
 			ret->remedy, sizeof ret->remedy,
 			"install hearth-keeper beside hearthd, or set keeper in the configuration");
+}
+
+static void check_launcher(Runtime *runtime, DoctorCheck *ret)
+{
+	Launcher *launcher = runtime->config.launcher;
+	bool works;
+
+	launcher_test(launcher);
+	works = launcher_look(launcher, ret->message, sizeof ret->message);
+	ret->status = !works                          ? CHECK_MISSING
+		      : launcher_has_limits(launcher) ? CHECK_OK
+						      : CHECK_DEGRADED;
+	if (!works)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "give hearthd the host's control groups, writable, and its pid "
+			  "namespace; or set launcher to child where VMs may end with hearthd");
+	else if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "VMs end with hearthd's control group, and have limits only in a jail: "
+			  "set launcher to cgroup, with control groups of cpu, memory and pids");
 }
 
 static void check_qemu(Runtime *runtime, DoctorCheck *ret)
@@ -206,31 +245,122 @@ static void check_kvm(Runtime *runtime, DoctorCheck *ret)
 			"hardware virtualisation that guests can use, and give hearthd /dev/kvm");
 }
 
-static void check_network(Runtime *runtime, DoctorCheck *ret)
+/* Looks at the network now. */
+static NetworkInfo look_at_network(Runtime *runtime)
 {
 	Network *network = runtime->network;
+	NetworkInfo info = {
+		.on = network->ops->look,
+		.bridged = runtime->config.network.bridge,
+		.ready = true,
+		.enforcement = network->ops->enforcement,
+	};
 	Error err = { 0 };
 	int r;
 
-	ret->status = CHECK_OK;
-	if (!network->ops->look) {
-		text_copy(ret->message, sizeof ret->message,
+	if (!info.on) {
+		text_copy(info.message, sizeof info.message,
 			  "off: what VMs have of interfaces stays down");
-		return;
+		return info;
 	}
-	r = network->ops->look(network, ret->message, sizeof ret->message, &err);
-	if (r > 0) {
-		ret->status = CHECK_DEGRADED;
+	if (runtime->config.network.pool4.family)
+		(void)prefix_format(&runtime->config.network.pool4, info.pool4);
+	if (runtime->config.network.pool6.family)
+		(void)prefix_format(&runtime->config.network.pool6, info.pool6);
+	r = network->ops->look(network, info.message, sizeof info.message, &err);
+	info.ready = r >= 0;
+	info.degraded = r > 0;
+	if (r < 0)
+		text_copy(info.message, sizeof info.message, err.what);
+	return info;
+}
+
+void runtime_look_at_network(Runtime *runtime)
+{
+	NetworkInfo info = look_at_network(runtime);
+	bool changed;
+
+	lock_take(&runtime->lock);
+	changed = info.ready != runtime->network_info.ready;
+	runtime->network_info = info;
+	lock_drop(&runtime->lock);
+	if (changed)
+		registry_touch_node(runtime->registry);
+}
+
+void runtime_network(Runtime *runtime, NetworkInfo *ret)
+{
+	lock_take(&runtime->lock);
+	*ret = runtime->network_info;
+	lock_drop(&runtime->lock);
+}
+
+/* After a change of the configuration, or of the host, VMs may have more than there is. */
+static void check_capacity(Runtime *runtime, DoctorCheck *ret)
+{
+	const char *end = ret->message + sizeof ret->message;
+	char *at = ret->message;
+	NodeCapacity now;
+
+	runtime_look_at_capacity(runtime);
+	runtime_capacity(runtime, &now);
+	for (Resource i = 0; i < RESOURCE_COUNT_; i++)
+		if (now.taken.of[i] > now.allocatable.of[i])
+			at = text_append(at, end, "%s%s: VMs have %llu of %llu",
+					 at > ret->message ? "; " : "", resource_name(i),
+					 (unsigned long long)now.taken.of[i],
+					 (unsigned long long)now.allocatable.of[i]);
+	ret->status = at > ret->message ? CHECK_DEGRADED : CHECK_OK;
+	if (ret->status == CHECK_OK)
+		text_copy(ret->message, sizeof ret->message,
+			  "VMs have no more than there is for them");
+	else
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "stop or destroy VMs, or see capacity.* of the configuration; none is "
+			  "admitted that needs more");
+}
+
+/* Of which it is not known whether their VMM runs: poisoned, or silent since this agent began. */
+static void check_vms(Runtime *runtime, DoctorCheck *ret)
+{
+	const char *end = ret->message + sizeof ret->message;
+	char *at = ret->message;
+	size_t count;
+	cleanup_free Vm **all = vm_all(runtime, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		cleanup_(record_unrefp) VmRecord *record = vm_published(all[i]);
+		const VmCondition *runs = record ? record_condition(record, "VmmRunning") : NULL;
+
+		if (runs && runs->status == CONDITION_UNKNOWN)
+			at = text_append(at, end, "%s%s: %s", at > ret->message ? "; " : "",
+					 record->vm_id, runs->reason);
+		vm_unref(all[i]);
+	}
+	ret->status = at > ret->message ? CHECK_DEGRADED : CHECK_OK;
+	if (ret->status == CHECK_OK)
+		text_copy(ret->message, sizeof ret->message, "what each does is known");
+	else
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "hearthctl diagnose VM says what went wrong; a poisoned one is to be "
+			  "destroyed, once the cause is gone");
+}
+
+static void check_network(Runtime *runtime, DoctorCheck *ret)
+{
+	NetworkInfo info;
+
+	runtime_look_at_network(runtime);
+	runtime_network(runtime, &info);
+	text_copy(ret->message, sizeof ret->message, info.message);
+	ret->status = !info.ready ? CHECK_MISSING : info.degraded ? CHECK_DEGRADED : CHECK_OK;
+	if (info.degraded)
 		text_copy(ret->remedy, sizeof ret->remedy,
 			  "a kernel with BPF (tc, LPM tries, ring buffers), and "
 			  "network.enforcement auto or bpf");
-	}
-	if (r >= 0)
-		return;
-	ret->status = CHECK_MISSING;
-	text_copy(ret->message, sizeof ret->message, err.what);
-	text_copy(ret->remedy, sizeof ret->remedy,
-		  "start hearthd again: it puts back what others have taken away");
+	if (!info.ready)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "start hearthd again: it puts back what others have taken away");
 }
 
 size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
@@ -243,11 +373,14 @@ size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 		{ "state_dir", check_state_dir },
 		{ "open_files", check_open_files },
 		{ "keeper", check_keeper },
+		{ "launcher", check_launcher },
 		{ "qemu", check_qemu },
 		{ "firecracker", check_firecracker },
 		{ "jailer", check_jailer },
 		{ "kvm", check_kvm },
+		{ "capacity", check_capacity },
 		{ "network", check_network },
+		{ "vms", check_vms },
 	};
 	size_t count = 0;
 

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 
 enum {
 	FIELD_BYTES = 160, /* of a violation's field */
@@ -12,16 +13,19 @@ enum {
 
 /* One array of each kind, which the rules point into. */
 struct Egress {
+	atomic_uint refs;
 	EgressPolicy policy;
 	EgressRule *rules;
 	EgressBlock *blocks;
 	Prefix *exceptions;
 	EgressPort *ports;
+	char **names;
+	size_t name_count;
 };
 
 /* How much of each kind a policy has; while it is read, how much has been. */
 typedef struct Sizes {
-	size_t rules, blocks, exceptions, ports;
+	size_t rules, blocks, exceptions, ports, names;
 } Sizes;
 
 static const uint8_t protocols[] = {
@@ -56,6 +60,7 @@ static Sizes sizes_of(const VmEgressPolicy *policy)
 
 		sizes.blocks += rule->to.count;
 		sizes.ports += rule->ports.count;
+		sizes.names += rule->fqdn.count;
 		for (size_t k = 0; k < rule->to.count; k++)
 			sizes.exceptions += peer_at(rule, k)->except.count;
 	}
@@ -64,21 +69,26 @@ static Sizes sizes_of(const VmEgressPolicy *policy)
 
 static int check_sizes(const Sizes *sizes, const char *path, Error *err)
 {
-	size_t prefixes = sizes->blocks + sizes->exceptions;
+	const struct {
+		const char *what;
+		size_t count, most;
+	} rows[] = {
+		{ "blocks and exceptions", sizes->blocks + sizes->exceptions, EGRESS_PREFIXES_MAX },
+		{ "ports", sizes->ports, EGRESS_PORTS_MAX },
+		{ "names", sizes->names, EGRESS_NAMES_MAX },
+	};
 	char field[FIELD_BYTES];
+	int r = 0;
 
 	(void)text_append(field, field + sizeof field, "%s.rules", path);
 	if (sizes->rules > EGRESS_RULES_MAX)
 		return error_add_violation(err, field, "at most %d, are %zu", EGRESS_RULES_MAX,
 					   sizes->rules);
-	if (prefixes > EGRESS_PREFIXES_MAX)
-		(void)error_add_violation(err, field,
-					  "at most %d blocks and exceptions together, are %zu",
-					  EGRESS_PREFIXES_MAX, prefixes);
-	if (sizes->ports > EGRESS_PORTS_MAX)
-		(void)error_add_violation(err, field, "at most %d ports together, are %zu",
-					  EGRESS_PORTS_MAX, sizes->ports);
-	return prefixes > EGRESS_PREFIXES_MAX || sizes->ports > EGRESS_PORTS_MAX ? -1 : 0;
+	for (size_t i = 0; i < array_size(rows); i++)
+		if (rows[i].count > rows[i].most)
+			r = error_add_violation(err, field, "at most %zu %s together, are %zu",
+						rows[i].most, rows[i].what, rows[i].count);
+	return r;
 }
 
 /* Answers whether @ret has been set. */
@@ -145,6 +155,18 @@ static void read_port(Egress *egress, Sizes *at, const VmEgressPort *port, const
 		to->last = UINT16_MAX;
 }
 
+/* In lower case; one that is missing the tables have told of. */
+static void read_name(Egress *egress, const char *name, const char *field, Error *err)
+{
+	const char *problem = text_equal(name, "") ? NULL : egress_name_check(name);
+	char *copy = text_dup(name);
+
+	if (problem)
+		(void)error_add_violation(err, field, "%s", problem);
+	text_lower(copy);
+	egress->names[egress->name_count++] = copy;
+}
+
 static void read_rule(Egress *egress, Sizes *at, const VmEgressRule *rule, const char *path,
 		      Error *err)
 {
@@ -155,9 +177,15 @@ static void read_rule(Egress *egress, Sizes *at, const VmEgressRule *rule, const
 	to->to_count = rule->to.count;
 	to->ports = &egress->ports[at->ports];
 	to->port_count = rule->ports.count;
+	to->names = (const char *const *)&egress->names[egress->name_count];
+	to->name_count = rule->fqdn.count;
 	for (size_t i = 0; i < rule->to.count; i++) {
 		(void)text_append(field, field + sizeof field, "%s.to[%zu]", path, i);
 		read_peer(egress, at, peer_at(rule, i), field, err);
+	}
+	for (size_t i = 0; i < rule->fqdn.count; i++) {
+		(void)text_append(field, field + sizeof field, "%s.fqdn[%zu]", path, i);
+		read_name(egress, rule->fqdn.items[i], field, err);
 	}
 	for (size_t i = 0; i < rule->ports.count; i++) {
 		(void)text_append(field, field + sizeof field, "%s.ports[%zu]", path, i);
@@ -168,10 +196,11 @@ static void read_rule(Egress *egress, Sizes *at, const VmEgressRule *rule, const
 int egress_read(Egress **ret, const VmEgressPolicy *policy, const char *path, Error *err)
 {
 	static const VmEgressPolicy nothing;
-	cleanup_(egress_freep) Egress *egress = new0(Egress);
+	cleanup_(egress_unrefp) Egress *egress = new0(Egress);
 	Sizes sizes, at = { 0 };
 	Error found = { 0 };
 
+	atomic_init(&egress->refs, 1);
 	if (!policy)
 		policy = &nothing;
 	sizes = sizes_of(policy);
@@ -181,6 +210,7 @@ int egress_read(Egress **ret, const VmEgressPolicy *policy, const char *path, Er
 	egress->blocks = new0_array(EgressBlock, sizes.blocks);
 	egress->exceptions = new0_array(Prefix, sizes.exceptions);
 	egress->ports = new0_array(EgressPort, sizes.ports);
+	egress->names = new0_array(char *, sizes.names);
 	egress->policy = (EgressPolicy){ egress->rules, sizes.rules };
 	for (size_t i = 0; i < sizes.rules; i++) {
 		char field[FIELD_BYTES];
@@ -196,14 +226,23 @@ int egress_read(Egress **ret, const VmEgressPolicy *policy, const char *path, Er
 	return 0;
 }
 
-void egress_free(Egress *egress)
+Egress *egress_ref(Egress *egress)
 {
-	if (!egress)
+	atomic_fetch_add_explicit(&egress->refs, 1, memory_order_relaxed);
+	return egress;
+}
+
+void egress_unref(Egress *egress)
+{
+	if (!egress || atomic_fetch_sub_explicit(&egress->refs, 1, memory_order_acq_rel) > 1)
 		return;
 	free(egress->rules);
 	free(egress->blocks);
 	free(egress->exceptions);
 	free(egress->ports);
+	for (size_t i = 0; i < egress->name_count; i++)
+		free(egress->names[i]);
+	free(egress->names);
 	free(egress);
 }
 
@@ -214,7 +253,7 @@ const EgressPolicy *egress_policy(const Egress *egress)
 
 void egress_check(const VmEgressPolicy *policy, const char *path, Error *err)
 {
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 
 	(void)!egress_read(&egress, policy, path, err);
 }

@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * A spec's egress policy as netfw takes it: read from texts, checked on the way.
+ * A spec's egress policy as netfw takes it: read from texts, checked on the way;
+ * immutable, and shared by reference.
  * Safe from any thread.
  */
 
@@ -13,15 +14,16 @@ typedef struct Egress Egress;
 
 /**
  * egress_read() - @policy in numbers
- * @ret:	the caller's to free; it refers to nothing of @policy
+ * @ret:	the caller's to unref; it refers to nothing of @policy
  * @policy:	whose field tables' rules hold; NULL: no rules
  * @path:	of the policy in its request, such as "spec.egress"
  * @err:	INVALID_REQUEST with every bad field; added to what it holds already
  */
 int egress_read(Egress **ret, const VmEgressPolicy *policy, const char *path, Error *err)
 	must_check;
-void egress_free(Egress *egress);
-DEFINE_CLEANUP(Egress *, egress_free);
+Egress *egress_ref(Egress *egress);
+void egress_unref(Egress *egress); /* accepts NULL */
+DEFINE_CLEANUP(Egress *, egress_unref);
 
 /* What was read; valid as long as @egress. */
 const EgressPolicy *egress_policy(const Egress *egress);

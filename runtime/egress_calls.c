@@ -10,6 +10,7 @@
 void egress_state_clear(EgressState *state)
 {
 	record_unref(take_ptr(state->record));
+	network_leads_free(take_ptr(state->leads), state->lead_count);
 }
 
 /* The network that @record's VM is attached to at this moment; NULL: to none. */
@@ -30,6 +31,9 @@ int runtime_get_egress(Runtime *runtime, const char *vm_id, const char *expected
 	if (runtime_get_vm(runtime, vm_id, expected_uid, &ret->record, err) < 0)
 		return -1;
 	network = attached_to(runtime, ret->record);
+	if (network && network->ops->leads)
+		ret->lead_count =
+			network->ops->leads(network, ret->record->status.resolved, &ret->leads);
 	if (!network || !network->ops->counters)
 		return 0;
 	ret->has_counters = true;
@@ -40,7 +44,7 @@ static int explain_by_policy(const NetworkConfig *config, const VmRecord *record
 			     const NetworkProbe *probe, EgressExplanation *ret, Error *err)
 {
 	const EgressTarget target = { probe->address, probe->protocol, probe->port };
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 
 	if (egress_read(&egress, record->spec->egress, "spec.egress", err) < 0)
 		return -1; /* it was good when it was recorded */
@@ -51,6 +55,33 @@ static int explain_by_policy(const NetworkConfig *config, const VmRecord *record
 		       : ret->rule < 0 ? FILTER_DROP_POLICY
 				       : FILTER_PASS_POLICY;
 	return 0;
+}
+
+/* The first rule that allows @probe by a name that has led there, or -1. */
+static int find_lead(Network *network, const VmRecord *record, const NetworkProbe *probe)
+{
+	const EgressTarget target = { probe->address, probe->protocol, probe->port };
+	cleanup_(egress_unrefp) Egress *egress = NULL;
+	NetworkLead *leads = NULL;
+	Error ignored = { 0 };
+	size_t count;
+	int first = -1;
+
+	if (!network->ops->leads ||
+	    egress_read(&egress, record->spec->egress, "spec.egress", &ignored) < 0)
+		return -1;
+	count = network->ops->leads(network, record->status.resolved, &leads);
+	for (size_t i = 0; i < count; i++) {
+		int rule = -1;
+
+		if (prefix_compare(&leads[i].address, &probe->address) == 0)
+			rule = egress_policy_find_name(egress_policy(egress), leads[i].name,
+						       &target);
+		if (rule >= 0 && (first < 0 || rule < first))
+			first = rule;
+	}
+	network_leads_free(leads, count);
+	return first;
 }
 
 int runtime_explain_egress(Runtime *runtime, const char *vm_id, const char *expected_uid,
@@ -71,6 +102,8 @@ int runtime_explain_egress(Runtime *runtime, const char *vm_id, const char *expe
 		return -1;
 	if (ret->verdict >= FILTER_FIRST_DROP)
 		ret->rule = -1;
+	else if (ret->rule < 0 && !probe->to_vm)
+		ret->rule = find_lead(network, record, probe);
 	return 0;
 }
 

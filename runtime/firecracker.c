@@ -41,6 +41,7 @@ void firecracker_clear_run_dir(const Job *job)
 
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
 {
+	/* Its control group too, jailed or not. */
 	if (jail_remove(&firecracker->config, instance_id, err) < 0)
 		return -1;
 	return vm_taps_remove(firecracker->backend.network, instance_id, err);
@@ -107,7 +108,7 @@ static void undo_switch(Job *job, int vmm, const Switch *back)
 	if (firecracker_connect(&api, job, vmm, -1, 0, &ignored) == 0 &&
 	    throw_switch(api, back, &ignored) == 0)
 		return;
-	if (process_wait(vmm, 0) < 0)
+	if (!vmm_process_ends(vmm))
 		job->poisoned = true;
 }
 
@@ -146,7 +147,7 @@ static int look_at(Job *job, int vmm, VmState *ret, Error *err)
 	if (firecracker_connect(&api, job, vmm, job->cancel_fd, 0, err) < 0 ||
 	    firecracker_api_info(api, &info, err) < 0) {
 		/* It may have ended just now. */
-		if (process_wait(vmm, 0) < 0)
+		if (!vmm_process_ends(vmm))
 			return -1;
 		error_clear(err);
 		*ret = VM_STOPPED;

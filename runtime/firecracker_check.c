@@ -3,6 +3,7 @@
 #include "runtime/boot_args.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
+#include "runtime/launcher.h"
 #include "runtime/spec_files.h"
 #include "runtime/spec_lacks.h"
 
@@ -39,9 +40,11 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err)
 	Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	cleanup_free char *args = firecracker_boot_args(spec);
 	BackendInfo info = probe_cache_get(&firecracker->probes);
-	unsigned has =
-		SPEC_HAS_DEVICES | (firecracker->config.jail.jailer_path ? SPEC_HAS_LIMITS : 0);
+	const BackendConfig *config = &firecracker->config;
+	unsigned has = SPEC_HAS_DEVICES;
 
+	if (config->jail.jailer_path || launcher_has_limits(config->launcher))
+		has |= SPEC_HAS_LIMITS;
 	if (firecracker_can(&info, spec, err) < 0 || check_template(spec, err) < 0 ||
 	    spec_lacks_check(spec, has, "firecracker without a jail", err) < 0)
 		return -1;

@@ -83,7 +83,9 @@ static int prepare_plain(Start *start, Error *err)
 	start->socket = firecracker_socket_path(job);
 	firecracker_paths_plain(&start->paths, job->spec, job->run_dir);
 	firecracker_clear_run_dir(job);
-	return vmm_process_clear_socket(start->socket, err);
+	if (vmm_process_clear_socket(start->socket, err) < 0)
+		return -1;
+	return launcher_make_group(start->firecracker->config.launcher, job, err);
 }
 
 static int prepare_jail(Start *start, Error *err)
@@ -160,6 +162,8 @@ static int launch(const Start *start, Error *err)
 	cleanup_free char *metrics =
 		text_printf("%s/metrics.fifo", jail ? jail->root : start->job->run_dir);
 	cleanup_free char *console = jail ? text_printf("%s/console.fifo", jail->root) : NULL;
+	cleanup_(words_freep) char **groups =
+		vmm_process_groups(config->launcher, start->job, jail ? &jail->cgroups : NULL);
 	cleanup_free char *own_group = jail ? cgroup_own(&jail->cgroups) : NULL;
 	const KeeperJailConfig inside = {
 		.root = jail ? jail->root : NULL,
@@ -177,9 +181,12 @@ static int launch(const Start *start, Error *err)
 		.metrics_fifo = metrics,
 		.jail = jail ? &inside : NULL,
 		.vmm_argv = argv,
+		.groups = groups,
 	};
 
-	return vmm_process_launch(&keeper, start->job, err);
+	if (vmm_process_launch(&keeper, start->job, err) < 0)
+		return -1;
+	return jail ? 0 : launcher_verify_group(config->launcher, start->job, err);
 }
 
 static int configure(FirecrackerApi *api, const Start *start, Error *err)

@@ -130,7 +130,7 @@ static void undo(Job *job, int vmm, const FirecrackerLive *back, size_t done)
 
 	while (r == 0 && done > 0)
 		r = send(api, &back->changes[--done], &ignored);
-	if (r < 0 && process_wait(vmm, 0) < 0)
+	if (r < 0 && !vmm_process_ends(vmm))
 		job->poisoned = true;
 }
 
@@ -189,7 +189,7 @@ static bool has_ended(const Job *job, int vmm)
 	int r;
 
 	if (vmm >= 0)
-		return process_wait(vmm, 0) == 0;
+		return vmm_process_ends(vmm);
 	r = keeper_load(&state, job->run_dir);
 	if (r == 0)
 		r = keeper_open_vmm(&again, &state);

@@ -21,19 +21,10 @@ enum {
 static const char kernel_name[] = "kernel";
 static const char initrd_name[] = "initrd";
 
-/* FNV-1a, 64 bits, as the IETF draft draft-eastlake-fnv has it. */
-static uint64_t hash(const char *text)
-{
-	uint64_t sum = 0xcbf29ce484222325U;
-
-	for (; *text; text++)
-		sum = (sum ^ (unsigned char)*text) * 0x100000001b3U;
-	return sum;
-}
-
 char *jail_drive_name(const VmDrive *drive)
 {
-	return text_printf("drive-%s-%016" PRIx64, drive->drive_id, hash(drive->path));
+	return text_printf("drive-%s-%016" PRIx64, drive->drive_id,
+			   text_hash(drive->path, strlen(drive->path)));
 }
 
 /* The real path of a program, by PATH or by being a path; JAILER naming it. */

@@ -7,6 +7,7 @@
 #include "runtime/probe_cache.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 static const char prefix[] = "probe-";
@@ -16,6 +17,8 @@ enum {
 	PROBE_MEMORY_MIB = 64,
 	PROBE_PIDS = 16,
 	STALE_AFTER = 60 * USEC_PER_SEC,
+	OWN_BYTES = 3, /* of randomness, which tell this agent's probes from another's */
+	PROBE_BYTES = 2,
 };
 
 /* Did the VMM say its version from within? */
@@ -30,7 +33,15 @@ static bool ran(const char *output, char *why, size_t size)
 	return false;
 }
 
-/* One of an agent that died while it probed. */
+static char own_prefix[sizeof prefix + 2UL * OWN_BYTES];
+
+static void name_own(void)
+{
+	text_copy(own_prefix, sizeof own_prefix, prefix);
+	text_random_hex(own_prefix + sizeof prefix - 1, OWN_BYTES);
+}
+
+/* One that could not be removed when it had ended. */
 static void remove_stale(void *user, const char *instance)
 {
 	const BackendConfig *config = user;
@@ -38,6 +49,13 @@ static void remove_stale(void *user, const char *instance)
 
 	if (strncmp(instance, prefix, sizeof prefix - 1) == 0)
 		(void)!jail_remove(config, instance, &ignored);
+}
+
+/* One of an agent that died while it probed: there are never two with one directory. */
+static void remove_foreign(void *user, const char *instance)
+{
+	if (strncmp(instance, own_prefix, sizeof own_prefix - 1) != 0)
+		remove_stale(user, instance);
 }
 
 /* What @err tells of, as far as a probe cares: is it a shortage? */
@@ -65,14 +83,17 @@ static int run_inside(bool *works, const Jail *jail, char *why, size_t size)
 int jail_probe(BackendInfo *ret, const BackendConfig *config)
 {
 	cleanup_(jail_freep) Jail *jail = NULL;
-	char instance[17];
+	static pthread_once_t named = PTHREAD_ONCE_INIT;
+	char instance[sizeof own_prefix + 2UL * PROBE_BYTES]; /* no longer than an instance id */
 	Error err = { 0 };
 	BackendConfig copy = *config;
 	int r;
 
+	(void)pthread_once(&named, name_own);
+	jail_list(config, 0, remove_foreign, &copy);
 	jail_list(config, STALE_AFTER, remove_stale, &copy);
-	text_copy(instance, sizeof instance, prefix);
-	text_random_hex(instance + sizeof prefix - 1, 4);
+	text_copy(instance, sizeof instance, own_prefix);
+	text_random_hex(instance + sizeof own_prefix - 1, PROBE_BYTES);
 	if (jail_begin(&jail, &config->jail, config->firecracker_path, instance, &err) < 0) {
 		ret->available = false;
 		(void)snprintf(ret->message, sizeof ret->message, "jailer: %.200s", err.what);

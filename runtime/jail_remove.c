@@ -12,15 +12,18 @@ enum {
 	END_TIMEOUT = 10 * USEC_PER_SEC,
 };
 
-/* Calls @each with the name of every directory in @dir. */
-static void each_directory(const char *dir, void (*each)(void *user, const char *name), void *user)
+/* Calls @each with the name of every directory in @dir: 0, also if there is none, or -errno. */
+static int each_directory(const char *dir, void (*each)(void *user, const char *name), void *user)
 {
 	cleanup_closedir DIR *open = opendir(dir);
 	const struct dirent *entry;
 
-	while (open && (entry = readdir(open)))
+	if (!open)
+		return errno == ENOENT ? 0 : -errno;
+	while ((entry = readdir(open)))
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
 			each(user, entry->d_name);
+	return 0;
 }
 
 typedef struct Removal {
@@ -54,7 +57,9 @@ int jail_remove(const BackendConfig *config, const char *instance, Error *err)
 					       group);
 	}
 	/* Of whatever program: it may have had another name when the jail was made. */
-	each_directory(config->jail.dir, remove_of_program, &removal);
+	r = each_directory(config->jail.dir, remove_of_program, &removal);
+	if (removal.result == 0)
+		removal.result = r;
 	return removal.result < 0 ? error_set_errno(err, ERROR_JAILER, -removal.result,
 						    "remove the jail of %s", instance)
 				  : 0;
@@ -74,7 +79,7 @@ static void list_instance(void *user, const char *instance)
 	struct stat st;
 
 	if (lstat(path, &st) == 0 &&
-	    clock_wall_us() - (int64_t)st.st_ctim.tv_sec * USEC_PER_SEC >= listing->grace)
+	    clock_is_past((int64_t)st.st_ctim.tv_sec * USEC_PER_SEC, listing->grace))
 		listing->each(listing->user, instance);
 }
 
@@ -84,7 +89,7 @@ static void list_program(void *user, const char *program)
 	cleanup_free char *dir = text_printf("%s/%s", listing->dir, program);
 
 	listing->program = program;
-	each_directory(dir, list_instance, listing);
+	(void)!each_directory(dir, list_instance, listing); /* the next sweep sees them */
 }
 
 void jail_list(const BackendConfig *config, int64_t grace,
@@ -92,5 +97,5 @@ void jail_list(const BackendConfig *config, int64_t grace,
 {
 	Listing listing = { .dir = config->jail.dir, .grace = grace, .each = each, .user = user };
 
-	each_directory(config->jail.dir, list_program, &listing);
+	(void)!each_directory(config->jail.dir, list_program, &listing);
 }

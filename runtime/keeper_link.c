@@ -15,7 +15,8 @@
 
 enum {
 	FILE_MAX = 64 * 1024,
-	EXIT_JAIL = 3, /* runtime/keeper/main.c's code for a jail that cannot be made */
+	EXIT_JAIL = 3,      /* runtime/keeper/main.c's code for a jail that cannot be made */
+	EXIT_EXHAUSTED = 4, /* and for too few processes, memory, ... */
 	PANIC_TAIL = 16 * 1024,
 	START_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host executes slowly */
 	RECORD_TIMEOUT = 2 * USEC_PER_SEC  /* from the VMM's end to the keeper's */
@@ -24,7 +25,8 @@ enum {
 static const char panic_words[] = "Kernel panic - not syncing";
 static const char reboot_words[] = "reboot: Restarting system";
 
-/* Parses @run_dir/@name: 0, -ENOENT, -EINVAL when it is no object of a version known here. */
+/* Parses @run_dir/@name: 0, -ENOENT, -EINVAL when it is no object of a version known here, or why
+ * that cannot be told. */
 static int json_read(json_t **ret, const char *run_dir, const char *name)
 {
 	cleanup_free char *path = text_printf("%s/%s", run_dir, name);
@@ -34,7 +36,7 @@ static int json_read(json_t **ret, const char *run_dir, const char *name)
 	int r = file_read(&text, &length, path, FILE_MAX);
 
 	if (r < 0)
-		return r == -ENOENT || r == -ENOTDIR ? -ENOENT : -EINVAL;
+		return r == -ENOTDIR ? -ENOENT : r == -EFBIG || r == -EISDIR ? -EINVAL : r;
 	root = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
 	/* A newer keeper's files have more members; those read here keep their meaning. */
 	if (!json_is_object(root) || json_integer_value(json_object_get(root, "version")) < 1)
@@ -122,8 +124,9 @@ static int run_keeper(const char *path, char *const argv[], Error *err)
 	length = strlen(output);
 	while (length && output[length - 1] == '\n')
 		output[--length] = '\0';
-	return error_set(err, result.code == EXIT_JAIL ? ERROR_JAILER : ERROR_VMM_FAILED, "%s",
-			 length ? output : "hearth-keeper failed without a word");
+	return error_set_cause(err, result.code == EXIT_JAIL ? ERROR_JAILER : ERROR_VMM_FAILED,
+			       result.code == EXIT_EXHAUSTED ? CAUSE_EXHAUSTED : CAUSE_HOST, "%s",
+			       length ? output : "hearth-keeper failed without a word");
 }
 
 static void add_jail(Words *words, const KeeperJailConfig *jail)
@@ -156,6 +159,8 @@ static void words_of(Words *words, const KeeperConfig *config)
 			words_add_option(words, "--own-group", config->jail->own_group);
 		add_jail(words, config->jail);
 	}
+	for (size_t i = 0; config->groups && config->groups[i]; i++)
+		words_add(words, config->groups[i]);
 	words_add(words, "--");
 	for (size_t i = 0; config->vmm_argv[i]; i++)
 		words_add(words, config->vmm_argv[i]);
@@ -317,7 +322,7 @@ static bool has_panicked(const char *run_dir, const char *tail)
 
 	if (tail && strstr(tail, panic_words))
 		return true;
-	more = console_tail(run_dir, PANIC_TAIL);
+	more = console_tail(run_dir, CONSOLE_SOURCE_SERIAL, PANIC_TAIL);
 	return more && strstr(more, panic_words);
 }
 
@@ -331,6 +336,8 @@ ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const
 		return EXIT_GUEST_PANIC;
 	if (strcmp(exit->evidence, "guest-reset") == 0)
 		return has_panicked(run_dir, tail) ? EXIT_GUEST_PANIC : EXIT_GUEST_REBOOT;
+	if (strcmp(exit->evidence, "memory") == 0)
+		return EXIT_VMM_OOM;
 	/* QEMU takes SIGTERM, SIGINT and SIGHUP as a wish and ends with 0. */
 	if (exit->signal || strcmp(exit->evidence, "host-signal") == 0)
 		return EXIT_VMM_SIGNAL;

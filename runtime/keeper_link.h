@@ -47,6 +47,8 @@ typedef struct KeeperConfig {
 	const char *metrics_fifo;
 	/* The VMM runs in a jail, and vmm_argv is the jailer's; NULL: it does not. */
 	const KeeperJailConfig *jail;
+	/* More of its options, about control groups; NULL-terminated. NULL: none. */
+	char *const *groups;
 } KeeperConfig;
 
 /* keeper.json */
@@ -95,7 +97,8 @@ typedef struct KeeperExit {
 	int signal;        /* 0: none */
 	int64_t time;      /* wall usec */
 	char evidence[32]; /* the VMM's own word over QMP: "guest-shutdown", "guest-reset",
-			      "guest-panic", "host-signal", or "" */
+			      "guest-panic", "host-signal"; "memory": the kernel
+			      ended it for lack of memory in its group; or "" */
 } KeeperExit;
 
 int keeper_read_exit(KeeperExit *ret, const char *run_dir) must_check; /* 0, -ENOENT, -EINVAL */

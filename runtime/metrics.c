@@ -2,6 +2,10 @@
 #include "base/text.h"
 #include "runtime/vm.h"
 
+enum {
+	ASKING_MAX = 8, /* at once of one VM; Firecracker takes ten connections */
+};
+
 /* What a VM's VMM counts. It claims nothing: the VM may end, or be destroyed, meanwhile. */
 
 /* The operations' steps are not for one that only looks. */
@@ -19,9 +23,16 @@ static int ask(Vm *vm, const VmRecord *record, bool cached, VmMetrics *ret, Erro
 	};
 	int r;
 
+	/* One that is silent is not to have the threads of all others. */
+	if (atomic_fetch_add(&vm->asking, 1) >= ASKING_MAX) {
+		atomic_fetch_sub(&vm->asking, 1);
+		return error_set_cause(err, ERROR_METRICS, CAUSE_EXHAUSTED,
+				       "%d calls wait for its VMM already", ASKING_MAX);
+	}
 	fields_copy(&vm_resolved_table, &resolved, record->status.resolved);
 	r = vm->backend->ops->metrics(vm->backend, &job, cached, ret, err);
 	fields_clear(&vm_resolved_table, &resolved);
+	atomic_fetch_sub(&vm->asking, 1);
 	return r;
 }
 

@@ -26,11 +26,19 @@ typedef struct SoftwareNetwork {
 
 const char *network_verdict_name(int verdict)
 {
+	if (verdict == NETWORK_DROP_NAME)
+		return "DROP_NAME";
+	if (verdict == NETWORK_DROP_LEAD)
+		return "DROP_LEAD";
 	return filter_verdict_name(verdict);
 }
 
 const char *network_verdict_words(int verdict)
 {
+	if (verdict == NETWORK_DROP_NAME)
+		return "no rule has the name";
+	if (verdict == NETWORK_DROP_LEAD)
+		return "the name leads to an internal address";
 	return filter_verdict_words(verdict);
 }
 
@@ -49,6 +57,13 @@ int network_parse_mac(uint8_t ret[static NETWORK_MAC_BYTES], const char *text)
 	return 0;
 }
 
+void network_leads_free(NetworkLead *leads, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(leads[i].name);
+	free(leads);
+}
+
 void network_free(Network *network)
 {
 	if (network)
@@ -59,6 +74,13 @@ static void deny(NetworkConfig *config, const Prefix *prefix)
 {
 	assert(config->denied_count < NETWORK_DENIED_MAX);
 	config->denied[config->denied_count++] = *prefix;
+}
+
+void network_own_gateways(NetworkConfig *config)
+{
+	config->gateway4 = network_first(&config->pool4);
+	config->gateway6 = network_first(&config->pool6);
+	config->length4 = config->pool4.length;
 }
 
 void network_deny_builtin(NetworkConfig *config)
@@ -76,14 +98,15 @@ void network_deny_builtin(NetworkConfig *config)
 		deny(config, &config->pool6);
 }
 
-bool network_gateway(const Prefix *pool, Prefix *ret)
+Prefix network_first(const Prefix *pool)
 {
+	Prefix first = *pool;
+
 	if (!pool->family)
-		return false;
-	*ret = *pool;
-	ret->length = pool->family == 4 ? 32 : 128;
-	ret->address[ret->length / 8 - 1] |= 1;
-	return true;
+		return first;
+	first.length = pool->family == 4 ? 32 : 128;
+	first.address[first.length / 8 - 1] |= 1;
+	return first;
 }
 
 int network_parse_address(Prefix *ret, const char *text)
@@ -122,6 +145,11 @@ int network_detach(Network *network, const char *instance_id, Error *err)
 					       : 0;
 }
 
+int network_remove(Network *network, const char *mark, Error *err)
+{
+	return network && network->ops->remove ? network->ops->remove(network, mark, err) : 0;
+}
+
 int network_set_policy(Network *network, const VmResolved *resolved, const VmSpec *to, Error *err)
 {
 	if (!network || !network->ops->set_policy || !network_interface(resolved))
@@ -157,7 +185,11 @@ static void off_free(Network *network)
 
 Network *network_off_new(void)
 {
-	static const NetworkOps ops = { .check = off_check, .free = off_free };
+	static const NetworkOps ops = {
+		.enforcement = VM_ENFORCEMENT_NONE,
+		.check = off_check,
+		.free = off_free,
+	};
 	Network *network = new0(Network);
 
 	network->ops = &ops;
@@ -168,7 +200,7 @@ Network *network_off_new(void)
 static int software_check(Network *network, const VmSpec *spec, Error *err)
 {
 	const SoftwareNetwork *software = container_of(network, SoftwareNetwork, network);
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 	cleanup_(filter_table_freep) FilterTable *table = NULL;
 
 	if (egress_read(&egress, spec->egress, "spec.egress", err) < 0)
@@ -194,6 +226,7 @@ Network *network_software_new(const NetworkConfig *config)
 {
 	static const NetworkOps ops = {
 		.leases = true,
+		.enforcement = VM_ENFORCEMENT_NONE,
 		.check = software_check,
 		.attach = software_attach,
 		.free = software_free,
@@ -201,7 +234,8 @@ Network *network_software_new(const NetworkConfig *config)
 	SoftwareNetwork *software = new0(SoftwareNetwork);
 
 	software->network.ops = &ops;
-	software->network.length4 = config->pool4.length;
+	software->network.length4 = config->length4;
+	software->network.names = true;
 	software->denied_count = config->denied_count;
 	for (size_t i = 0; i < config->denied_count; i++)
 		software->denied[i] = config->denied[i];

@@ -2,6 +2,7 @@
 #include "runtime/network_config.h"
 
 #include "base/text.h"
+#include "netfw/tap.h"
 
 #include <net/if.h>
 #include <string.h>
@@ -84,7 +85,22 @@ static void add_denied(NetworkConfig *config, const char *text, Error *err)
 		config->denied[config->denied_count++] = prefix;
 }
 
-static void read_denied(NetworkConfig *config, const char *text, Error *err)
+static void add_resolver(NetworkConfig *config, const char *text, Error *err)
+{
+	Prefix address;
+
+	if (network_parse_address(&address, text) < 0)
+		(void)error_add_violation(err, "network.resolvers", "'%.64s' is no address", text);
+	else if (config->resolver_count == NETWORK_RESOLVERS_MAX)
+		(void)error_add_violation(err, "network.resolvers", "more than %d",
+					  NETWORK_RESOLVERS_MAX);
+	else
+		config->resolvers[config->resolver_count++] = address;
+}
+
+/* Calls @add for each of @text's pieces, which have commas between. */
+static void read_list(NetworkConfig *config, const char *text,
+		      void (*add)(NetworkConfig *config, const char *text, Error *err), Error *err)
 {
 	cleanup_free char *copy = text_dup(text);
 	char *rest = copy;
@@ -93,15 +109,14 @@ static void read_denied(NetworkConfig *config, const char *text, Error *err)
 	if (is_none(text))
 		return;
 	while ((one = strsep(&rest, ",")) && err->violation_count < BUILTIN_MAX)
-		add_denied(config, one, err);
+		add(config, one, err);
 }
 
-static void check_uplink(const char *name, Error *err)
+static void check_interface(const char *key, const char *name, Error *err)
 {
 	if (!is_none(name) && (strlen(name) >= IFNAMSIZ || strpbrk(name, "/ \t\"") ||
 			       strcmp(name, ".") == 0 || strcmp(name, "..") == 0))
-		(void)error_add_violation(err, "network.uplink",
-					  "'%.64s' is no name of an interface", name);
+		(void)error_add_violation(err, key, "'%.64s' is no name of an interface", name);
 }
 
 static VmEnforcement read_enforcement(const char *name)
@@ -111,14 +126,81 @@ static VmEnforcement read_enforcement(const char *name)
 	return strcmp(name, "iptables") == 0 ? VM_ENFORCEMENT_IPTABLES : VM_ENFORCEMENT_UNSET;
 }
 
-static void check_routed(const NetworkConfig *config, const NetworkSettings *settings, Error *err)
+static void check_pools(const NetworkConfig *config, const NetworkSettings *settings, Error *err)
 {
 	if (is_none(settings->pool4) && is_none(settings->pool6))
 		(void)error_add_violation(err, "network.pool4",
-					  "routed needs a pool of one family at least");
+					  "%s needs a pool of one family at least", settings->mode);
 	if (config->max_vms > SLOTS_MAX)
-		(void)error_add_violation(err, "limits.max_vms",
-					  "at most %d with network.mode routed", SLOTS_MAX);
+		(void)error_add_violation(err, "limits.max_vms", "at most %d with network.mode %s",
+					  SLOTS_MAX, settings->mode);
+}
+
+/* Routed, they are the host's, and no others may be asked for. */
+static void read_gateways(NetworkConfig *config, const NetworkSettings *settings, Error *err)
+{
+	const char *const rows[][2] = {
+		{ "network.bridge", settings->bridge },
+		{ "network.gateway4", settings->gateway4 },
+		{ "network.gateway6", settings->gateway6 },
+	};
+
+	for (size_t i = 0; i < array_size(rows); i++)
+		if (!is_none(rows[i][1]))
+			(void)error_add_violation(err, rows[i][0], "only with network.mode bridge");
+	network_own_gateways(config);
+}
+
+/* The pool lies in the gateway's network, and has it at most as its first address. */
+static void read_gateway(Prefix *ret, uint8_t *length, const PoolRule *rule, const Prefix *pool,
+			 const char *text, Error *err)
+{
+	char key[] = "network.gateway4";
+	Prefix network, first;
+
+	key[sizeof key - 2] = (char)('0' + rule->family);
+	if (is_none(text))
+		return;
+	if (prefix_parse_in(ret, length, text) < 0 || *length < 1 || ret->family != rule->family) {
+		(void)error_add_violation(err, key, "'%.64s' is no ADDRESS/LENGTH of IPv%u", text,
+					  rule->family);
+		return;
+	}
+	network = prefix_network(ret, *length);
+	if (memcmp(network.address, ret->address, sizeof network.address) == 0)
+		(void)error_add_violation(err, key, "'%.64s' is the network, and no address in it",
+					  text);
+	first = network_first(pool);
+	if (!pool->family || !prefix_contains(&network, pool))
+		(void)error_add_violation(err, key, "%s does not lie in its network", rule->key);
+	else if (prefix_contains(pool, ret) && prefix_compare(&first, ret) != 0)
+		(void)error_add_violation(err, key, "is in %s, and not its first address",
+					  rule->key);
+}
+
+static void read_bridge(NetworkConfig *config, const NetworkSettings *settings, Error *err)
+{
+	uint8_t unused;
+
+	check_interface("network.bridge", settings->bridge, err);
+	if (is_none(settings->bridge))
+		(void)error_add_violation(err, "network.bridge", "mode bridge needs one");
+	else if (settings->bridge[0] == TAP_PREFIX[0])
+		(void)error_add_violation(err, "network.bridge",
+					  "must not begin with '%s', as taps of VMs do",
+					  TAP_PREFIX);
+	config->bridge = settings->bridge;
+	if (is_none(settings->pool4))
+		(void)error_add_violation(err, "network.pool4",
+					  "mode bridge needs one: MACs are numbered as it is");
+	if (!is_none(settings->uplink))
+		(void)error_add_violation(err, "network.uplink", "not with network.mode bridge");
+	if (config->resolver_count)
+		(void)error_add_violation(err, "network.resolvers", "not with network.mode bridge");
+	config->length4 = config->pool4.length;
+	read_gateway(&config->gateway4, &config->length4, &rule4, &config->pool4,
+		     settings->gateway4, err);
+	read_gateway(&config->gateway6, &unused, &rule6, &config->pool6, settings->gateway6, err);
 }
 
 int network_config_read(NetworkConfig *ret, const NetworkSettings *settings, Error *err)
@@ -132,14 +214,19 @@ int network_config_read(NetworkConfig *ret, const NetworkSettings *settings, Err
 		.enforcement = read_enforcement(settings->enforcement),
 		.new_flows = (uint32_t)settings->new_flows,
 	};
-	if (strcmp(settings->mode, "bridge") == 0)
-		(void)error_add_violation(&found, "network.mode", "bridge is not supported");
 	read_pool(&ret->pool4, &rule4, settings->pool4, &found);
 	read_pool(&ret->pool6, &rule6, settings->pool6, &found);
-	if (strcmp(settings->mode, "routed") == 0)
-		check_routed(ret, settings, &found);
-	read_denied(ret, settings->denied, &found);
-	check_uplink(settings->uplink, &found);
+	if (strcmp(settings->mode, "off") != 0)
+		check_pools(ret, settings, &found);
+	read_list(ret, settings->denied, add_denied, &found);
+	ret->host_resolvers = strcmp(settings->resolvers, "auto") == 0;
+	if (!ret->host_resolvers)
+		read_list(ret, settings->resolvers, add_resolver, &found);
+	check_interface("network.uplink", settings->uplink, &found);
+	if (strcmp(settings->mode, "bridge") == 0)
+		read_bridge(ret, settings, &found);
+	else
+		read_gateways(ret, settings, &found);
 	if (error_is_set(&found)) {
 		error_merge_violations(err, &found);
 		return -1;

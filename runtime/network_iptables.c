@@ -20,7 +20,7 @@ static IptablesNetwork *iptables_of(Network *network)
 
 static int check(Network *network, const VmSpec *spec, Error *err)
 {
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 
 	(void)network;
 	return egress_read(&egress, spec->egress, "spec.egress", err);
@@ -30,7 +30,7 @@ static int check(Network *network, const VmSpec *spec, Error *err)
 static int apply(const IptablesNetwork *own, const NetworkPlace *place, const char *instance_id,
 		 const VmSpec *spec, Error *err)
 {
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 	const IptablesVm vm = {
 		.id = instance_id,
 		.tap = place->tap.name,
@@ -52,7 +52,7 @@ static int attach(Network *network, Job *job, Error *err)
 	NetworkPlace place;
 	uint32_t ifindex;
 
-	if (network_place(&place, job->resolved, err) < 0)
+	if (network_place(&place, &iptables_of(network)->config, job->resolved, err) < 0)
 		return -1;
 	place.tap.filtered = false;
 	if (apply(own, &place, instance_id, job->spec, err) < 0)
@@ -80,9 +80,24 @@ static int set_policy(Network *network, const VmResolved *resolved, const VmSpec
 {
 	NetworkPlace place;
 
-	if (network_place(&place, resolved, err) < 0)
+	if (network_place(&place, &iptables_of(network)->config, resolved, err) < 0)
 		return -1;
 	return apply(iptables_of(network), &place, resolved->instance_id, to, err);
+}
+
+static void find(Network *network, NetworkFound *found, void *user)
+{
+	Error ignored = { 0 };
+
+	(void)network;
+	(void)!iptables_each(found, user, &ignored); /* they are looked for again */
+	network_find_taps(found, user);
+}
+
+static int remove_rules(Network *network, const char *mark, Error *err)
+{
+	(void)network;
+	return iptables_remove(mark, err);
 }
 
 static int look(Network *network, char *ret, size_t size, Error *err)
@@ -90,9 +105,7 @@ static int look(Network *network, char *ret, size_t size, Error *err)
 	(void)network;
 	if (iptables_probe(err) < 0)
 		return -1;
-	text_copy(ret, size,
-		  "routed, filtered by iptables, without checks of MACs and ARP, counters, denied "
-		  "flows or masquerading");
+	text_copy(ret, size, "routed, filtered by iptables, " NETWORK_IPTABLES_LACKS);
 	return 1;
 }
 
@@ -105,24 +118,28 @@ int network_iptables_open(Network **ret, const NetworkConfig *config, Error *err
 {
 	static const NetworkOps ops = {
 		.leases = true,
+		.enforcement = VM_ENFORCEMENT_IPTABLES,
 		.check = check,
 		.attach = attach,
 		.detach = detach,
+		.find = find,
+		.remove = remove_rules,
 		.set_policy = set_policy,
 		.look = look,
 		.free = free_network,
 	};
 	/* Of an agent that had BPF: nothing of these taps would pass its interlock. */
-	static const RulesConfig interlock = { .table = "hearth", .tap_prefix = "h" };
+	static const RulesConfig interlock = { .table = "hearth", .tap_prefix = TAP_PREFIX };
 	cleanup_free IptablesNetwork *own = new0(IptablesNetwork);
 
 	own->network.ops = &ops;
-	own->network.length4 = config->pool4.length;
+	own->network.length4 = config->length4;
 	own->config = *config;
 	if (!text_equal(config->uplink, ""))
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "network.uplink where egress is enforced by iptables");
-	if (iptables_probe(err) < 0 || network_prepare_host(&own->config, err) < 0)
+	if (iptables_probe(err) < 0 || network_deny_host(&own->config, err) < 0 ||
+	    network_prepare_host(&own->config, err) < 0)
 		return -1;
 	rules_remove(&interlock);
 	own->config.uplink = NULL;

@@ -118,16 +118,29 @@ static AddressRange range_of(const Prefix *pool)
 	return range;
 }
 
+/* On a bridge there are those of other nodes as well: so they are numbered as the addresses of the
+ * pool are, of which no other node has any. */
+static AddressRange macs_of(const NetworkConfig *config, const AddressRange *pool4)
+{
+	AddressRange range = { .count = MAC_COUNT };
+
+	memcpy(range.first, mac_first, sizeof mac_first);
+	if (!config->bridge)
+		return range;
+	memcpy(range.first + 2, pool4->first, FULL_LENGTH_4 / 8);
+	range.count = pool4->count;
+	return range;
+}
+
 void runtime_open_leases(Runtime *runtime)
 {
 	const NetworkConfig *config = &runtime->config.network;
 	AddressRange ranges[ADDRESS_KIND_COUNT_] = {
 		[ADDRESS_IPV4] = range_of(&config->pool4),
 		[ADDRESS_IPV6] = range_of(&config->pool6),
-		[ADDRESS_MAC] = { .count = MAC_COUNT },
 	};
 
-	memcpy(ranges[ADDRESS_MAC].first, mac_first, sizeof mac_first);
+	ranges[ADDRESS_MAC] = macs_of(config, &ranges[ADDRESS_IPV4]);
 	runtime->addresses = address_book_new(ranges);
 	runtime->slots = lease_pool_new(1, runtime->config.max_vms);
 }
@@ -144,7 +157,7 @@ static bool is_last(const Prefix *pool, const Prefix *address)
 /* Address @text is to be of @pool, and no other's than a VM's. */
 static void check_address(const Prefix *pool, const char *text, const char *field, Error *err)
 {
-	Prefix address, gateway;
+	Prefix address, first;
 	char words[PREFIX_TEXT_MAX];
 
 	if (text_equal(text, "") || prefix_parse_address(&address, text) < 0)
@@ -159,9 +172,9 @@ static void check_address(const Prefix *pool, const char *text, const char *fiel
 		return;
 	}
 	/* The first two, and of IPv4 the last. */
-	(void)network_gateway(pool, &gateway);
+	first = network_first(pool);
 	if (memcmp(address.address, pool->address, sizeof address.address) == 0 ||
-	    memcmp(address.address, gateway.address, sizeof address.address) == 0 ||
+	    memcmp(address.address, first.address, sizeof address.address) == 0 ||
 	    (pool->family == 4 && is_last(pool, &address)))
 		(void)error_add_violation(err, field,
 					  "is not for VMs: the pool's network, gateway "
@@ -179,6 +192,26 @@ void vm_check_addresses(const Runtime *runtime, const VmSpec *spec, Error *err)
 		      "spec.network_interfaces[0].ipv4_address", err);
 	check_address(&config->pool6, first->ipv6_address,
 		      "spec.network_interfaces[0].ipv6_address", err);
+}
+
+static bool has_leases(const Backend *backend, const VmSpec *spec)
+{
+	return spec->network_interfaces.count && backend->network && backend->network->ops->leases;
+}
+
+void vm_check_address_room(Runtime *runtime, const Backend *backend, const VmSpec *spec, Error *err)
+{
+	if (!has_leases(backend, spec))
+		return;
+	for (AddressKind kind = 0; kind < ADDRESS_KIND_COUNT_; kind++) {
+		bool wanted =
+			!text_equal(asked_of(&rows[kind], spec->network_interfaces.items), "");
+		uint64_t most, out;
+
+		address_book_count(runtime->addresses, kind, &most, &out);
+		if (most && !wanted && out >= most)
+			(void)error_add_capacity(err, rows[kind].resource, 1, 0);
+	}
 }
 
 /* Leases of one kind what @interface is to have: what is asked for, what it had (@before), or the
@@ -203,26 +236,24 @@ static int lease_one(Runtime *runtime, AddressKind kind, const VmInterface *inte
 	else if (!wanted && !address_book_gives(runtime->addresses, kind))
 		return 0;
 	else if (!wanted && address_take(runtime->addresses, kind, address) < 0)
-		return error_set_capacity(err, row->resource, 1, 0);
+		return error_add_capacity(err, row->resource, 1, 0);
 	*held_of(row, ret) = row->format(address);
 	return 0;
 }
 
 static void show_gateways(const NetworkConfig *config, VmResolvedInterface *interface)
 {
-	Prefix gateway;
-
-	if (interface->ipv4_address && network_gateway(&config->pool4, &gateway))
-		interface->ipv4_gateway = format_ipv4(gateway.address);
-	if (interface->ipv6_address && network_gateway(&config->pool6, &gateway))
-		interface->ipv6_gateway = format_ipv6(gateway.address);
+	if (interface->ipv4_address && config->gateway4.family)
+		interface->ipv4_gateway = format_ipv4(config->gateway4.address);
+	if (interface->ipv6_address && config->gateway6.family)
+		interface->ipv6_gateway = format_ipv6(config->gateway6.address);
 }
 
 static int lease_slot(Runtime *runtime, uint32_t before, uint32_t *ret, Error *err)
 {
 	*ret = before;
 	if (!before && lease_take(runtime->slots, ret) < 0)
-		return error_set_capacity(err, "network_slots", 1, 0);
+		return error_add_capacity(err, "network_slots", 1, 0);
 	return 0;
 }
 
@@ -246,7 +277,7 @@ int vm_lease_network(Runtime *runtime, const Backend *backend, const VmSpec *spe
 	int r;
 
 	clear_interfaces(ret);
-	if (!spec->network_interfaces.count || !backend->network || !backend->network->ops->leases)
+	if (!has_leases(backend, spec))
 		return 0;
 	interface = record_interface(ret, first->interface_id);
 	r = lease_slot(runtime, before->network_slot, &ret->network_slot, err);

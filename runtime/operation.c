@@ -43,6 +43,8 @@ void operation_free(Operation *operation)
 	record_unref(operation->before);
 	record_unref(operation->claimed);
 	record_unref(operation->outcome);
+	if (operation->by_policy)
+		runtime_restart_over(operation->runtime);
 	operation->runtime->live_operations--;
 	vm_unref(operation->vm);
 	free(operation);
@@ -74,25 +76,28 @@ void operation_dismiss(Operation *operation, const VmRecord *record, const Error
 	operation_free(operation);
 }
 
-/* Ends the last step of @steps. */
-static void end_step(FieldList *steps, int64_t now)
+int64_t steps_end(FieldList *steps, int64_t now)
 {
-	if (steps->count)
-		((VmStep *)steps->items)[steps->count - 1].end_time = now;
+	VmStep *last = steps->count ? (VmStep *)steps->items + steps->count - 1 : NULL;
+
+	if (!last)
+		return now;
+	last->end_time = now > last->start_time ? now : last->start_time;
+	return last->end_time;
 }
 
 void job_step(Job *job, const char *name)
 {
 	Operation *operation = container_of(job, Operation, job);
 	Vm *vm = operation->vm;
-	int64_t now = clock_wall_us();
+	int64_t now = clock_wall_after(operation->start_time);
 	VmOperation *shown;
 	VmRecord *record;
 	Change *change;
 	VmStep *step;
 
 	lock_take(&vm->lock);
-	end_step(&operation->steps, now);
+	now = steps_end(&operation->steps, now);
 	step = field_list_add(&operation->steps, &vm_step_table);
 	step->name = text_dup(name);
 	step->start_time = now;
@@ -102,7 +107,7 @@ void job_step(Job *job, const char *name)
 	if (shown) {
 		free(shown->stage);
 		shown->stage = text_dup(name);
-		end_step(&shown->steps, now);
+		(void)steps_end(&shown->steps, now);
 		step = field_list_add(&shown->steps, &vm_step_table);
 		step->name = text_dup(name);
 		step->start_time = now;

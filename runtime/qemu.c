@@ -74,9 +74,9 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
 	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
 		return error_add_violation(err, "spec.boot.kernel_path", "required by qemu");
-	/* Taps of an earlier run whose agent died before it could remove them. */
+	/* Of an earlier run whose agent died before it could remove them. */
 	if (vmm_process_clear_socket(socket, err) < 0 ||
-	    vm_taps_remove(qemu->backend.network, job->resolved->instance_id, err) < 0)
+	    qemu_clear(qemu, job->resolved->instance_id, err) < 0)
 		return -1;
 	resolve(job, qemu->backend.network, &info);
 	return 0;
@@ -85,7 +85,8 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 static int make_host(const Qemu *qemu, Job *job, Error *err)
 {
 	job_step(job, "host");
-	if (vm_taps_add(job, (uid_t)-1, err) < 0)
+	if (launcher_make_group(qemu->config.launcher, job, err) < 0 ||
+	    vm_taps_add(job, (uid_t)-1, err) < 0)
 		return -1;
 	return network_attach(qemu->backend.network, job, err);
 }
@@ -103,6 +104,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.taps = job->resolved->network_interfaces.items,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&words);
+	cleanup_(words_freep) char **groups = vmm_process_groups(qemu->config.launcher, job, NULL);
 	const KeeperConfig config = {
 		.keeper_path = qemu->keeper_path,
 		.run_dir = job->run_dir,
@@ -110,10 +112,13 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.console_rate = qemu->config.console_rate,
 		.vmm_argv = argv,
 		.qmp = true,
+		.groups = groups,
 	};
 
 	job_step(job, "launch");
-	return vmm_process_launch(&config, job, err);
+	if (vmm_process_launch(&config, job, err) < 0)
+		return -1;
+	return launcher_verify_group(qemu->config.launcher, job, err);
 }
 
 static int boot(Job *job, Error *err)
@@ -145,7 +150,7 @@ static void undo_start(const Qemu *qemu, Job *job, off_t log_from, Error *err)
 	Error left = { 0 };
 
 	vmm_process_undo_start(job, socket, log_from, err);
-	if (vm_taps_remove(qemu->backend.network, job->resolved->instance_id, &left) < 0)
+	if (qemu_clear(qemu, job->resolved->instance_id, &left) < 0)
 		job->poisoned = true;
 	record_end_run(job->resolved);
 }
@@ -195,7 +200,7 @@ static void undo_switch(Job *job, int vmm, const Switch *back)
 	if (qemu_connect(&qmp, job, vmm, -1, QEMU_COMMAND_TIMEOUT, &ignored) == 0 &&
 	    throw_switch(qmp, back, &ignored) == 0)
 		return;
-	if (process_wait(vmm, 0) < 0)
+	if (!vmm_process_ends(vmm))
 		job->poisoned = true;
 }
 
@@ -237,7 +242,7 @@ static int look_at(Job *job, int vmm, VmState *ret, Error *err)
 	if (qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_COMMAND_TIMEOUT, err) < 0 ||
 	    qmp_status(qmp, &status, err) < 0) {
 		/* It may have ended just now. */
-		if (process_wait(vmm, 0) < 0)
+		if (!vmm_process_ends(vmm))
 			return -1;
 		error_clear(err);
 		*ret = VM_STOPPED;
@@ -269,8 +274,13 @@ static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 	Error left = { 0 };
 
 	vmm_process_read_exit(job, socket, ret);
-	if (vm_taps_remove(backend->network, job->resolved->instance_id, &left) < 0)
-		error_clear(&left); /* the next start or destroy removes them, or says why not */
+	if (qemu_clear(container_of(backend, Qemu, backend), job->resolved->instance_id, &left) < 0)
+		error_clear(&left); /* the next start or destroy removes it, or says why not */
+}
+
+static int remove_leftovers(Backend *backend, const char *instance_id, Error *err)
+{
+	return qemu_clear(container_of(backend, Qemu, backend), instance_id, err);
 }
 
 static void qemu_free(Backend *backend)
@@ -299,6 +309,7 @@ Backend *qemu_new(const BackendConfig *config)
 		.look = look,
 		.exit_fd = exit_fd,
 		.read_exit = read_exit,
+		.remove_leftovers = remove_leftovers,
 		.free = qemu_free,
 	};
 	Qemu *qemu = new0(Qemu);

@@ -25,10 +25,13 @@ int qemu_check(Backend *backend, const VmSpec *spec, Error *err)
 {
 	Qemu *qemu = container_of(backend, Qemu, backend);
 	BackendInfo info = probe_cache_get(&qemu->probes);
+	unsigned has = SPEC_HAS_INTERFACES;
 
+	if (launcher_has_limits(qemu->config.launcher))
+		has |= SPEC_HAS_LIMITS;
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "qemu: %s", info.message);
-	if (spec_lacks_check(spec, SPEC_HAS_INTERFACES, "qemu", err) < 0)
+	if (spec_lacks_check(spec, has, "qemu", err) < 0)
 		return -1;
 	spec_files_check(spec, "qemu", qemu->config.image_dirs, err);
 	check_args(backend->network, spec, info.accelerator, err);

@@ -6,6 +6,7 @@
  */
 
 #include "base/clock.h"
+#include "runtime/launcher.h"
 #include "runtime/probe_cache.h"
 #include "runtime/qmp.h"
 
@@ -26,6 +27,9 @@ int qemu_check(Backend *backend, const VmSpec *spec, Error *err) must_check;
 
 /* The backend's stop(). */
 int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;
+
+/* Removes what an ended QEMU may have left: its control group, its taps. */
+int qemu_clear(const Qemu *qemu, const char *instance_id, Error *err) must_check;
 
 /* Where QEMU listens, to free. */
 char *qemu_socket_path(const Job *job);

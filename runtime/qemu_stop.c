@@ -31,5 +31,12 @@ int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 
 	if (stop_ladder_climb(job, ladder, "qemu", &first, err) < 0)
 		return -1;
-	return vm_taps_remove(backend->network, job->resolved->instance_id, err);
+	return qemu_clear(container_of(backend, Qemu, backend), job->resolved->instance_id, err);
+}
+
+int qemu_clear(const Qemu *qemu, const char *instance_id, Error *err)
+{
+	if (launcher_end_group(qemu->config.launcher, instance_id, err) < 0)
+		return -1;
+	return vm_taps_remove(qemu->backend.network, instance_id, err);
 }

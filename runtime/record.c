@@ -47,6 +47,7 @@ static const char *const exit_names[] = {
 	[EXIT_GUEST_EXITED]   = "guest_exited",
 	[EXIT_VMM_ERROR]      = "vmm_error",
 	[EXIT_VMM_SIGNAL]     = "vmm_signal",
+	[EXIT_VMM_OOM]        = "vmm_oom",
 	[EXIT_KEEPER_LOST]    = "keeper_lost",
 	[EXIT_HOST_REBOOT]    = "host_reboot",
 	[EXIT_UNKNOWN]        = "unknown",
@@ -61,6 +62,7 @@ static const char *const exit_words[] = {
 	[EXIT_GUEST_EXITED]   = "GuestExited",
 	[EXIT_VMM_ERROR]      = "VmmError",
 	[EXIT_VMM_SIGNAL]     = "VmmSignal",
+	[EXIT_VMM_OOM]        = "VmmOutOfMemory",
 	[EXIT_KEEPER_LOST]    = "KeeperLost",
 	[EXIT_HOST_REBOOT]    = "HostReboot",
 	[EXIT_UNKNOWN]        = "Unknown",
@@ -315,6 +317,16 @@ int record_from_text(VmRecord **ret, const char *text, uint64_t revision)
 		return r;
 	*ret = take_ptr(record);
 	return 0;
+}
+
+bool record_is_whole(const VmRecord *record)
+{
+	const VmResolved *resolved = record->status.resolved;
+	const char *instance = resolved && resolved->instance_id ? resolved->instance_id : "";
+
+	return text_is_id(record->vm_id) && record->uid[0] &&
+	       strlen(instance) == RECORD_INSTANCE_DIGITS &&
+	       strspn(instance, "0123456789abcdef") == RECORD_INSTANCE_DIGITS;
 }
 
 static VmCondition *condition_at(const VmRecord *record, size_t i)

@@ -57,6 +57,7 @@ typedef enum ExitReason {
 	EXIT_KEEPER_LOST,
 	EXIT_HOST_REBOOT,
 	EXIT_UNKNOWN,
+	EXIT_VMM_OOM,
 	EXIT_REASON_COUNT_,
 } ExitReason;
 
@@ -171,6 +172,10 @@ typedef struct VmStatus {
 	VmResolved *resolved;
 } VmStatus;
 
+enum {
+	RECORD_INSTANCE_DIGITS = 16 /* of an instance id, hexadecimal */
+};
+
 typedef struct VmRecord {
 	atomic_uint refs;
 	uint64_t revision; /* the writer's to set; not copied by record_copy() */
@@ -201,6 +206,8 @@ VmRecord *record_copy(const VmRecord *record);
 /* The store's form: {"vm": {...}, "spec": {...}, "status": {...}}; the caller's to free. */
 char *record_to_text(const VmRecord *record);
 int record_from_text(VmRecord **ret, const char *text, uint64_t revision) must_check; /* -EINVAL */
+/* Has it the ids that name a VM to clients and on the host, in their form? */
+bool record_is_whole(const VmRecord *record);
 
 /* Sets or adds a condition; transition_time moves only with the status. */
 void record_set_condition(VmRecord *record, const char *type, ConditionStatus status,

@@ -55,6 +55,8 @@ static void carry_on(Vm *vm)
 	operation->adopts = true;
 	operation->accepted = true;
 	operation->by_policy = strcmp(operation->verb, "restart") == 0;
+	if (operation->by_policy)
+		runtime_restart_begins(vm->runtime);
 	operation->then_pause =
 		operation->op == VM_OP_START && spec_desired(record->spec) == VM_DESIRED_PAUSED;
 	operation->from = interrupted[state].from;
@@ -67,6 +69,27 @@ static void carry_on(Vm *vm)
 	vm->running = operation;
 	lock_drop(&vm->lock);
 	workers_submit(operation_lane(operation), &operation->work);
+}
+
+/* Of a creation that is to run its VM, the first of two records alone may have become durable. */
+static bool is_half_created(const VmRecord *record)
+{
+	return record->status.state == VM_CREATED && !record->status.last_operation &&
+	       spec_desired(record->spec) != VM_DESIRED_STOPPED;
+}
+
+/* The other half. There was room for it when it was created. */
+static void finish_creation(Vm *vm)
+{
+	Operation *operation = operation_new(vm, VM_OP_START, "create", "hearthd");
+
+	operation->keep_desired = true;
+	operation->then_pause = spec_desired(vm->latest->spec) == VM_DESIRED_PAUSED;
+	lock_take(&vm->lock);
+	if (!vm->gone)
+		vm_force_room(vm);
+	lock_drop(&vm->lock);
+	vm_request(operation, NULL);
 }
 
 static bool must_be_looked_for(const Vm *vm, VmState state)
@@ -82,6 +105,7 @@ static bool recover_one(Vm *vm)
 {
 	VmState state = vm->latest->status.state;
 	int64_t restart_at = vm->latest->status.next_restart_time;
+	bool half_created = is_half_created(vm->latest);
 	bool adopts = true;
 
 	vm->rebooted = vm->runtime->host_rebooted;
@@ -96,6 +120,8 @@ static bool recover_one(Vm *vm)
 	vm_arm_expiry(vm);
 	if (state == VM_BACKOFF)
 		vm_arm_restart(vm, restart_at);
+	if (half_created)
+		finish_creation(vm);
 	return adopts;
 }
 

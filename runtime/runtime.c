@@ -3,15 +3,18 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/process.h"
 #include "base/text.h"
 #include "runtime/vm.h"
+#include "runtime/vmm_process.h"
 
-#include <assert.h>
+#include <jansson.h>
 #include <string.h>
+#include <sys/param.h>
 
 enum {
 	DESK_THREADS = 16,
+	ASK_THREADS = 64,
+	URGENT_KEPT = 4, /* a stop takes as long as its guest does */
 	URGENT_THREADS = 64,
 	DESK_QUEUE_MAX = 16384,
 	SWEEP_EVERY_SEC = 60,
@@ -38,41 +41,73 @@ static void run_guest(Work *work)
 	runtime->live_operations--;
 }
 
-static void submit_guest(Runtime *runtime, void (*run)(void *), void *user)
+static void submit_guest(Runtime *runtime, Workers *lane, void (*run)(void *), void *user)
 {
 	Guest *guest = new0(Guest);
 
 	runtime->live_operations++;
 	*guest = (Guest){ .work.run = run_guest, .runtime = runtime, .run = run, .user = user };
-	workers_submit(runtime->desk, &guest->work);
+	workers_submit(lane, &guest->work);
 }
 
-bool runtime_run_blocking(Runtime *runtime, void (*work)(void *user), void *user)
+bool runtime_run_blocking(Runtime *runtime, Patience patience, void (*work)(void *user), void *user)
 {
-	if (workers_waiting(runtime->desk) >= DESK_QUEUE_MAX)
+	Workers *lane = patience == PATIENCE_LONG ? runtime->asking : runtime->desk;
+
+	if (workers_waiting(lane) >= DESK_QUEUE_MAX)
 		return false;
-	submit_guest(runtime, work, user);
+	submit_guest(runtime, lane, work, user);
 	return true;
 }
 
-/* Every minute: what belongs to no VM goes; a VM whose end nobody watches is looked at. */
+/* Who watches the node is told when the store has begun to fail, or does no more. */
+static void look_at_store(Runtime *runtime)
+{
+	bool failing = store_failing(runtime->store, NULL);
+	bool changed;
+
+	lock_take(&runtime->lock);
+	changed = failing != runtime->store_failed;
+	runtime->store_failed = failing;
+	lock_drop(&runtime->lock);
+	if (changed)
+		registry_touch_node(runtime->registry);
+}
+
+/* A VM whose end nobody waits for is looked for; one whose keeper hangs, so that nobody tells of
+ * the VMM's end, too. */
+static void look_after(Vm *vm)
+{
+	bool has_processes = vm->backend->ops->capabilities & BACKEND_PROCESS;
+	cleanup_free char *run_dir = vm_run_dir(vm);
+	bool idle, watched;
+	uint64_t run;
+
+	lock_take(&vm->lock);
+	idle = !vm->running;
+	watched = vm->exit_source;
+	run = vm->run;
+	lock_drop(&vm->lock);
+	if (has_processes && idle && !watched)
+		vm_run_errand(vm, ERRAND_RECOVER, false);
+	if (has_processes && idle && watched && vmm_process_has_ended(run_dir))
+		vm_look_into_exit(vm, run);
+	vm_catch_up(vm);
+}
+
+/* Every minute: what belongs to no VM goes, and each VM is looked after. */
 static void keep_house(void *user)
 {
 	Runtime *runtime = user;
 	size_t count;
 	cleanup_free Vm **all = vm_all(runtime, &count);
 
-	(void)runtime_sweep(runtime, (int64_t)SWEEP_GRACE_SEC * USEC_PER_SEC);
+	runtime_sweep(runtime, (int64_t)SWEEP_GRACE_SEC * USEC_PER_SEC);
+	runtime_look_at_network(runtime);
+	runtime_look_at_capacity(runtime);
+	look_at_store(runtime);
 	for (size_t i = 0; i < count; i++) {
-		bool unwatched = false;
-
-		lock_take(&all[i]->lock);
-		if ((all[i]->backend->ops->capabilities & BACKEND_PROCESS) && !all[i]->running)
-			unwatched = !all[i]->exit_source;
-		lock_drop(&all[i]->lock);
-		if (unwatched)
-			vm_run_errand(all[i], ERRAND_RECOVER, false);
-		vm_catch_up(all[i]);
+		look_after(all[i]);
 		vm_unref(all[i]);
 	}
 }
@@ -81,7 +116,9 @@ static void arm_sweep(Runtime *runtime);
 
 static void on_sweep(void *user)
 {
-	submit_guest(user, keep_house, user);
+	Runtime *runtime = user;
+
+	submit_guest(runtime, runtime->desk, keep_house, runtime);
 	arm_sweep(user);
 }
 
@@ -100,12 +137,16 @@ static void arm_sweep(Runtime *runtime)
 
 static void sweep_at_start(void *user)
 {
-	(void)runtime_sweep(user, 0);
+	runtime_sweep(user, 0);
 }
 
 static void probe(void *user)
 {
-	runtime_probe(user);
+	Runtime *runtime = user;
+
+	launcher_test(runtime->config.launcher);
+	runtime_look_at_network(runtime);
+	runtime_probe(runtime);
 }
 
 static char *cordon_words(const StoreCordon *cordon)
@@ -115,8 +156,7 @@ static char *cordon_words(const StoreCordon *cordon)
 			   cordon->reason ? cordon->reason : "");
 }
 
-/* Reads again which cordons there are. */
-static int refresh_cordon(Runtime *runtime, Error *err)
+int runtime_refresh_cordon(Runtime *runtime, Error *err)
 {
 	StoreCordon *cordons = NULL;
 	char *words, *old;
@@ -138,7 +178,7 @@ static int refresh_cordon(Runtime *runtime, Error *err)
 int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err)
 {
 	if (store_set_cordon(runtime->store, owner, reason, err) < 0 ||
-	    refresh_cordon(runtime, err) < 0)
+	    runtime_refresh_cordon(runtime, err) < 0)
 		return -1;
 	registry_touch_node(runtime->registry);
 	return 0;
@@ -146,119 +186,23 @@ int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Erro
 
 int runtime_uncordon(Runtime *runtime, const char *owner, Error *err)
 {
-	if (store_remove_cordon(runtime->store, owner, err) < 0 || refresh_cordon(runtime, err) < 0)
+	if (store_remove_cordon(runtime->store, owner, err) < 0 ||
+	    runtime_refresh_cordon(runtime, err) < 0)
 		return -1;
 	registry_touch_node(runtime->registry);
 	return 0;
 }
 
-/* One VM of the store. What is not yet re-adopted says so until it is. */
-static void load_vm(void *user, VmRecord *record)
-{
-	Runtime *runtime = user;
-	VmBackend id =
-		record->status.resolved ? record->status.resolved->backend : VM_BACKEND_UNSET;
-	Backend *backend = id < VM_BACKEND_COUNT_ ? runtime->backends[id] : NULL;
-	cleanup_(vm_unrefp) Vm *vm = NULL;
-	cleanup_(record_unrefp) VmRecord *shown = record_ref(record);
-	Error ignored = { 0 };
-	VmState state = record->status.state;
-
-	if (!backend) /* of a backend that this agent does not have: it is let alone */
-		backend = runtime->backends[VM_BACKEND_IN_MEMORY];
-	vm = vm_new(runtime, record, backend);
-	if (vm->jail_uid) /* outside a range that has been moved it is nobody else's */
-		(void)!lease_claim(runtime->uids_to_lease, vm->jail_uid);
-	vm_claim_network(runtime, record->status.resolved);
-	vm_load(runtime, vm);
-	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_CREATE, &vm->drives, &ignored) <
-	    0)
-		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
-
-	if ((backend->ops->capabilities & BACKEND_PROCESS) &&
-	    (state == VM_RUNNING || state == VM_PAUSED)) {
-		record_unref(shown);
-		shown = record_copy(record);
-		shown->revision = record->revision;
-		record_set_condition(shown, "VmmRunning", CONDITION_UNKNOWN, "NotYetAdopted", NULL);
-		record_set_condition(shown, "Ready", CONDITION_UNKNOWN, "NotYetAdopted", NULL);
-	}
-	registry_load(runtime->registry, take_ptr(shown));
-}
-
-/* The same for a VM at rest whose node had no network. */
-static void lease_network(Runtime *runtime, Vm *vm, Error *err)
-{
-	static const VmResolved nothing;
-	VmResolved *resolved = vm->latest->status.resolved;
-	VmState state = vm->latest->status.state;
-
-	if (network_interface(resolved) || vm_state_is_busy(state) || vm_state_has_vmm(state) ||
-	    state == VM_POISONED)
-		return;
-	(void)!vm_lease_network(runtime, vm->backend, vm->latest->spec, &nothing, resolved, err);
-	vm->network_slot = resolved->network_slot;
-}
-
-/*
- * VMs of an agent that did not jail get a user each, now that it is known which are taken. Their
- * next record, the intent of any start, makes it durable.
- */
-static void lease_missing(Runtime *runtime)
-{
-	size_t count;
-	cleanup_free Vm **all = vm_all(runtime, &count);
-
-	for (size_t i = 0; i < count; i++) {
-		Error none_left = { 0 };
-
-		if (vm_lease_uid(runtime, all[i]->backend, all[i]->latest, &none_left) < 0)
-			error_clear(&none_left); /* its start will say so */
-		lease_network(runtime, all[i], &none_left);
-		all[i]->jail_uid = all[i]->latest->status.resolved->jail_uid;
-		vm_unref(all[i]);
-	}
-}
-
-static void load_change(void *user, Change *change)
-{
-	Runtime *runtime = user;
-
-	registry_load_change(runtime->registry, change);
-}
-
-static int open_store(Runtime *runtime, Error *err)
-{
-	StoreConfig config = { .state_dir = runtime->state_dir,
-			       .history = runtime->config.history };
-	char boot_before[37];
-	int r = process_boot_id(runtime->boot_id);
-
-	if (r < 0)
-		return error_set_errno(err, ERROR_STORE, -r, "read the host's boot id");
-	if (store_open(&runtime->store, &config, err) < 0)
-		return -1;
-	runtime->registry = registry_new(store_revision(runtime->store), config.history);
-	if (store_load_changes(runtime->store, config.history, load_change, runtime, err) < 0 ||
-	    store_load_vms(runtime->store, load_vm, runtime, err) < 0)
-		return -1;
-	lease_missing(runtime);
-	if (store_start(runtime->store, registry_publish, runtime->registry, err) < 0)
-		return -1;
-	if (store_exchange_boot_id(runtime->store, runtime->boot_id, boot_before, err) < 0)
-		return -1;
-	runtime->host_rebooted = boot_before[0] && strcmp(boot_before, runtime->boot_id) != 0;
-	return refresh_cordon(runtime, err);
-}
-
 static int start_threads(Runtime *runtime, Error *err)
 {
-	runtime->operations = workers_new("operation", runtime->config.max_operations);
-	runtime->urgent = workers_new("urgent", URGENT_THREADS);
-	runtime->desk = workers_new("desk", DESK_THREADS);
+	runtime->operations = workers_new("operation", 1, runtime->config.max_operations);
+	runtime->urgent = workers_new("urgent", URGENT_KEPT, URGENT_THREADS);
+	runtime->desk = workers_new("desk", 1, DESK_THREADS);
+	runtime->asking = workers_new("asking", 1, ASK_THREADS);
 	runtime->console_watch = console_watch_new();
 	runtime->loop = loop_new();
-	if (!runtime->loop || !runtime->console_watch)
+	if (!runtime->operations || !runtime->urgent || !runtime->desk || !runtime->asking ||
+	    !runtime->loop || !runtime->console_watch)
 		return error_set_errno(err, ERROR_STORE, errno, "start a thread");
 	return 0;
 }
@@ -310,6 +254,7 @@ static void close_networks(Runtime *runtime)
 	egress_hub_free(runtime->egress_hub);
 	lease_pool_free(runtime->slots);
 	address_book_free(runtime->addresses);
+	budget_free(runtime->budget);
 }
 
 /* Threads first, from those that make work to those that carry it out; then what they shared. */
@@ -322,6 +267,7 @@ static void runtime_free(Runtime *runtime)
 	workers_free(runtime->operations);
 	workers_free(runtime->urgent);
 	store_close(runtime->store);
+	workers_free(runtime->asking);
 	workers_free(runtime->desk);
 	loop_free(runtime->loop);
 	console_watch_free(runtime->console_watch);
@@ -360,25 +306,35 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	cleanup_(runtime_freep) Runtime *runtime = new0(Runtime);
 
 	runtime->config = *config;
+	/* Others are not to wait for them. */
+	runtime->config.max_restarts =
+		MAX(1, MIN(config->max_restarts, config->max_operations / 2));
 	runtime->state_dir = text_dup(config->state_dir);
 	runtime->node_id = text_dup(config->node_id);
 	lock_init(&runtime->table_lock);
 	lock_init(&runtime->lock);
 	runtime->uids_to_lease = lease_pool_new(config->first_uid, config->uid_count);
+	runtime->budget = runtime_budget_new(config);
 	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
 		runtime->backends[id] = backends[id];
 	open_networks(runtime, network);
 	runtime_list_backends(runtime);
 	if (make_state_dir(runtime, err) < 0 || start_threads(runtime, err) < 0 ||
-	    open_store(runtime, err) < 0)
+	    runtime_load(runtime, err) < 0)
 		return -1;
 
+	runtime_look_at_capacity(runtime);
 	runtime_recover(runtime);
-	submit_guest(runtime, sweep_at_start, runtime);
-	submit_guest(runtime, probe, runtime);
+	submit_guest(runtime, runtime->desk, sweep_at_start, runtime);
+	submit_guest(runtime, runtime->asking, probe, runtime);
 	arm_sweep(runtime);
 	*ret = take_ptr(runtime);
 	return 0;
+}
+
+static void *allocate(size_t size)
+{
+	return must_calloc(size, 1);
 }
 
 int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
@@ -386,7 +342,9 @@ int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 	Backend *backends[VM_BACKEND_COUNT_] = { NULL };
 	Network *network = NULL;
 
-	if (network_open(&network, config->routed, &config->network, err) < 0)
+	/* Most of what jansson cannot allocate would only be missing in what it makes. */
+	json_set_alloc_funcs(allocate, free);
+	if (network_open(&network, config->has_network, &config->network, err) < 0)
 		return -1;
 	backends[VM_BACKEND_IN_MEMORY] = in_memory_new();
 	backends[VM_BACKEND_QEMU] = qemu_new(&config->backend);
@@ -403,6 +361,7 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 		return true;
 	/* No more exits and timers; what runs may end. */
 	loop_stop(runtime->loop);
+	runtime_end_restarts(runtime);
 	while (runtime->live_operations && clock_mono_us() < deadline)
 		clock_sleep_us(CLOSE_POLL_MS * (int64_t)USEC_PER_MSEC);
 	if (runtime->live_operations)

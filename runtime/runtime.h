@@ -9,9 +9,12 @@
  * returns. Work goes on whether or not anybody still listens.
  */
 
+#include "runtime/address_book.h"
 #include "runtime/backend.h"
+#include "runtime/budget.h"
 #include "runtime/console.h"
 #include "runtime/egress_watch.h"
+#include "runtime/launcher.h"
 #include "runtime/network.h"
 #include "runtime/registry.h"
 #include "runtime/selector.h"
@@ -21,18 +24,36 @@
 
 typedef struct Runtime Runtime;
 
+/* Something that belonged to no VM. */
+typedef struct Leftover {
+	const char *instance; /* its instance id, or as much of it as there is in a name */
+	const Error *err;     /* why it could not be removed; NULL: it was */
+} Leftover;
+
 typedef struct RuntimeConfig {
 	const char *state_dir; /* absolute; made if missing */
 	const char *node_id;
 	VmBackend default_backend;
 	BackendConfig backend;
+	Launcher *launcher; /* the same as backend.launcher, to be tried; may be NULL */
 	uint32_t max_vms;
-	uint32_t max_operations; /* at once; more wait */
-	uint32_t history;        /* changes kept for watchers and ListVmEvents */
+	/* What VMs that run may have together, of what the host has, that of memory being all but
+	 * huge pages and what is reserved; 0: no limit. */
+	uint64_t cpus, cpu_percent;
+	uint64_t memory_percent, reserved_memory_mib;
+	/* Where the host tells of those (runtime/huge_pages.h), for tests; NULL: where it does. */
+	const char *meminfo, *huge_pages;
+	uint64_t reserved_disk_mib; /* of the state directory's disk, not for VMs */
+	uint32_t max_operations;    /* at once; more wait */
+	uint32_t max_restarts;      /* of them, by policy, half at most; more wait */
+	uint32_t history;           /* changes kept for watchers and ListVmEvents */
 	/* Users that jailed VMMs run as, one for each VM. */
 	uint32_t first_uid, uid_count;
-	bool routed; /* VMs with processes have a network, else none */
+	bool has_network; /* VMs with processes have one, else none */
 	NetworkConfig network;
+	/* Hears of each, on any thread; NULL: nobody does. */
+	void (*swept)(void *user, const Leftover *leftover);
+	void *user;
 } RuntimeConfig;
 
 typedef enum ReturnWhen { /* the proto's numbers */
@@ -46,6 +67,9 @@ typedef enum ReturnWhen { /* the proto's numbers */
 /* @record is borrowed; NULL on failure, when @err says why, and for DestroyVm of an absent VM
  * with allow_missing. */
 typedef void VmReply(void *user, const VmRecord *record, const Error *err);
+
+/* StopVm's if it asks for no other, and that of stops which the agent itself carries out. */
+extern const StopLadder vm_default_ladder;
 
 /* What all mutations carry. Texts are copied where they are kept. */
 typedef struct VmCall {
@@ -91,6 +115,8 @@ Store *runtime_store(Runtime *runtime);
 ConsoleWatch *runtime_console_watch(Runtime *runtime);
 const RuntimeConfig *runtime_config(const Runtime *runtime);
 const char *runtime_boot_id(const Runtime *runtime);
+/* How much that belonged to no VM has been removed since the runtime was opened. */
+uint64_t runtime_leftovers_removed(const Runtime *runtime);
 /* Have all VMs of the earlier agent been looked after? */
 bool runtime_adopted(Runtime *runtime);
 
@@ -122,6 +148,8 @@ typedef struct EgressState {
 	VmRecord *record; /* a reference */
 	bool has_counters;
 	NetworkCounters counters;
+	NetworkLead *leads; /* its own */
+	size_t lead_count;
 } EgressState;
 
 void egress_state_clear(EgressState *state);
@@ -149,6 +177,17 @@ int runtime_explain_egress(Runtime *runtime, const char *vm_id, const char *expe
 /* Where denied packets are told of. */
 EgressHub *runtime_egress_hub(Runtime *runtime);
 
+/* What there is for VMs, as last looked at, and what they have of it: budget.h, and addresses of
+ * the pools. */
+typedef struct NodeCapacity {
+	Need allocatable, taken;
+	uint64_t addresses[2], addresses_taken[2]; /* ADDRESS_IPV4, ADDRESS_IPV6 */
+	uint64_t memory_mib;                       /* the host's, but for huge pages */
+	uint64_t disk_mib;                         /* size of the state directory's disk */
+} NodeCapacity;
+
+void runtime_capacity(Runtime *runtime, NodeCapacity *ret);
+
 /* Cordons; STORE. */
 int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err) must_check;
 int runtime_uncordon(Runtime *runtime, const char *owner, Error *err) must_check;
@@ -156,6 +195,16 @@ int runtime_uncordon(Runtime *runtime, const char *owner, Error *err) must_check
 /* What each backend said when it was last probed; @ret has VM_BACKEND_COUNT_ places; the count is
  * returned. */
 size_t runtime_backends(Runtime *runtime, BackendInfo *ret);
+
+/* What VMs with processes are connected to, as it was last looked at. */
+typedef struct NetworkInfo {
+	bool on, bridged, ready, degraded;
+	VmEnforcement enforcement;
+	char pool4[PREFIX_TEXT_MAX], pool6[PREFIX_TEXT_MAX]; /* "": none */
+	char message[ERROR_WHAT_MAX];
+} NetworkInfo;
+
+void runtime_network(Runtime *runtime, NetworkInfo *ret);
 
 typedef enum CheckStatus { /* the proto's numbers */
 	CHECK_UNSET,
@@ -167,12 +216,34 @@ typedef enum CheckStatus { /* the proto's numbers */
 typedef struct DoctorCheck {
 	char name[32];
 	CheckStatus status;
-	char message[256];
+	char message[ERROR_WHAT_MAX];
 	char remedy[256];
 } DoctorCheck;
 
 /* Looks at the host now; may take seconds. Up to @max checks; the count is returned. */
 size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max);
 
+typedef struct RebuildSink {
+	/* What became of @vm_id, or "" where none is known. */
+	void (*say)(void *user, const char *vm_id, const char *what);
+	void *user;
+} RebuildSink;
+
+/**
+ * runtime_rebuild() - make the store of @state_dir again; nothing runs it meanwhile
+ * @err:	STORE: held by an agent, cannot be moved or written
+ *
+ * The old one is moved aside (hearth.db.corrupt-<time>). The new one, with an id of its own and no
+ * events, has of it what can be read, and of the run directories what it lacked.
+ */
+int runtime_rebuild(const char *state_dir, const RebuildSink *sink, Error *err) must_check;
+
+typedef enum Patience {
+	PATIENCE_SHORT, /* for what this host does at once */
+	PATIENCE_LONG,  /* for what asks a VMM, or runs programs: no operation ever waits behind it
+			 */
+} Patience;
+
 /* Runs @work on a thread that may block; false when too much waits already. */
-bool runtime_run_blocking(Runtime *runtime, void (*work)(void *user), void *user);
+bool runtime_run_blocking(Runtime *runtime, Patience patience, void (*work)(void *user), void *user)
+	must_check;

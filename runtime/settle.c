@@ -55,11 +55,6 @@ static Change *change_of(const Operation *operation, ChangeType type, VmRecord *
 	return change;
 }
 
-static bool wants_accepted(const Waiter *waiter)
-{
-	return waiter->when == RETURN_WHEN_ACCEPTED;
-}
-
 /* Takes those who only wanted to know that @operation was accepted. Under the VM's lock. */
 static Waiter *take_accepted(Operation *operation)
 {
@@ -68,7 +63,7 @@ static Waiter *take_accepted(Operation *operation)
 	while (*at) {
 		Waiter *waiter = *at;
 
-		if (!wants_accepted(waiter)) {
+		if (waiter->when != RETURN_WHEN_ACCEPTED) {
 			at = &waiter->next;
 			continue;
 		}
@@ -128,10 +123,10 @@ void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule)
 	if (!operation->satisfied)
 		record->status.operation = show(operation);
 	operation->claimed = record_ref(record);
-
 	change = change_of(operation, CHANGE_MODIFIED, record, words[operation->op].accepted);
 	change->done = intent_done;
 	change->user = operation;
+	change->frees = operation->op == VM_OP_STOP || operation->op == VM_OP_DESTROY;
 	vm->running = operation;
 	vm_submit(vm, change);
 }
@@ -230,12 +225,7 @@ static void conclude(VmRecord *record, Operation *operation, bool preempted)
 		fields_clear(&vm_operation_table, record->status.last_operation);
 		free(record->status.last_operation);
 	}
-	shown->end_time = clock_wall_us();
-	if (shown->steps.count) {
-		VmStep *last = &((VmStep *)shown->steps.items)[shown->steps.count - 1];
-
-		last->end_time = shown->end_time;
-	}
+	shown->end_time = steps_end(&shown->steps, clock_wall_after(shown->start_time));
 	shown->outcome = !failed     ? OPERATION_SUCCEEDED
 			 : preempted ? OPERATION_PREEMPTED
 				     : OPERATION_FAILED;
@@ -254,6 +244,7 @@ static void take_back(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	if (vm->latest == operation->claimed) {
 		vm->latest = record_ref(operation->before);
 		record_unref(operation->claimed); /* the chain's; the operation has its own */
+		vm_settle_room(vm);
 		return;
 	}
 	record = vm_next_record(vm, operation->from);
@@ -396,7 +387,7 @@ static VmState end_state(Operation *operation, VmRecord *record, bool preempted)
 static const char *word_of(const Operation *operation, bool preempted)
 {
 	if (operation->errand == ERRAND_RECOVER && !operation->has_exit)
-		return "Adopted";
+		return operation->unseen ? "NotAdopted" : "Adopted";
 	if (operation->errand)
 		return exit_reason_word(operation->exit.reason);
 	if (error_is_set(&operation->error))
@@ -427,13 +418,17 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 
 	blame_winner(vm, operation);
 	vm_set_state(record, end_state(operation, record, preempted));
-	if (!operation->errand || record->status.operation) /* an earlier agent's update */
+	/* Or an earlier agent's update. */
+	if (!operation->errand || (record->status.operation && !operation->unseen))
 		conclude(record, operation, preempted);
 	if (operation->op == VM_OP_UPDATE && !error_is_set(&operation->error))
 		vm_apply_update(record, operation);
 	take_resolved(record, operation);
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);
+	vm_set_network_conditions(record, &operation->error);
+	if (operation->unseen)
+		vm_set_not_adopted(record);
 	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING &&
 	    !operation->satisfied)
 		record->status.observed_generation = record->generation;

@@ -75,6 +75,13 @@ uint64_t spec_memory_mib(const VmSpec *spec)
 							  : SPEC_DEFAULT_MEMORY_MIB;
 }
 
+uint64_t spec_huge_pages(const VmSpec *spec)
+{
+	bool huge = spec->machine && spec->machine->huge_pages == VM_HUGE_PAGES_2M;
+
+	return huge ? spec_memory_mib(spec) / HUGE_PAGE_MIB : 0;
+}
+
 const VmVsock *spec_vsock(const VmSpec *spec)
 {
 	return spec->devices ? spec->devices->vsock : NULL;

@@ -247,10 +247,12 @@ enum {
 	SPEC_DRIVES_MAX = 16,
 	SPEC_INTERFACES_MAX = 8,
 	SPEC_LABELS_MAX = 64,
+	HUGE_PAGE_MIB = 2,
 };
 uint32_t spec_vcpus(const VmSpec *spec);
 uint64_t spec_memory_mib(const VmSpec *spec);
-VmDesired spec_desired(const VmSpec *spec); /* never UNSET */
+uint64_t spec_huge_pages(const VmSpec *spec); /* of 2 MiB; 0: its memory is not of such */
+VmDesired spec_desired(const VmSpec *spec);   /* never UNSET */
 static inline const VmDrive *spec_drive(const VmSpec *spec, size_t i)
 {
 	return &((const VmDrive *)spec->drives.items)[i];

@@ -10,7 +10,7 @@
 /* Which backends have what; see the table. */
 enum {
 	SPEC_HAS_DEVICES = 1,    /* all but limits: Firecracker's own */
-	SPEC_HAS_LIMITS = 2,     /* a jail */
+	SPEC_HAS_LIMITS = 2,     /* a jail, or a launcher that has control groups */
 	SPEC_HAS_INTERFACES = 4, /* network interfaces, without limits and MMDS */
 };
 

@@ -114,7 +114,7 @@ static RungOutcome climb_rung(Climb *climb, const Rung *rung, int64_t timeout)
 	if (outcome != RUNG_ENDED && climb->why[0])
 		record->message = text_dup(climb->why);
 	record->start_time = start;
-	record->end_time = clock_wall_us();
+	record->end_time = clock_wall_after(start);
 	return outcome;
 }
 

@@ -182,26 +182,50 @@ static int read_meta(Store *store, Error *err)
 	return 0;
 }
 
+/* Made here for its mode, which SQLite also gives to its other files. */
+static int open_file(Store *store, Error *err)
+{
+	const char *path = store->writer.path;
+
+	store->db_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return store->db_fd < 0 ? error_set_errno(err, ERROR_STORE, errno, "open '%s'", path) : 0;
+}
+
+/* A disk that is full already is no reason not to serve. */
+static int open_reserve(Store *store, Error *err)
+{
+	store->opened = true;
+	if (store_reserve_open(store, &store->failure) == 0)
+		return 0;
+	store->full = true;
+	if (store->failure.cause == CAUSE_EXHAUSTED)
+		return 0;
+	*err = store->failure;
+	return -1;
+}
+
 static int open_database(Store *store, Error *err)
 {
 	Db *db = &store->writer;
 	bool empty;
 
-	if (db_open(db, WRITER_CACHE_KIB, err) < 0 || check_tables(db, &empty, err) < 0 ||
-	    use_wal(db, err) < 0)
+	if (open_file(store, err) < 0 || db_open(db, WRITER_CACHE_KIB, err) < 0 ||
+	    check_tables(db, &empty, err) < 0 || use_wal(db, err) < 0)
 		return -1;
-	if (empty && make_tables(db, err) < 0)
+	if ((empty ? make_tables(db, err) : store_check_tables(db, err)) < 0)
 		return -1;
 	if (read_meta(store, err) < 0 || db_open(&store->reader, READER_CACHE_KIB, err) < 0)
 		return -1;
-	return db_exec(&store->reader, "PRAGMA query_only = 1", err);
+	if (db_exec(&store->reader, "PRAGMA query_only = 1", err) < 0)
+		return -1;
+	return open_reserve(store, err);
 }
 
-int store_open(Store **ret, const StoreConfig *config, Error *err)
+static int open_store(Store **ret, const StoreConfig *config, char **aside, Error *err)
 {
 	Store *store = new0(Store);
 
-	store->lock_fd = -1;
+	store->lock_fd = store->db_fd = -1;
 	store->history = config->history;
 	store->writer.path = text_printf("%s/hearth.db", config->state_dir);
 	store->reader.path = text_dup(store->writer.path);
@@ -210,12 +234,25 @@ int store_open(Store **ret, const StoreConfig *config, Error *err)
 	cond_init(&store->wake);
 	cond_init(&store->settled);
 
-	if (lock_state_dir(store, config->state_dir, err) < 0 || open_database(store, err) < 0) {
+	if (lock_state_dir(store, config->state_dir, err) < 0 ||
+	    (aside ? store_move_aside(store->writer.path, aside, err)
+		   : store_check_files(store, err)) < 0 ||
+	    open_database(store, err) < 0) {
 		store_close(store);
 		return -1;
 	}
 	*ret = store;
 	return 0;
+}
+
+int store_open(Store **ret, const StoreConfig *config, Error *err)
+{
+	return open_store(ret, config, NULL, err);
+}
+
+int store_open_anew(Store **ret, const StoreConfig *config, char **aside, Error *err)
+{
+	return open_store(ret, config, aside, err);
 }
 
 const char *store_id(const Store *store)
@@ -275,6 +312,7 @@ int store_list_cordons(Store *store, StoreCordon **ret, size_t *n, Error *err)
 	lock_drop(&store->read_lock);
 
 	if (r < 0) {
+		store_note_damage(store, err);
 		store_cordons_free(cordons, count);
 		return -1;
 	}
@@ -316,9 +354,12 @@ void store_close(Store *store)
 		return;
 	store_writer_stop(store);
 	db_close(&store->reader);
-	db_close(&store->writer);
+	store_reserve_close(store);
+	free(store->reader.path);
+	free(store->writer.path);
 	cond_destroy(&store->wake);
 	cond_destroy(&store->settled);
+	closep(&store->db_fd);
 	closep(&store->lock_fd);
 	free(store);
 }

@@ -13,7 +13,11 @@
  * revision, record); tombstones(uid, vm_id, delete_time); events(revision, type, time,
  * vm_id, uid, reason, message, operation_id, principal, record);
  * cordons(owner, reason, time). A newer minor version may add tables and
- * columns with defaults; a store of a newer major one is refused.
+ * columns with defaults, and members to records, but no names to their enumerations; a store of a
+ * newer major one is refused.
+ *
+ * Opening checks what is the truth: all of meta, vms, tombstones and cordons, 6 ms for 1 000 VMs.
+ * Events are read at the start anyway.
  */
 
 #include "runtime/change.h"
@@ -39,6 +43,22 @@ typedef struct StoreConfig {
  */
 int store_open(Store **ret, const StoreConfig *config, Error *err) must_check;
 
+/* hearthd --rebuild: as store_open(), but what is there is moved aside first, to *@aside (to free;
+ * as it was if nothing is), and the store is a new one. */
+int store_open_anew(Store **ret, const StoreConfig *config, char **aside, Error *err) must_check;
+
+typedef struct StoreSalvage {
+	void (*each)(void *user, VmRecord *record); /* takes over a reference */
+	void (*lost)(void *user, const char *what); /* something cannot be read */
+	void *user;
+} StoreSalvage;
+
+/* Reads what can be read of the store at @aside; its cordons and tombstones go into @store, which
+ * has no writer yet. Damage is no failure. STORE: @store cannot be written. */
+int store_salvage(Store *store, const char *aside, const StoreSalvage *to, Error *err) must_check;
+/* Puts @records into a new store, whose revision is then the latest of theirs. */
+int store_adopt(Store *store, VmRecord *const *records, size_t count, Error *err) must_check;
+
 /* The UUID made with the store, and the revision of its latest change; a new store's is 1, so that
  * 0 is free to mean "from now on". */
 const char *store_id(const Store *store);
@@ -58,8 +78,10 @@ int store_start(Store *store, void (*publish)(void *user, Change *const *batch, 
 /* Queues @change (takes a reference over). Order is kept; never blocks. */
 void store_submit(Store *store, Change *change);
 
-/* Does the last attempt to write stand unsuccessful? Its message, or false. */
-bool store_failing(Store *store, char *message, size_t size);
+/* Can something not be written, or not be read? What was last said of it: STORE. False: all is
+ * well;
+ * @ret may be NULL. */
+bool store_failing(Store *store, Error *ret);
 
 /* A past hour's VM had this uid, or one of the present ones has: 1, else 0, -1 with STORE. */
 int store_uid_used(Store *store, const char *uid, Error *err) must_check;
@@ -78,6 +100,11 @@ void store_event_clear(StoreEvent *event);
  * STORE. Blocks for one indexed query. */
 int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t after,
 		      StoreEvent *events, size_t max, size_t *n, Error *err) must_check;
+
+/* The last ones of @record's incarnation of its VM, up to @max, the earliest of them first: as
+ * store_list_events(). */
+int store_last_events(Store *store, const VmRecord *record, StoreEvent *events, size_t max,
+		      size_t *n, Error *err) must_check;
 
 typedef struct StoreCordon {
 	char *owner, *reason;

@@ -7,8 +7,7 @@
 #include <string.h>
 
 enum {
-	BUSY_MSEC = 1000, /* somebody looks at the file with a tool of their own */
-	JOURNAL_BYTES_MAX = 8 << 20,
+	BUSY_MSEC = 1000, /* somebody looked at the file with a tool just before the start */
 };
 
 static const char *const texts[SQL_COUNT_] = {
@@ -38,16 +37,31 @@ static const char *const texts[SQL_COUNT_] = {
 			    "operation_id, principal, record FROM events "
 			    "WHERE vm_id = ?1 AND revision > ?2 AND (?3 = '' OR uid = ?3) "
 			    "ORDER BY revision LIMIT ?4",
+	[SQL_LAST_EVENTS] = "SELECT * FROM (SELECT revision, type, time, vm_id, uid, reason, "
+			    "message, operation_id, principal, record FROM events "
+			    "WHERE vm_id = ?1 AND uid = ?2 ORDER BY revision DESC LIMIT ?3) "
+			    "ORDER BY revision",
 	[SQL_UID_USED] = "SELECT 1 FROM vms WHERE uid = ?1 UNION ALL "
 			 "SELECT 1 FROM tombstones WHERE uid = ?1 AND delete_time >= ?2",
+	[SQL_SPARE_PAGES] = "PRAGMA freelist_count",
+	[SQL_PAGES] = "PRAGMA page_count",
+	[SQL_FILL] = "INSERT INTO events(revision, message) VALUES(0, zeroblob(?1))",
+	[SQL_UNFILL] = "DELETE FROM events WHERE revision = 0",
+	[SQL_CHECK_META] = "PRAGMA quick_check(meta)",
+	[SQL_CHECK_VMS] = "PRAGMA quick_check(vms)",
+	[SQL_CHECK_TOMBSTONES] = "PRAGMA quick_check(tombstones)",
+	[SQL_CHECK_CORDONS] = "PRAGMA quick_check(cordons)",
+	[SQL_VM_BY_NUMBER] = "SELECT revision, record FROM vms WHERE rowid = ?1",
+	[SQL_LAST_VM_NUMBER] = "SELECT max(rowid) FROM vms",
+	[SQL_LIST_TOMBSTONES] = "SELECT uid, vm_id, delete_time FROM tombstones",
 	[SQL_TABLES] = "SELECT count(*), total(name = 'meta') FROM sqlite_schema",
 };
 
 int db_corrupt(const Db *db, Error *err, const char *what)
 {
 	return error_set_cause(err, ERROR_STORE, CAUSE_CORRUPT,
-			       "'%s': %s; restore it from a backup, or move it and its -wal and "
-			       "-shm files away to begin with an empty store",
+			       "'%s': %s; run hearthd once with --rebuild, which keeps what can "
+			       "be read and what runs, or restore a backup without its -wal",
 			       db->path, what);
 }
 
@@ -86,38 +100,41 @@ static void configure_once(void)
 
 int db_open(Db *db, int cache_kib, Error *err)
 {
+	/* The log's index is in memory then, not in a mapped file: there would have to be room for
+	 * it at each start, and where a file system has none for a hole, SIGBUS says so. */
+	static const char vfs[] = "unix-excl";
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	cleanup_close int fd = -1;
 	char pragmas[256];
-
-	/* Made here for its mode, which SQLite also gives to its other files. */
-	fd = open(db->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return error_set_errno(err, ERROR_STORE, errno, "open '%s'", db->path);
-	(void)close(take_fd(fd)); /* before SQLite locks it: closing drops a process's locks */
+	int keep_log = 1;
 
 	(void)pthread_once(&once, configure_once);
-	if (sqlite3_open_v2(db->path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-			    NULL) != SQLITE_OK) {
+	if (sqlite3_open_v2(db->path, &db->handle,
+			    SQLITE_OPEN_NOMUTEX |
+				    (db->read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE),
+			    vfs) != SQLITE_OK) {
 		if (!db->handle)
 			return error_set_errno(err, ERROR_STORE, ENOMEM, "open '%s'", db->path);
 		return db_error(db, err);
 	}
 	(void)sqlite3_busy_timeout(db->handle, BUSY_MSEC);
+	(void)sqlite3_file_control(db->handle, NULL, SQLITE_FCNTL_PERSIST_WAL, &keep_log);
 	(void)text_append(pragmas, pragmas + sizeof pragmas,
 			  "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
 			  "PRAGMA mmap_size = 0; PRAGMA cache_size = -%d;"
 			  "PRAGMA journal_size_limit = %d;",
-			  cache_kib, JOURNAL_BYTES_MAX);
+			  cache_kib, STORE_LOG_BYTES);
 	return db_exec(db, pragmas, err);
 }
 
 void db_close(Db *db)
 {
+	Error ignored = { 0 };
+
 	for (size_t i = 0; i < SQL_COUNT_; i++)
 		(void)sqlite3_finalize(take_ptr(db->statements[i]));
+	if (db->handle) /* or its log, which the next one wants, would be cut to nothing */
+		(void)!db_exec(db, "PRAGMA journal_size_limit = -1", &ignored);
 	(void)sqlite3_close(take_ptr(db->handle));
-	free(take_ptr(db->path));
 }
 
 int db_exec(Db *db, const char *script, Error *err)

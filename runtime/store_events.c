@@ -94,6 +94,8 @@ int store_uid_used(Store *store, const char *uid, Error *err)
 	if (r > 0)
 		db_end(row);
 	lock_drop(&store->read_lock);
+	if (r < 0)
+		store_note_damage(store, err);
 	return r;
 }
 
@@ -134,25 +136,16 @@ void store_event_clear(StoreEvent *event)
 	*event = (StoreEvent){ 0 };
 }
 
-/* NOLINTNEXTLINE(readability-function-size): one query's worth of parameters */
-int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t after,
-		      StoreEvent *events, size_t max, size_t *n, Error *err)
+/* The rows of @row, which may be NULL for one that could not be started, into @events. */
+static int take_events(Store *store, sqlite3_stmt *row, StoreEvent *events, size_t *n, Error *err)
+	lock_requires(store->read_lock)
 {
-	int64_t past = after > INT64_MAX ? INT64_MAX : (int64_t)after;
 	size_t found = 0;
-	sqlite3_stmt *row;
 	int r = -1;
 
-	lock_take(&store->read_lock);
-	row = db_start(&store->reader, SQL_LIST_EVENTS,
-		       DB_VALUES(db_text(vm_id), db_number(past), db_text(uid ? uid : ""),
-				 db_number((int64_t)max)),
-		       err);
 	if (row)
 		while ((r = db_next(&store->reader, row, err)) > 0)
 			event_from_row(&events[found++], row);
-	lock_drop(&store->read_lock);
-
 	if (r == 0) {
 		*n = found;
 		return 0;
@@ -160,4 +153,42 @@ int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t
 	while (found)
 		store_event_clear(&events[--found]);
 	return -1;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): one query's worth of parameters */
+int store_list_events(Store *store, const char *vm_id, const char *uid, uint64_t after,
+		      StoreEvent *events, size_t max, size_t *n, Error *err)
+{
+	int64_t past = after > INT64_MAX ? INT64_MAX : (int64_t)after;
+	sqlite3_stmt *row;
+	int r;
+
+	lock_take(&store->read_lock);
+	row = db_start(&store->reader, SQL_LIST_EVENTS,
+		       DB_VALUES(db_text(vm_id), db_number(past), db_text(uid ? uid : ""),
+				 db_number((int64_t)max)),
+		       err);
+	r = take_events(store, row, events, n, err);
+	lock_drop(&store->read_lock);
+	if (r < 0)
+		store_note_damage(store, err);
+	return r;
+}
+
+int store_last_events(Store *store, const VmRecord *record, StoreEvent *events, size_t max,
+		      size_t *n, Error *err)
+{
+	sqlite3_stmt *row;
+	int r;
+
+	lock_take(&store->read_lock);
+	row = db_start(
+		&store->reader, SQL_LAST_EVENTS,
+		DB_VALUES(db_text(record->vm_id), db_text(record->uid), db_number((int64_t)max)),
+		err);
+	r = take_events(store, row, events, n, err);
+	lock_drop(&store->read_lock);
+	if (r < 0)
+		store_note_damage(store, err);
+	return r;
 }

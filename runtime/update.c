@@ -201,10 +201,12 @@ static int make_next(Vm *vm, Update *update, Error *err) lock_requires(vm->lock)
 	spec_unref(update->record->spec);
 	update->record->spec = spec_updated(vm->latest->spec, call->update, call->update_mask);
 	update->record->generation++;
-	return relet ? vm_lease_network(vm->runtime, vm->backend, update->record->spec,
-					vm->latest->status.resolved,
-					update->record->status.resolved, err)
-		     : 0;
+	if (relet &&
+	    vm_lease_network(vm->runtime, vm->backend, update->record->spec,
+			     vm->latest->status.resolved, update->record->status.resolved, err) < 0)
+		return -1;
+	vm_set_network_conditions(update->record, NULL);
+	return 0;
 }
 
 /* What an update was checked against, without the lock. */

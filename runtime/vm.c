@@ -89,7 +89,7 @@ static int may_enter(const Runtime *runtime, const Vm *vm)
 	HASH_FIND(hh_uid, runtime->uids, vm->uid, strlen(vm->uid), other);
 	if (other)
 		return -EADDRINUSE;
-	return runtime->vm_count >= runtime->config.max_vms ? -ENOSPC : 0;
+	return 0;
 }
 
 /* Under the table's lock. */
@@ -127,6 +127,9 @@ int vm_may_enter(Runtime *runtime, const Vm *vm)
 
 void vm_load(Runtime *runtime, Vm *vm)
 {
+	lock_take(&vm->lock);
+	vm_force_place(vm);
+	lock_drop(&vm->lock);
 	lock_take(&runtime->table_lock);
 	add(runtime, vm);
 	lock_drop(&runtime->table_lock);
@@ -140,6 +143,7 @@ void vm_leave(Runtime *runtime, Vm *vm)
 	HASH_DELETE(hh_uid, runtime->uids, vm);
 	runtime->vm_count--;
 	lock_drop(&runtime->table_lock);
+	vm_give_place(vm);
 	vm_unref(vm);
 }
 
@@ -151,6 +155,7 @@ void vm_never_was(Vm *vm)
 	vm_return_uid(vm->runtime, vm->jail_uid);
 	lock_take(&vm->lock);
 	vm_return_network(vm->runtime, vm->latest->status.resolved, NULL);
+	vm_give_room(vm);
 	vm->gone = true;
 	vm_leave(vm->runtime, vm);
 	lock_drop(&vm->lock);
@@ -164,8 +169,10 @@ int vm_check_network(const Runtime *runtime, Backend *backend, const VmSpec *spe
 		vm_check_addresses(runtime, spec, err);
 	if (error_is_set(err))
 		return -1;
-	if (egress_has_names(spec->egress))
-		return error_set(err, ERROR_UNSUPPORTED, "egress by name (spec.egress.rules.fqdn)");
+	if (egress_has_names(spec->egress) && !(network && network->names))
+		return error_set(err, ERROR_UNSUPPORTED,
+				 "egress by name (spec.egress.rules.fqdn): "
+				 "this network has no resolver");
 	return network && network->ops->check ? network->ops->check(network, spec, err) : 0;
 }
 
@@ -190,7 +197,7 @@ int vm_lease_uid(Runtime *runtime, const Backend *backend, VmRecord *record, Err
 	    !(backend->ops->capabilities & BACKEND_JAIL) || record->status.resolved->jail_uid)
 		return 0;
 	if (lease_take(runtime->uids_to_lease, &record->status.resolved->jail_uid) < 0)
-		return error_set_capacity(err, "jail_uids", 1, 0);
+		return error_add_capacity(err, "jail_uids", 1, 0);
 	return 0;
 }
 
@@ -231,6 +238,47 @@ Vm **vm_all(Runtime *runtime, size_t *count)
 }
 /* NOLINTEND(readability-function-*) */
 
+/* What says of a VM's network who holds it to its policy. */
+/* clang-format off */
+static const struct {
+	ConditionStatus status;
+	const char *ready, *enforced, *message;
+} network_rules[VM_ENFORCEMENT_COUNT_] = {
+	[VM_ENFORCEMENT_UNSET]    = { CONDITION_FALSE, "Detached", "Detached", NULL },
+	[VM_ENFORCEMENT_NONE]     = { CONDITION_TRUE,  "InMemory", "InMemory", "no packet passes" },
+	[VM_ENFORCEMENT_BPF]      = { CONDITION_TRUE,  "Attached", "Bpf",      NULL },
+	[VM_ENFORCEMENT_IPTABLES] = { CONDITION_TRUE,  "Attached", "Iptables",
+	                              NETWORK_IPTABLES_LACKS },
+};
+/* clang-format on */
+
+static bool is_of_network(const Error *err)
+{
+	return err && (err->kind == ERROR_NETWORK_CONFIG || err->kind == ERROR_NETWORK_SETUP ||
+		       err->kind == ERROR_FIREWALL);
+}
+
+void vm_set_network_conditions(VmRecord *record, const Error *failure)
+{
+	const VmResolved *resolved = record->status.resolved;
+	const VmResolvedInterface *interface = resolved ? network_interface(resolved) : NULL;
+	VmEnforcement by = interface ? interface->enforcement : VM_ENFORCEMENT_UNSET;
+	char failed[ERROR_MESSAGE_MAX];
+
+	if (!interface)
+		return;
+	if (by == VM_ENFORCEMENT_UNSET && is_of_network(failure)) {
+		(void)error_message(failure, failed);
+		record_set_condition(record, "NetworkReady", CONDITION_FALSE, "Failed", failed);
+		record_set_condition(record, "EgressEnforced", CONDITION_FALSE, "Failed", failed);
+		return;
+	}
+	record_set_condition(record, "NetworkReady", network_rules[by].status,
+			     network_rules[by].ready, NULL);
+	record_set_condition(record, "EgressEnforced", network_rules[by].status,
+			     network_rules[by].enforced, network_rules[by].message);
+}
+
 void vm_set_state(VmRecord *record, VmState state)
 {
 	record->status.state = state;
@@ -240,6 +288,17 @@ void vm_set_state(VmRecord *record, VmState state)
 			     condition_rules[state].reason, NULL);
 	if (state != VM_BACKOFF)
 		record->status.next_restart_time = 0;
+}
+
+void vm_set_not_adopted(VmRecord *record)
+{
+	static const char *const types[] = { "VmmRunning", "Ready", "NetworkReady",
+					     "EgressEnforced" };
+
+	for (size_t i = 0; i < array_size(types); i++)
+		if (record_condition(record, types[i]))
+			record_set_condition(record, types[i], CONDITION_UNKNOWN, "NotYetAdopted",
+					     NULL);
 }
 
 VmRecord *vm_next_record(Vm *vm, VmState state)
@@ -255,6 +314,7 @@ void vm_submit(Vm *vm, Change *change)
 	VmRecord *old = vm->latest;
 
 	vm->latest = record_ref(change->record);
+	vm_settle_room(vm);
 	store_submit(vm->runtime->store, change);
 	record_unref(old);
 }

@@ -20,6 +20,7 @@
 #include "base/loop.h"
 #include "base/workers.h"
 #include "runtime/address_book.h"
+#include "runtime/budget.h"
 #include "runtime/lease.h"
 #include "runtime/runtime.h"
 
@@ -56,7 +57,7 @@ struct Operation {
 	char id[17];
 	char *principal;
 	StopLadder ladder;
-	bool by_policy;    /* a restart: its failure is followed by the policy again */
+	bool by_policy;    /* a restart, with a turn: its failure is followed by the policy again */
 	bool keep_desired; /* the spec says already what the VM should be */
 	bool then_pause;   /* that is: paused */
 	bool creating;     /* the VM is not durable before this intent is */
@@ -90,6 +91,7 @@ struct Operation {
 	Error error;
 	VmmExit exit;
 	bool has_exit;
+	bool unseen;  /* RECOVER: it could not tell; the VM is what it was, as far as is known */
 	VmState seen; /* RECOVER: what the backend saw */
 
 	/* The outcome, for those who wait. */
@@ -98,6 +100,7 @@ struct Operation {
 
 struct Vm {
 	atomic_uint refs;
+	atomic_uint asking; /* calls that wait for its VMM's metrics */
 	Runtime *runtime;
 	char id[64];
 	char uid[64];
@@ -114,12 +117,18 @@ struct Vm {
 	VmRecord *latest;   /* under lock: the newest submitted */
 	Operation *running; /* under lock */
 	Operation *next;    /* under lock: goes when running has ended */
+	Need place;         /* under lock: its part of the node */
+	Need room;          /* under lock: its part of what those have that run, if: */
+	bool has_room;      /* under lock */
 	bool gone;          /* under lock: destroyed, out of the table */
 	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
 	bool rebooted;      /* claimed: what ran ended with an earlier boot of the host */
+	bool awaits_turn;   /* under the runtime's lock: in its queue of restarts, before: */
+	Vm *restart_next;   /* under the runtime's lock */
 	uint64_t run; /* under lock: of the VMM whose end is watched; an earlier one's is news no
 			 more */
 	LoopSource *exit_source, *restart_source, *expire_source; /* under lock */
+	_Atomic int64_t turn_for; /* the moment for which it was put into that queue last */
 };
 
 struct Runtime {
@@ -131,9 +140,11 @@ struct Runtime {
 	Registry *registry;
 	ConsoleWatch *console_watch;
 	Loop *loop;
+	Budget *budget;
 	Workers *operations; /* starts, pauses, resumes: as many at once as configured */
 	Workers *urgent;     /* stops, destroys, exits: never behind the others */
 	Workers *desk;       /* short blocking work, and replies */
+	Workers *asking;     /* what may take long and nobody's operation waits for */
 	Backend *backends[VM_BACKEND_COUNT_];
 
 	Lock table_lock;
@@ -143,6 +154,7 @@ struct Runtime {
 	struct DriveUse *drive_uses; /* uthash by path */
 	LeasePool *uids_to_lease;    /* of jailed VMMs */
 	Network *network;            /* of VMs that have processes */
+	NetworkInfo network_info;    /* under lock */
 	Network *software;           /* of those that have none */
 	LeasePool *slots;            /* of networks */
 	AddressBook *addresses;
@@ -151,8 +163,15 @@ struct Runtime {
 	Lock lock;
 	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
 	size_t to_adopt;                      /* under lock: recoveries still running */
-	char *cordon;                  /* under lock: "owner: reason" of one cordon, or NULL */
-	LoopSource *sweep_source;      /* under lock */
+	uint64_t memory_mib, disk_mib;        /* under lock: as NodeCapacity */
+	char *cordon;                     /* under lock: "owner: reason" of one cordon, or NULL */
+	LoopSource *sweep_source;         /* under lock */
+	bool store_failed;                /* under lock: when it was last looked at */
+	size_t restarting;                /* under lock: restarts that have a turn */
+	Vm *restart_first, *restart_last; /* under lock: wait for one, each a reference */
+	bool lets_in;                     /* under lock: some thread gives turns */
+	bool closing;                     /* under lock: no more turns */
+	atomic_uint_least64_t swept;      /* leftovers removed */
 	atomic_size_t live_operations; /* and creates, updates, work from outside: all that uses the
 					  rest */
 };
@@ -168,11 +187,12 @@ Vm *vm_ref(Vm *vm);
 void vm_unref(Vm *vm);
 DEFINE_CLEANUP(Vm *, vm_unref);
 Vm *vm_find(Runtime *runtime, const char *id); /* a reference, or NULL */
-/* Into the table: 0, -EEXIST (the id), -EADDRINUSE (the uid), -ENOSPC (max_vms). */
+/* Into the table: 0, -EEXIST (the id), -EADDRINUSE (the uid). */
 int vm_enter(Runtime *runtime, Vm *vm) must_check;
 int vm_may_enter(Runtime *runtime, const Vm *vm) must_check; /* the same, without doing it */
 void vm_load(Runtime *runtime, Vm *vm); /* however many may be made: unknown ones are swept */
-void vm_leave(Runtime *runtime, Vm *vm);
+/* Out of it; its place is another's. Under lock. */
+void vm_leave(Runtime *runtime, Vm *vm) lock_requires(vm->lock);
 /* Its creation could not be made durable. On the store's thread, so that what was built on it, and
  * is refused next, knows. */
 void vm_never_was(Vm *vm);
@@ -183,14 +203,45 @@ Vm **vm_all(Runtime *runtime, size_t *count);
 
 /* Puts @record into @state; conditions follow. */
 void vm_set_state(VmRecord *record, VmState state);
+/* What the conditions of a VM are that an earlier agent ran, and this one has not looked at yet. */
+void vm_set_not_adopted(VmRecord *record);
+/* What @record's interface says of NetworkReady and EgressEnforced; @failure: what the operation
+ * that just ended says against it, or NULL. */
+void vm_set_network_conditions(VmRecord *record, const Error *failure);
 /* vm->latest's successor, in @state. Under lock. */
 VmRecord *vm_next_record(Vm *vm, VmState state) lock_requires(vm->lock);
 /* Puts @change's record at the end of the chain and queues it. Under lock. Takes over. */
 void vm_submit(Vm *vm, Change *change) lock_requires(vm->lock);
 
+/* vm_room.c: the VM's part of the node */
+
+/* What a run of @spec on @backend takes, and what a VM takes that is only there. */
+Need vm_room_of(const Backend *backend, const VmSpec *spec);
+Need vm_place_of(const Runtime *runtime, const Backend *backend);
+/* Takes the new VM's place, and its room as well if it is to run; both or none. Under lock.
+ * CAPACITY. */
+int vm_take_place(Vm *vm, bool with_room, Error *err) lock_requires(vm->lock) must_check;
+/* The same of a VM that an earlier agent left, whether it fits or not; and the room, of one that
+ * may have a VMM. Under lock. */
+void vm_force_place(Vm *vm) lock_requires(vm->lock);
+void vm_give_place(Vm *vm) lock_requires(vm->lock);
+/* Takes room for a run that is about to begin, unless it has it; @dry: only whether it could. Under
+ * lock. CAPACITY. */
+int vm_take_room(Vm *vm, bool dry, Error *err) lock_requires(vm->lock) must_check;
+/* Takes room that it was admitted with before, unless it has it. Under lock. */
+void vm_force_room(Vm *vm) lock_requires(vm->lock);
+/* Are there descriptors for one more start on @backend, beside all that runs? CAPACITY. */
+int vm_check_descriptors(Runtime *runtime, const Backend *backend, Error *err) must_check;
+void vm_give_room(Vm *vm) lock_requires(vm->lock);
+/* As the state of vm->latest says. Under lock. */
+void vm_settle_room(Vm *vm) lock_requires(vm->lock);
+
 /* operation.c */
 Operation *operation_new(Vm *vm, VmOp op, const char *verb, const char *principal);
 void operation_free(Operation *operation);
+/* Ends the last of @steps (VmStep), @now or, if the clock has been put back, when it began; answers
+ * when. */
+int64_t steps_end(FieldList *steps, int64_t now);
 void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when);
 /* Answers all of @waiters with @record or @err, and frees them. Never under a lock. */
 void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err);
@@ -260,9 +311,17 @@ void operation_run(Work *work);
 /* The threads @operation's work belongs on. */
 Workers *operation_lane(const Operation *operation);
 
-/* watchdog.c: exits, restarts, expiry. */
-extern const StopLadder vm_default_ladder; /* StopVm's, for stops the agent itself carries out */
-void vm_watch_exit(Vm *vm, int fd);        /* takes @fd over */
+/* restarts.c: so many at a time, max_restarts. */
+/* The moment of @vm's restart has come: it gets a turn, or waits for one. */
+void vm_restart(Vm *vm);
+/* An operation by policy has a turn from now on, whether or not there is one left; over: its turn
+ * is the next one's. */
+void runtime_restart_begins(Runtime *runtime);
+void runtime_restart_over(Runtime *runtime);
+void runtime_end_restarts(Runtime *runtime); /* nobody gets a turn any more */
+
+/* watchdog.c: exits, the moments of restarts, expiry. */
+void vm_watch_exit(Vm *vm, int fd); /* takes @fd over */
 void vm_unwatch_exit(Vm *vm);
 void vm_arm_restart(Vm *vm, int64_t when); /* wall usec */
 void vm_arm_expiry(Vm *vm);                /* from the latest spec; disarms too */
@@ -275,6 +334,11 @@ void vm_forget(Vm *vm); /* all of it: the VM is gone */
 /* The restart policy's word on an exit or a failed restart: fills state, count and time of
  * @record (a copy of the latest). False: no restart. */
 bool vm_apply_restart_policy(VmRecord *record, bool failure, int64_t run_started);
+
+/* load.c: opens the store, and puts what it has into the table and the registry. STORE. */
+int runtime_load(Runtime *runtime, Error *err) must_check;
+/* runtime.c: reads again which cordons there are. STORE. */
+int runtime_refresh_cordon(Runtime *runtime, Error *err) must_check;
 
 /* recover.c: what an earlier agent left; every VM is in the table, nobody is served yet. */
 void runtime_recover(Runtime *runtime);
@@ -303,6 +367,9 @@ void vm_return_uid(Runtime *runtime, uint32_t uid); /* 0 is fine */
 void runtime_open_leases(Runtime *runtime);
 /* Addresses asked for that are not to be had on this node are violations. */
 void vm_check_addresses(const Runtime *runtime, const VmSpec *spec, Error *err);
+/* CAPACITY for each kind that @spec's VM needs one of, any, when there is none left now. */
+void vm_check_address_room(Runtime *runtime, const Backend *backend, const VmSpec *spec,
+			   Error *err);
 /* Into @ret, which may be a copy of @before, what @spec's VM is to have of its backend's network;
  * of @before it keeps what it can. NETWORK_CONFIG: taken; CAPACITY: @ret has nothing then. */
 int vm_lease_network(Runtime *runtime, const Backend *backend, const VmSpec *spec,
@@ -330,7 +397,13 @@ void runtime_take_event(void *user, const NetworkEvent *packet);
 void runtime_list_backends(Runtime *runtime); /* before any thread: what needs no probe */
 void runtime_probe(Runtime *runtime);         /* fills runtime->infos; may take seconds */
 
-/* sweep.c */
-/* Removes run directories (and ends keepers) that belong to no VM and are older than @grace usec.
- */
-size_t runtime_sweep(Runtime *runtime, int64_t grace);
+/* doctor.c: for runtime_network(); blocks. */
+void runtime_look_at_network(Runtime *runtime);
+
+/* capacity.c: what @config says of it, and what the host has of disk and huge pages now. The latter
+ * blocks for two short looks. */
+Budget *runtime_budget_new(const RuntimeConfig *config);
+void runtime_look_at_capacity(Runtime *runtime);
+
+/* sweep.c: removes what belongs to no VM and is older than @grace usec, and tells config.swept. */
+void runtime_sweep(Runtime *runtime, int64_t grace);

@@ -2,8 +2,9 @@
 #include "runtime/vm_taps.h"
 
 #include "base/text.h"
+#include "netfw/link_reap.h"
 #include "netfw/tap.h"
-#include "runtime/network.h"
+#include "runtime/network_place.h"
 
 int vm_taps_add(Job *job, uid_t owner, Error *err)
 {
@@ -25,14 +26,16 @@ int vm_taps_add(Job *job, uid_t owner, Error *err)
 
 int vm_taps_remove(Network *network, const char *instance_id, Error *err)
 {
+	char names[SPEC_INTERFACES_MAX][TAP_NAME_MAX];
+	const char *all[SPEC_INTERFACES_MAX];
+	size_t count = 0;
+
 	if (network_detach(network, instance_id, err) < 0)
 		return -1;
 	for (unsigned i = 0; i < SPEC_INTERFACES_MAX; i++) {
-		char name[TAP_NAME_MAX];
-
-		tap_name(name, instance_id, i);
-		if (tap_remove(name, err) < 0)
-			return -1;
+		tap_name(names[count], instance_id, i);
+		all[count] = names[count];
+		count += link_index(names[count]) != 0;
 	}
-	return 0;
+	return count ? link_reap(&network_links, all, count, err) : 0;
 }

@@ -12,6 +12,7 @@
 #include <sys/un.h>
 
 enum {
+	END_PATIENCE = 1 * USEC_PER_SEC,
 	WORDS_MAX = 400, /* of a VMM's log, in error messages */
 	TAIL_MAX = 4096, /* of the console, in exit records: a panic's trace and what came before */
 };
@@ -30,6 +31,21 @@ int vmm_process_clear_socket(const char *path, Error *err)
 	return 0;
 }
 
+char **vmm_process_groups(const Launcher *launcher, const Job *job, const CgroupHost *jailers)
+{
+	cleanup_free char *events = NULL;
+	Words words = { 0 };
+
+	launcher_add_words(launcher, &words);
+	if (!jailers) {
+		launcher_add_group(launcher, job, &words);
+		return words.items;
+	}
+	events = cgroup_memory_events(jailers, job->resolved->cgroup);
+	words_add_option(&words, "--memory-events", events);
+	return words.items;
+}
+
 int vmm_process_launch(const KeeperConfig *config, Job *job, Error *err)
 {
 	KeeperState state;
@@ -39,6 +55,11 @@ int vmm_process_launch(const KeeperConfig *config, Job *job, Error *err)
 	job->resolved->vmm_pid = (uint32_t)state.vmm.pid;
 	job->resolved->keeper_pid = (uint32_t)state.keeper.pid;
 	return 0;
+}
+
+bool vmm_process_ends(int vmm)
+{
+	return process_wait(vmm, clock_mono_us() + END_PATIENCE) == 0;
 }
 
 int vmm_process_open(int *ret, const Job *job, const char *name, Error *err)
@@ -153,16 +174,25 @@ int vmm_process_exit_fd(Job *job, int *ret, Error *err)
 	return 0;
 }
 
+bool vmm_process_has_ended(const char *run_dir)
+{
+	cleanup_close int vmm = -1;
+	KeeperState state;
+
+	return keeper_load(&state, run_dir) == 0 && keeper_open_vmm(&vmm, &state) == -ESRCH;
+}
+
 void vmm_process_read_exit(Job *job, const char *socket, VmmExit *ret)
 {
 	KeeperExit exit;
 	bool recorded = keeper_read_exit(&exit, job->run_dir) == 0;
 
-	/* The keeper was killed, and its VMM is about to be: it is over when both are gone. */
-	if (!recorded)
-		(void)!keeper_kill(job->run_dir, VMM_KILL_TIMEOUT);
+	/* The keeper was killed, and its VMM is about to be: it is over when both are gone. Or the
+	 * keeper is late, and gets a moment to record it. */
+	if (!recorded && keeper_kill(job->run_dir, VMM_KILL_TIMEOUT) == 0)
+		recorded = keeper_read_exit(&exit, job->run_dir) == 0;
 
-	ret->console_tail = console_tail(job->run_dir, TAIL_MAX);
+	ret->console_tail = console_tail(job->run_dir, CONSOLE_SOURCE_SERIAL, TAIL_MAX);
 	ret->reason = keeper_exit_reason(job->run_dir, recorded ? &exit : NULL, ret->console_tail);
 	ret->code = recorded ? exit.code : -1;
 	ret->signal = recorded ? exit.signal : 0;

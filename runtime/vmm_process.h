@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "runtime/backend.h"
 #include "runtime/keeper_link.h"
+#include "runtime/launcher.h"
 
 #include <sys/types.h>
 
@@ -25,11 +26,21 @@ enum {
  */
 int vmm_process_clear_socket(const char *path, Error *err) must_check;
 
+/*
+ * What the keeper is told of control groups, for KeeperConfig.groups and words_free().
+ * @jailers:	where the jailer made resolved's group, which the VMM enters by it; NULL: not jailed
+ */
+char **vmm_process_groups(const Launcher *launcher, const Job *job, const CgroupHost *jailers);
+
 /**
  * vmm_process_launch() - start keeper and VMM, and fill in resolved's pids
  * @err:	VMM_FAILED
  */
 int vmm_process_launch(const KeeperConfig *config, Job *job, Error *err) must_check;
+
+/* Has the VMM with pidfd @vmm ended, or will it in a moment? One that ends closes its sockets
+ * before that can be seen. */
+bool vmm_process_ends(int vmm);
 
 /* A pidfd of the VM's VMM; VMM_FAILED if it has ended. */
 int vmm_process_open(int *ret, const Job *job, const char *name, Error *err) must_check;
@@ -52,6 +63,10 @@ int vmm_process_look(Job *job, const char *name, VmmLookFn *look_at, VmState *re
 
 /* A backend's exit_fd(). */
 int vmm_process_exit_fd(Job *job, int *ret, Error *err) must_check;
+
+/* Is there a record of a VMM in @run_dir, and the VMM no longer? Its keeper is about to notice, or
+ * hangs. */
+bool vmm_process_has_ended(const char *run_dir);
 
 /* A backend's read_exit(); removes @socket. */
 void vmm_process_read_exit(Job *job, const char *socket, VmmExit *ret);

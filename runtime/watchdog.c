@@ -87,24 +87,47 @@ void vm_unwatch_exit(Vm *vm)
 	replace(vm, &vm->exit_source, NULL);
 }
 
+static int64_t backoff_of(const VmRestartPolicy *policy, uint32_t restarts)
+{
+	int64_t wait = policy->initial_backoff;
+	int64_t most = policy->max_backoff;
+
+	if (!wait)
+		wait = (int64_t)DEFAULT_INITIAL_BACKOFF_SEC * USEC_PER_SEC;
+	if (!most)
+		most = (int64_t)DEFAULT_MAX_BACKOFF_SEC * USEC_PER_SEC;
+	if (most < wait) /* by default the longest is not below the first */
+		most = wait;
+	for (uint32_t i = 0; i < restarts && wait < most; i++)
+		wait *= 2;
+	return wait < most ? wait : most;
+}
+
+/* However often it has been started; at least as long as a refused start waits. */
+static int64_t longest_backoff(const VmRestartPolicy *policy)
+{
+	int64_t most = (int64_t)RETRY_SEC * USEC_PER_SEC;
+	int64_t longest = policy ? backoff_of(policy, UINT32_MAX) : 0;
+
+	return longest > most ? longest : most;
+}
+
 static void on_restart(void *user)
 {
-	Vm *vm = user;
-	Operation *operation = operation_new(vm, VM_OP_START, "restart", "hearthd");
-
-	operation->by_policy = true;
-	operation->keep_desired = true;
-	lock_take(&vm->lock);
-	operation->then_pause = spec_desired(vm->latest->spec) == VM_DESIRED_PAUSED;
-	lock_drop(&vm->lock);
-	vm_request(operation, NULL);
+	vm_restart(user);
 }
 
 void vm_arm_restart(Vm *vm, int64_t when)
 {
-	int64_t delay = when - clock_wall_us();
+	int64_t delay = when - clock_wall_us(), most;
 	LoopSource *source;
 
+	/* The clock may have been put back since @when was set. */
+	lock_take(&vm->lock);
+	most = longest_backoff(vm->latest->spec->restart_policy);
+	lock_drop(&vm->lock);
+	if (delay > most)
+		delay = most;
 	source = loop_after(vm->runtime->loop, delay > 0 ? delay : 0, on_restart, release_vm,
 			    vm_ref(vm));
 	if (!source)
@@ -196,22 +219,6 @@ void vm_forget(Vm *vm)
 	replace(vm, &vm->restart_source, NULL);
 	replace(vm, &vm->expire_source, NULL);
 	replace(vm, &vm->exit_source, NULL);
-}
-
-static int64_t backoff_of(const VmRestartPolicy *policy, uint32_t restarts)
-{
-	int64_t wait = policy->initial_backoff;
-	int64_t most = policy->max_backoff;
-
-	if (!wait)
-		wait = (int64_t)DEFAULT_INITIAL_BACKOFF_SEC * USEC_PER_SEC;
-	if (!most)
-		most = (int64_t)DEFAULT_MAX_BACKOFF_SEC * USEC_PER_SEC;
-	if (most < wait) /* by default the longest is not below the first */
-		most = wait;
-	for (uint32_t i = 0; i < restarts && wait < most; i++)
-		wait *= 2;
-	return wait < most ? wait : most;
 }
 
 bool vm_apply_restart_policy(VmRecord *record, bool failure, int64_t run_started)

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/run_record.h"
 #include "runtime/vm.h"
 
 #include <string.h>
@@ -165,7 +166,14 @@ static void rejoin_network(Operation *operation)
 		operation->error = err;
 }
 
-/* What became of a VM that ran when an earlier agent died. */
+/* A VMM that is silent, or that this agent lacks the means to look for, has not ended for that. */
+static bool says_nothing(const Error *err)
+{
+	return err->cause == CAUSE_TIMEOUT || err->cause == CAUSE_EXHAUSTED;
+}
+
+/* What became of a VM that ran when an earlier agent died. While nobody can tell, nobody waits for
+ * its end either: the sweep looks again. */
 static void work_recover(Operation *operation)
 {
 	Vm *vm = operation->vm;
@@ -173,9 +181,15 @@ static void work_recover(Operation *operation)
 
 	if (vm->rebooted ||
 	    ops_of(operation)->look(vm->backend, &operation->job, &operation->seen, &err) < 0 ||
-	    operation->seen == VM_STOPPED || watch_vmm(operation, &err) < 0)
-		work_exit(operation);
-	vm_end_interrupted_update(operation);
+	    operation->seen == VM_STOPPED || watch_vmm(operation, &err) < 0) {
+		operation->unseen = error_is_set(&err) && says_nothing(&err);
+		if (operation->unseen)
+			operation->error = err;
+		else
+			work_exit(operation);
+	}
+	if (!operation->unseen)
+		vm_end_interrupted_update(operation);
 	if (!operation->has_exit)
 		rejoin_network(operation);
 }
@@ -198,6 +212,32 @@ static void prepare(Operation *operation)
 	job->backend = vm->backend;
 }
 
+/* The VMM runs as @operation has left it: for a store that has to be made again. */
+static void note_run(const Operation *operation)
+{
+	Vm *vm = operation->vm;
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	if (!(ops_of(operation)->capabilities & BACKEND_PROCESS))
+		return;
+	lock_take(&vm->lock);
+	record = record_copy(vm->latest);
+	lock_drop(&vm->lock);
+	if (operation->op == VM_OP_UPDATE)
+		vm_apply_update(record, operation);
+	else
+		vm_set_state(record, VM_RUNNING);
+	fields_clear(&vm_resolved_table, record->status.resolved);
+	fields_copy(&vm_resolved_table, record->status.resolved, &operation->resolved);
+	(void)!run_record_write(operation->run_dir, record); /* the store is the truth */
+}
+
+/* Does @op leave a VMM that is not as it was? */
+static bool changes_run(VmOp op)
+{
+	return op == VM_OP_START || op == VM_OP_UPDATE;
+}
+
 void operation_run(Work *work)
 {
 	Operation *operation = container_of(work, Operation, work);
@@ -212,6 +252,8 @@ void operation_run(Work *work)
 	else if (works[operation->op](operation, &operation->error) < 0 &&
 		 operation->op == VM_OP_START)
 		operation->resolved.vmm_pid = operation->resolved.keeper_pid = 0;
+	else if (changes_run(operation->op) && !error_is_set(&operation->error))
+		note_run(operation);
 	vm_settle(operation);
 }
 

@@ -47,7 +47,7 @@ const Option global_options[] = {
 
 #define ALLOW_OPTION                                                                                \
 	{ "allow", OPTION_TEXT, 0, .many = true, .value = "RULE",                                       \
-	  .help = "allow CIDR[:PROTOCOL[/PORT[-END]]], such as 10.0.0.0/8:tcp/443; CIDR may be 'any'" }
+	  .help = "allow CIDR[:PROTOCOL[/PORT[-END]]], such as 10.0.0.0/8:tcp/443; in place of CIDR a name or 'any'" }
 
 #define SELECTOR_OPTIONS                                                                            \
 	{ "selector", OPTION_TEXT, 'l', .value = "SELECTOR",                                            \
@@ -200,6 +200,18 @@ static const Option cordon_options[] = {
 	{ 0 },
 };
 
+static const Option drain_options[] = {
+	{ "action", OPTION_ENUM, 0, .value = "ACTION", .names = &hearth__v1__drain_action__descriptor,
+	  .help = "what becomes of VMs" },
+	{ "selector", OPTION_TEXT, 'l', .value = "SELECTOR", .help = "only VMs with such labels" },
+	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "only this tenant's" },
+	{ "grace", OPTION_DURATION, 0, .value = "DURATION",
+	  .help = "how long guests have from their power button on (default: 10s; 0s: none)" },
+	{ "reason", OPTION_TEXT, 0, .value = "TEXT", .help = "why, for people" },
+	{ "validate-only", OPTION_FLAG, 0, .help = "only count the VMs that would end" },
+	{ 0 },
+};
+
 static const Option uncordon_options[] = {
 	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
 	{ 0 },
@@ -226,6 +238,8 @@ const Command commands[] = {
 	  "  hearthctl update web-1 --drive id=data,path=/srv/data-2.img --balloon 64\n" },
 	{ "get", "VM...", "show VMs", run_get, get_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "describe", "VM", "tell all about a VM, with its latest events", run_describe, get_options, TAKES_VM, 1, 1, NULL },
+	{ "diagnose", "VM", "all there is to know of a VM, to find out what is wrong with it", run_diagnose, get_options, TAKES_VM, 1, 1,
+	  "With the ends of its console and of its VMM's words; -o json for a report.\n" },
 	{ "list", "", "list VMs", run_list, list_options, TAKES_NOTHING, 0, 0, NULL },
 	{ "watch", "[VM...]", "follow changes of VMs", run_watch, watch_options, TAKES_VM, 0, 100, NULL },
 	{ "wait", "VM", "wait until a VM has been in a state or met a condition", run_wait, wait_options, TAKES_VM, 1, 1,
@@ -248,6 +262,9 @@ const Command commands[] = {
 	{ "node get", "", "show the node", run_node_get, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node watch", "", "show the node whenever it changes", run_node_watch, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node cordon", "OWNER", "take no new VMs until OWNER's cordon is lifted", run_node_cordon, cordon_options, TAKES_OTHER, 1, 1, NULL },
+	{ "node drain", "OWNER", "take no new VMs, and end those there are", run_node_drain, drain_options, TAKES_OTHER, 1, 1,
+	  "The cordon stays until OWNER lifts it. Exits 1 if a VM has not ended.\n\n"
+	  "  hearthctl node drain upgrade --action stop --grace 30s\n" },
 	{ "node uncordon", "OWNER", "lift OWNER's cordon", run_node_uncordon, uncordon_options, TAKES_OTHER, 1, 1, NULL },
 	{ "doctor", "", "look at what the host must have", run_doctor, NULL, TAKES_NOTHING, 0, 0,
 	  "Exits 0 if nothing is missing, else 1.\n" },

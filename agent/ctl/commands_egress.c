@@ -78,9 +78,7 @@ int run_egress_set(Ctl *ctl)
 static void print_explanation(const Ctl *ctl, const Hearth__V1__ExplainEgressResponse *answer)
 {
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&answer->base);
-
-		json_print(stdout, json, true);
+		json_print_message(&answer->base, true);
 		return;
 	}
 	print_clean(stdout, "%s: %s (%s)", answer->allowed ? "allowed" : "denied",
@@ -164,7 +162,10 @@ static void flow_row(Table *table, const Hearth__V1__DeniedFlow *flow)
 		   enum_text(&hearth__v1__direction__descriptor, (int)flow->direction, name));
 	protocol_cell(table, flow);
 	address_cell(table, flow->source_address, flow->source_port);
-	address_cell(table, flow->target_address, flow->target_port);
+	if (*flow->name)
+		table_cell(table, "%s", flow->name);
+	else
+		address_cell(table, flow->target_address, flow->target_port);
 	table_cell(table, "%s", flow->verdict);
 	table_cell(table, "%u", flow->length);
 	table_cell(table, "%" PRIu64, flow->suppressed);
@@ -176,9 +177,7 @@ static void view_flows(const Ctl *ctl, Table *table, const Hearth__V1__WatchEgre
 		(void)fprintf(stderr, "[hearthctl: %" PRIu64 " denied flows were missed here]\n",
 			      answer->missed);
 	if (ctl_json(ctl) && (answer->n_flows || answer->missed)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&answer->base);
-
-		json_print(stdout, json, false);
+		json_print_message(&answer->base, false);
 		return;
 	}
 	for (size_t i = 0; i < answer->n_flows; i++) {

@@ -24,6 +24,7 @@ static const Hearth__V1__NodeStatus no_status = {
 	.kernel = EMPTY,
 };
 static const Hearth__V1__Resources no_resources = { 0 };
+static const Hearth__V1__NodeNetwork no_network = { .mode = EMPTY, .message = EMPTY };
 
 static void line(const char *name, const char *format, ...) printf_like(2, 3);
 
@@ -36,11 +37,6 @@ static void line(const char *name, const char *format, ...)
 	(void)text_vappend(text, text + sizeof text, format, ap);
 	va_end(ap);
 	print_clean(stdout, "%-12s %s\n", name, *text ? text : "-");
-}
-
-static void print_used(const char *name, uint64_t used, uint64_t of, const char *unit)
-{
-	line(name, "%" PRIu64 " of %" PRIu64 "%s", used, of, unit);
 }
 
 static void print_backends(const Hearth__V1__NodeStatus *status)
@@ -79,11 +75,54 @@ static void print_backends(const Hearth__V1__NodeStatus *status)
 	table_flush(table, stdout);
 }
 
+static void print_network(const Hearth__V1__NodeNetwork *network)
+{
+	char name[40];
+
+	line("Network:", "%s%s%s%s", network->mode, network->degraded ? ", degraded" : "",
+	     *network->mode ? ", enforced by " : "",
+	     *network->mode ? enum_text(&hearth__v1__enforcement__descriptor,
+					(int)network->enforcement, name)
+			    : "");
+}
+
+/* What VMs have, what they may have, and what the host has, of each that there is any of. */
+static void print_resources(const Hearth__V1__NodeStatus *status)
+{
+	const Hearth__V1__Resources *used = status->allocated ? status->allocated : &no_resources;
+	const Hearth__V1__Resources *most =
+		status->allocatable ? status->allocatable : &no_resources;
+	const Hearth__V1__Resources *host = status->capacity ? status->capacity : &no_resources;
+	const struct {
+		const char *name, *unit;
+		uint64_t used, most, host;
+	} rows[] = {
+		{ "vCPUs:", "", used->vcpus, most->vcpus, host->vcpus },
+		{ "Memory:", " MiB", used->memory_mib, most->memory_mib, host->memory_mib },
+		{ "Huge pages:", "", used->huge_pages_2m, most->huge_pages_2m,
+		  host->huge_pages_2m },
+		{ "Disk:", " MiB", used->disk_mib, most->disk_mib, host->disk_mib },
+		{ "IPv4:", "", used->ipv4_addresses, most->ipv4_addresses, host->ipv4_addresses },
+		{ "IPv6:", "", used->ipv6_addresses, most->ipv6_addresses, host->ipv6_addresses },
+		{ "VMs:", "", used->vms, most->vms, host->vms },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		char limit[32] = "any number";
+
+		if (!rows[i].host)
+			continue;
+		if (rows[i].most)
+			(void)snprintf(limit, sizeof limit, "%" PRIu64 "%s", rows[i].most,
+				       rows[i].unit);
+		line(rows[i].name, "%" PRIu64 "%s of %s; the host has %" PRIu64 "%s", rows[i].used,
+		     rows[i].unit, limit, rows[i].host, rows[i].unit);
+	}
+}
+
 static void print_node(const Hearth__V1__Node *node)
 {
 	const Hearth__V1__NodeStatus *status = node->status ? node->status : &no_status;
-	const Hearth__V1__Resources *capacity = status->capacity ? status->capacity : &no_resources;
-	const Hearth__V1__Resources *used = status->allocated ? status->allocated : &no_resources;
 	char text[FORMAT_MAX];
 	char name[40];
 
@@ -93,15 +132,16 @@ static void print_node(const Hearth__V1__Node *node)
 	line("Kernel:", "%s", status->kernel);
 	line("CPU:", "%s", status->cpu_model);
 	line("Launcher:", "%s", status->launcher);
+	print_network(status->network ? status->network : &no_network);
 	line("Boot:", "%s", status->boot_id);
 	line("Store:", "%s, revision %" PRIu64, status->store_id, status->revision);
-	print_used("vCPUs:", used->vcpus, capacity->vcpus, " CPUs");
-	print_used("Memory:", used->memory_mib, capacity->memory_mib, " MiB");
-	print_used("VMs:", used->vms, capacity->vms, "");
+	print_resources(status);
 	for (size_t i = 0; i < status->n_vm_counts; i++)
 		line("", "%" PRIu64 " %s", status->vm_counts[i]->count,
 		     enum_text(&hearth__v1__vm_state__descriptor, (int)status->vm_counts[i]->state,
 			       name));
+	if (status->leftovers_removed)
+		line("Swept:", "%" PRIu64 " leftovers of no VM", status->leftovers_removed);
 	for (size_t i = 0; i < status->n_cordons; i++)
 		line("Cordoned:", "by %s for %s: %s", status->cordons[i]->owner,
 		     format_age(status->cordons[i]->time, text), status->cordons[i]->reason);
@@ -113,9 +153,7 @@ static void print_node(const Hearth__V1__Node *node)
 static void show_node(const Ctl *ctl, const Hearth__V1__Node *node, bool in_stream)
 {
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&node->base);
-
-		json_print(stdout, json, !in_stream);
+		json_print_message(&node->base, !in_stream);
 	} else if (ctl->format == OUTPUT_NAME) {
 		print_clean(stdout, "%s\n", node->node_id);
 		(void)fflush(stdout);
@@ -153,6 +191,45 @@ int run_node_cordon(Ctl *ctl)
 	request.reason = text_field(options_text(&ctl->options, "reason"));
 	request.validate_only = options_has(&ctl->options, "validate-only");
 	return call_node(ctl, "Cordon", &request.base);
+}
+
+static void print_drain(const Ctl *ctl, const Hearth__V1__DrainResponse *answer, bool only_checked)
+{
+	if (ctl_json(ctl)) {
+		json_print_message(&answer->base, true);
+		return;
+	}
+	for (size_t i = 0; i < answer->n_failures; i++)
+		print_clean(stderr, "%s: %s (%s)\n", answer->failures[i]->vm_id,
+			    answer->failures[i]->message, answer->failures[i]->reason);
+	print_clean(stdout,
+		    only_checked ? "%" PRIu64 " VMs would end\n"
+				 : "%" PRIu64 " VMs have ended, %" PRIu64 " have not\n",
+		    answer->ended, answer->failed);
+}
+
+int run_node_drain(Ctl *ctl)
+{
+	const Options *given = &ctl->options;
+	Google__Protobuf__Duration grace = duration_field(options_duration(given, "grace", 0));
+	cleanup_(message_freep) Hearth__V1__DrainResponse *answer = NULL;
+	Hearth__V1__DrainRequest request;
+	int status;
+
+	hearth__v1__drain_request__init(&request);
+	request.owner = text_field(given->arguments[0]);
+	request.reason = text_field(options_text(given, "reason"));
+	request.action = (Hearth__V1__DrainAction)options_enum(given, "action", 0);
+	request.label_selector = text_field(options_text(given, "selector"));
+	request.tenant = text_field(options_text(given, "tenant"));
+	if (options_has(given, "grace"))
+		request.grace = &grace;
+	request.validate_only = options_has(given, "validate-only");
+	status = ctl_call_long(ctl, node_method("Drain"), &request.base, &answer);
+	if (status)
+		return status;
+	print_drain(ctl, answer, request.validate_only);
+	return answer->failed ? EXIT_FAILURE : 0;
 }
 
 int run_node_uncordon(Ctl *ctl)
@@ -224,13 +301,10 @@ int run_doctor(Ctl *ctl)
 	status = ctl_call(ctl, node_method("Doctor"), &request.base, &doctor);
 	if (status)
 		return status;
-	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&doctor->base);
-
-		json_print(stdout, json, true);
-	} else {
+	if (ctl_json(ctl))
+		json_print_message(&doctor->base, true);
+	else
 		print_checks(doctor);
-	}
 	for (size_t i = 0; i < doctor->n_checks; i++)
 		if (doctor->checks[i]->status == HEARTH__V1__CHECK_STATUS__CHECK_STATUS_MISSING)
 			status = EXIT_LOCAL;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/ctl.h"
+#include "agent/ctl/egress_view.h"
 #include "agent/ctl/format.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/request.h"
 #include "agent/ctl/vm_view.h"
 #include "base/text.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 /* get, describe, wait, events, console, metrics. */
@@ -100,15 +102,12 @@ static void keep_event(EventSink *sink, Hearth__V1__VmEvent **event)
 
 static void take_event(EventSink *sink, Hearth__V1__VmEvent **event)
 {
-	if (sink->last) {
+	if (sink->last)
 		keep_event(sink, event);
-	} else if (ctl_json(sink->ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&(*event)->base);
-
-		json_print(stdout, json, false);
-	} else {
+	else if (ctl_json(sink->ctl))
+		json_print_message(&(*event)->base, false);
+	else
 		event_row(sink->table, *event);
-	}
 }
 
 /* All events of @id into @sink, page by page: 0, or the exit status. */
@@ -149,11 +148,23 @@ int run_events(Ctl *ctl)
 	return status;
 }
 
+/* As a paragraph; nothing if there are none. */
+static void print_events(const Ctl *ctl, Hearth__V1__VmEvent *const *events, size_t count)
+{
+	cleanup_(table_freep) Table *table = table_new(event_columns, ctl->format == OUTPUT_WIDE);
+
+	for (size_t i = 0; i < count; i++)
+		event_row(table, events[i]);
+	if (!count)
+		return;
+	(void)printf("\n");
+	table_flush(table, stdout);
+}
+
 int run_describe(Ctl *ctl)
 {
 	cleanup_(message_freep) Hearth__V1__Vm *vm = NULL;
-	cleanup_(table_freep) Table *table = table_new(event_columns, ctl->format == OUTPUT_WIDE);
-	EventSink sink = { .ctl = ctl, .table = table, .last = DESCRIBED_EVENTS };
+	EventSink sink = { .ctl = ctl, .last = DESCRIBED_EVENTS };
 	int status = get_vm(ctl, ctl->options.arguments[0], &vm);
 
 	if (status)
@@ -164,23 +175,59 @@ int run_describe(Ctl *ctl)
 	}
 	vm_describe(vm);
 	status = read_events(ctl, vm->vm_id, vm->uid, &sink);
-	for (size_t i = 0; i < sink.n_kept; i++) {
-		event_row(table, sink.kept[i]);
+	print_events(ctl, sink.kept, sink.n_kept);
+	for (size_t i = 0; i < sink.n_kept; i++)
 		message_free(sink.kept[i]);
-	}
-	if (sink.n_kept) {
-		(void)printf("\n");
-		table_flush(table, stdout);
-	}
 	return status;
+}
+
+static void print_part(const char *title, const char *text)
+{
+	if (*text)
+		(void)printf("\n== %s\n%s%s", title, text,
+			     text[strlen(text) - 1] == '\n' ? "" : "\n");
+}
+
+static void print_diagnosis(const Ctl *ctl, const Hearth__V1__DiagnoseVmResponse *answer)
+{
+	vm_describe(answer->vm);
+	print_events(ctl, answer->events, answer->n_events);
+	if (answer->usage)
+		(void)printf("\nUses %" PRIu64 " bytes of memory (%" PRIu64
+			     " at most so far), has used "
+			     "%" PRIu64 " usec of CPU, throttled for %" PRIu64 "\n",
+			     answer->usage->memory_bytes, answer->usage->memory_peak_bytes,
+			     answer->usage->cpu_usec, answer->usage->cpu_throttled_usec);
+	egress_print_known(ctl, answer);
+	print_part("the end of its console", answer->console);
+	print_part("the end of its VMM's words", answer->vmm_log);
+	for (size_t i = 0; i < answer->n_missing; i++)
+		print_clean(stdout, "%smissing: %s\n", i ? "" : "\n", answer->missing[i]);
+}
+
+int run_diagnose(Ctl *ctl)
+{
+	cleanup_(message_freep) Hearth__V1__DiagnoseVmResponse *answer = NULL;
+	Hearth__V1__DiagnoseVmRequest request;
+	int status;
+
+	hearth__v1__diagnose_vm_request__init(&request);
+	request.vm_id = text_field(ctl->options.arguments[0]);
+	status = ctl_call(ctl, vm_method("DiagnoseVm"), &request.base, &answer);
+	if (status)
+		return status;
+	if (ctl_json(ctl)) {
+		json_print_message(&answer->base, true);
+		return 0;
+	}
+	print_diagnosis(ctl, answer);
+	return 0;
 }
 
 static void print_console(const Ctl *ctl, const Hearth__V1__ReadConsoleResponse *part)
 {
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&part->base);
-
-		json_print(stdout, json, false);
+		json_print_message(&part->base, false);
 		return;
 	}
 	if (part->gap)

@@ -72,9 +72,7 @@ static void watch_row(Table *table, const Hearth__V1__VmEvent *event)
 static void view_event(const Viewer *viewer, const Hearth__V1__VmEvent *event)
 {
 	if (ctl_json(viewer->ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&event->base);
-
-		json_print(stdout, json, false);
+		json_print_message(&event->base, false);
 	} else if (viewer->ctl->format == OUTPUT_NAME) {
 		print_clean(stdout, "%s\n", event->vm ? event->vm->vm_id : event->vm_id);
 	} else if (!viewer->as_list) {

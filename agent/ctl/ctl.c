@@ -33,14 +33,25 @@ int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise)
 	return options_duration(&ctl->options, "timeout", otherwise);
 }
 
-int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret)
+static int call_within(Ctl *ctl, Method method, const ProtobufCMessage *request, int64_t timeout,
+		       void *ret)
 {
 	cleanup_(failure_release) Failure failure = { 0 };
 
-	if (client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, TIMEOUT_UNARY), ret,
+	if (client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, timeout), ret,
 			&failure) < 0)
 		return failure_report(&failure, ctl_json(ctl));
 	return 0;
+}
+
+int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret)
+{
+	return call_within(ctl, method, request, TIMEOUT_UNARY, ret);
+}
+
+int ctl_call_long(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret)
+{
+	return call_within(ctl, method, request, CLIENT_FOREVER, ret);
 }
 
 Method vm_method(const char *name)

@@ -81,6 +81,8 @@ enum {
  * Return: 0, or the exit status of the failure, which it has reported.
  */
 int ctl_call(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret);
+/* The same, of a call that takes as long as it takes. */
+int ctl_call_long(Ctl *ctl, Method method, const ProtobufCMessage *request, void *ret);
 
 /* Methods by name, for the calls above. */
 Method vm_method(const char *name);
@@ -108,6 +110,7 @@ int run_resume(Ctl *ctl);
 int run_destroy(Ctl *ctl);
 int run_get(Ctl *ctl);
 int run_describe(Ctl *ctl);
+int run_diagnose(Ctl *ctl);
 int run_list(Ctl *ctl);
 int run_watch(Ctl *ctl);
 int run_wait(Ctl *ctl);
@@ -125,6 +128,7 @@ int run_egress_watch(Ctl *ctl);
 int run_node_get(Ctl *ctl);
 int run_node_watch(Ctl *ctl);
 int run_node_cordon(Ctl *ctl);
+int run_node_drain(Ctl *ctl);
 int run_node_uncordon(Ctl *ctl);
 int run_doctor(Ctl *ctl);
 int run_health(Ctl *ctl);

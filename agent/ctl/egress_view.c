@@ -76,7 +76,7 @@ static void print_rules(const Hearth__V1__EgressPolicy *policy, bool wide)
 		(void)printf("No rule: nothing may be reached.\n");
 }
 
-static void print_traffic(const Hearth__V1__VmEgress *egress, bool wide)
+static void print_traffic(Hearth__V1__EgressTraffic *const *all, size_t count, bool wide)
 {
 	static const Column columns[] = {
 		{ "DIRECTION", false },
@@ -88,8 +88,8 @@ static void print_traffic(const Hearth__V1__VmEgress *egress, bool wide)
 	cleanup_(table_freep) Table *table = table_new(columns, wide);
 	char name[40];
 
-	for (size_t i = 0; i < egress->n_traffic; i++) {
-		const Hearth__V1__EgressTraffic *traffic = egress->traffic[i];
+	for (size_t i = 0; i < count; i++) {
+		const Hearth__V1__EgressTraffic *traffic = all[i];
 
 		(void)enum_text(&hearth__v1__direction__descriptor, (int)traffic->direction, name);
 		for (size_t k = 0; k < traffic->n_counters; k++) {
@@ -99,10 +99,38 @@ static void print_traffic(const Hearth__V1__VmEgress *egress, bool wide)
 			table_cell(table, "%s", traffic->counters[k]->description);
 		}
 	}
-	if (!egress->n_traffic)
+	if (!count)
 		return;
 	(void)printf("\n");
 	table_flush(table, stdout);
+}
+
+static void print_leads(Hearth__V1__EgressLead *const *leads, size_t count, bool wide)
+{
+	static const Column columns[] = {
+		{ "NAME", false }, { "ADDRESS", false }, { "REMAINING", false }, { 0 }
+	};
+	cleanup_(table_freep) Table *table = table_new(columns, wide);
+
+	for (size_t i = 0; i < count; i++) {
+		const Hearth__V1__EgressLead *lead = leads[i];
+
+		table_cell(table, "%s", lead->name);
+		table_cell(table, "%s", lead->address);
+		table_cell(table, "%" PRId64 "s", lead->remaining ? lead->remaining->seconds : 0);
+	}
+	if (!count)
+		return;
+	(void)printf("\n");
+	table_flush(table, stdout);
+}
+
+void egress_print_known(const Ctl *ctl, const Hearth__V1__DiagnoseVmResponse *answer)
+{
+	bool wide = ctl->format == OUTPUT_WIDE;
+
+	print_leads(answer->names, answer->n_names, wide);
+	print_traffic(answer->traffic, answer->n_traffic, wide);
 }
 
 void egress_print(const Ctl *ctl, const Hearth__V1__VmEgress *egress)
@@ -111,9 +139,7 @@ void egress_print(const Ctl *ctl, const Hearth__V1__VmEgress *egress)
 	char name[40] = "nothing: not running, or no interface";
 
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&egress->base);
-
-		json_print(stdout, json, true);
+		json_print_message(&egress->base, true);
 		return;
 	}
 	if (ctl->format == OUTPUT_NAME) {
@@ -130,5 +156,6 @@ void egress_print(const Ctl *ctl, const Hearth__V1__VmEgress *egress)
 	print_field("Enforced by:", "%s", name);
 	(void)printf("\n");
 	print_rules(egress->policy, wide);
-	print_traffic(egress, wide);
+	print_leads(egress->names, egress->n_names, wide);
+	print_traffic(egress->traffic, egress->n_traffic, wide);
 }

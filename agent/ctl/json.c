@@ -368,3 +368,10 @@ void json_print(FILE *to, const json_t *json, bool indented)
 	(void)fputc('\n', to);
 	(void)fflush(to);
 }
+
+void json_print_message(const ProtobufCMessage *message, bool indented)
+{
+	cleanup_(json_freep) json_t *json = json_from_message(message);
+
+	json_print(stdout, json, indented);
+}

@@ -25,6 +25,8 @@ json_t *json_from_message(const ProtobufCMessage *message);
 
 /* Writes @json and a newline: indented for people, or on one line. Flushes. */
 void json_print(FILE *to, const json_t *json, bool indented);
+/* @message so, on stdout. */
+void json_print_message(const ProtobufCMessage *message, bool indented);
 
 /**
  * json_to_message() - a message of @type from @json

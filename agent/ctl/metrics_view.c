@@ -75,9 +75,7 @@ void metrics_print(const Ctl *ctl, Hearth__V1__VmMetrics *metrics, const char *p
 	if (prefix)
 		keep(metrics, prefix);
 	if (ctl_json(ctl)) {
-		cleanup_(json_freep) json_t *json = json_from_message(&metrics->base);
-
-		json_print(stdout, json, true);
+		json_print_message(&metrics->base, true);
 	} else if (ctl->format == OUTPUT_NAME) {
 		for (size_t i = 0; i < metrics->n_metrics; i++)
 			print_clean(stdout, "%s\n", metrics->metrics[i]->name);

@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Policies of egress from options: a file of JSON or YAML, and --allow
- * CIDR[:PROTOCOL[/PORT[-END]]]. */
+ * CIDR[:PROTOCOL[/PORT[-END]]], or a name in place of CIDR. */
 
 enum {
 	PORT_MAX = 65535,
@@ -64,34 +64,74 @@ static bool read_port(Hearth__V1__EgressPort *port, const char *text)
 	return !text[length] || read_ports(port, text + length + 1);
 }
 
-/* How much of @text is the block: up to the colon behind its length. */
-static size_t block_length(const char *text)
+/* What a rule is for. */
+typedef enum PeerKind {
+	PEER_NONE,
+	PEER_ANY,
+	PEER_NAME,
+	PEER_BLOCK,
+} PeerKind;
+
+static bool is_protocol(const char *text)
+{
+	int unused;
+
+	return enum_parse(&unused, &hearth__v1__protocol__descriptor, text, strcspn(text, "/")) ==
+	       0;
+}
+
+/* Letters and a dot, with a port or none behind them: the first part of an IPv6 address has none,
+ * and a name of one label is taken for a slip. */
+static bool is_name(const char *text, size_t length)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ*";
+
+	return strcspn(text, letters) < length && strcspn(text, ".") < length &&
+	       strcspn(text, "/") >= length && (!text[length] || is_protocol(text + length + 1));
+}
+
+/* How much of @text is the peer: a block goes to the colon behind its length. */
+static PeerKind read_peer(const char *text, size_t *length)
 {
 	size_t slash = strcspn(text, "/");
 
-	if (strncmp(text, everywhere, sizeof everywhere - 1) == 0)
-		return sizeof everywhere - 1;
-	return slash + strcspn(text + slash, ":");
+	*length = strcspn(text, ":");
+	if (*length == sizeof everywhere - 1 && strncmp(text, everywhere, *length) == 0)
+		return PEER_ANY;
+	if (is_name(text, *length))
+		return PEER_NAME;
+	*length = slash + strcspn(text + slash, ":");
+	return text[slash] ? PEER_BLOCK : PEER_NONE;
+}
+
+static void put_peer(Hearth__V1__EgressRule *rule, PeerKind kind, const char *text, size_t length)
+{
+	Hearth__V1__EgressPeer *peer;
+
+	if (kind == PEER_NAME) {
+		rule->fqdn = new0_array(char *, 1);
+		rule->fqdn[0] = text_printf("%.*s", (int)length, text);
+		rule->n_fqdn = 1;
+	} else if (kind == PEER_BLOCK) {
+		peer = put_only((void ***)(void *)&rule->to, &rule->n_to,
+				&hearth__v1__egress_peer__descriptor);
+		peer->cidr = text_printf("%.*s", (int)length, text);
+	}
 }
 
 static int read_allow(const Ctl *ctl, Hearth__V1__EgressPolicy *policy, const char *text)
 {
 	Hearth__V1__EgressRule *rule = add_rule(policy);
-	size_t length = block_length(text);
-	bool is_any = strncmp(text, everywhere, length) == 0 && length == sizeof everywhere - 1;
-	Hearth__V1__EgressPeer *peer;
+	size_t length;
+	PeerKind kind = read_peer(text, &length);
 	Hearth__V1__EgressPort *port;
 
-	if (!length || (text[length] && text[length] != ':') || (!is_any && !strchr(text, '/')))
+	if (kind == PEER_NONE)
 		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
 					    "--allow: '%s' begins with no CIDR such as 10.0.0.0/8, "
-					    "nor with any",
+					    "no name such as example.org, nor with any",
 					    text);
-	if (!is_any) {
-		peer = put_only((void ***)(void *)&rule->to, &rule->n_to,
-				&hearth__v1__egress_peer__descriptor);
-		peer->cidr = text_printf("%.*s", (int)length, text);
-	}
+	put_peer(rule, kind, text, length);
 	if (!text[length])
 		return 0;
 	port = put_only((void ***)(void *)&rule->ports, &rule->n_ports,

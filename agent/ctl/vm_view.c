@@ -190,9 +190,7 @@ void vm_print(const Ctl *ctl, const Hearth__V1__Vm *vm)
 	cleanup_(table_freep) Table *table = NULL;
 
 	if (ctl->format == OUTPUT_JSON) {
-		cleanup_(json_freep) json_t *json = json_from_message(&vm->base);
-
-		json_print(stdout, json, true);
+		json_print_message(&vm->base, true);
 		return;
 	}
 	if (ctl->format == OUTPUT_NAME) {

@@ -5,21 +5,22 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 
-/* Lives in the namespace until it is killed, having said on @ready that it is in it. */
-__attribute__((__noreturn__)) static void hold_namespace(int ready)
+/*
+ * Lives in the namespace, having said on @ready that it is in it, until nobody has the other end of
+ * @held any more: whoever forked it has seen to that, or is dead. (A signal of the parent's death
+ * would be forgotten with the change of credentials.)
+ */
+__attribute__((__noreturn__)) static void hold_namespace(int ready, int held)
 {
-	char result;
+	char result = (char)(unshare(CLONE_NEWUSER) < 0 ? errno : 0);
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	result = (char)(unshare(CLONE_NEWUSER) < 0 ? errno : 0);
 	(void)write(ready, &result, 1);
-	for (;;)
-		(void)pause();
+	while (read(held, &result, 1) < 0 && errno == EINTR)
+		;
+	_exit(0);
 }
 
 static int write_map(pid_t pid, const char *name, uid_t inside, uid_t outside)
@@ -48,28 +49,40 @@ static int take_namespace(int *ret, pid_t pid, uid_t owner, gid_t group, uid_t i
 	return *ret < 0 ? -errno : 0;
 }
 
-int idmap_open(int *ret, uid_t owner, gid_t group, uid_t id)
+static int pipe_open(int *out, int *in)
 {
-	cleanup_close int ready = -1, ready_in = -1;
-	char result = 0;
-	int ends[2], r;
-	pid_t pid;
+	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -1;
+	*out = ends[0];
+	*in = ends[1];
+	return 0;
+}
+
+int idmap_open(int *ret, uid_t owner, gid_t group, uid_t id)
+{
+	cleanup_close int ready = -1, ready_in = -1, held = -1, held_in = -1;
+	char result = 0;
+	pid_t pid;
+	int r;
+
+	if (pipe_open(&ready, &ready_in) < 0 || pipe_open(&held, &held_in) < 0)
 		return -errno;
-	ready = ends[0];
-	ready_in = ends[1];
 	pid = fork();
 	if (pid < 0)
 		return -errno;
-	if (pid == 0)
-		hold_namespace(ready_in);
+	if (pid == 0) {
+		closep(&held_in);
+		hold_namespace(ready_in, held);
+	}
 	closep(&ready_in);
 	ready_in = -1;
 	r = read(ready, &result, 1) == 1 ? -result : -EIO;
 	if (r == 0)
 		r = take_namespace(ret, pid, owner, group, id);
-	(void)kill(pid, SIGKILL);
+	closep(&held_in);
+	held_in = -1;
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	return r;

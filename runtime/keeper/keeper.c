@@ -169,6 +169,8 @@ static void write_exit(Keeper *keeper)
 	const char *dir = keeper->options->run_dir;
 
 	keeper->end.evidence = keeper->qmp.evidence;
+	if (keeper->end.signal == SIGKILL && groups_ran_out(keeper->options->memory_events))
+		keeper->end.evidence = "memory";
 	for (size_t i = 0; run_files_write_exit(dir, keeper->reserved, &keeper->end) < 0; i++) {
 		cleanup_free char *path = NULL;
 
@@ -227,7 +229,7 @@ static int start_vmm(Keeper *keeper, Error *err)
 {
 	const KeeperOptions *options = keeper->options;
 	const KeeperJail *jail = &options->jail;
-	const VmmFds fds = { .console = !options->console_fifo, .qmp = options->qmp };
+	const VmmWants wants = { !options->console_fifo, options->qmp, &options->vmm_groups };
 	uid_t owner = jail->root ? jail->uid : (uid_t)-1;
 	cleanup_close int console = -1;
 	pid_t jailer;
@@ -243,7 +245,7 @@ static int start_vmm(Keeper *keeper, Error *err)
 		r = fifo_open(&keeper->metrics_fd, options->metrics_fifo, owner);
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "make %s", options->metrics_fifo);
-	if (vmm_start(&keeper->vmm, options->vmm_argv, fds, err) < 0)
+	if (vmm_start(&keeper->vmm, options->vmm_argv, &wants, err) < 0)
 		return -1;
 	if (options->console_fifo)
 		keeper->vmm.console = take_fd(console);
@@ -260,6 +262,7 @@ static int start_vmm(Keeper *keeper, Error *err)
 int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 {
 	cleanup_(keeper_freep) Keeper *keeper = new0(Keeper);
+	const char *astray;
 	int r;
 
 	keeper->options = options;
@@ -269,6 +272,10 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	keeper->children = watch_children();
 	if (keeper->children < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "signalfd");
+	astray = groups_enter(&options->groups);
+	if (astray)
+		return error_set_errno(err, ERROR_VMM_FAILED, errno, "enter the control group %s",
+				       astray);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "become a subreaper");
 	r = run_files_reserve_exit(&keeper->reserved, options->run_dir);

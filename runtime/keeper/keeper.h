@@ -13,6 +13,7 @@
  */
 
 #include "base/error.h"
+#include "runtime/keeper/groups.h"
 #include "runtime/keeper/jail.h"
 
 typedef struct KeeperOptions {
@@ -20,9 +21,12 @@ typedef struct KeeperOptions {
 	uint64_t console_max;
 	uint64_t console_rate;
 	bool qmp;
-	char *console_fifo; /* instead of the VMM's fd 3; NULL: not so */
-	char *metrics_fifo; /* the VMM writes its metrics to it; NULL: it does not */
-	KeeperJail jail;    /* then vmm_argv is the jailer's */
+	char *console_fifo;        /* instead of the VMM's fd 3; NULL: not so */
+	char *metrics_fifo;        /* the VMM writes its metrics to it; NULL: it does not */
+	Groups groups;             /* that the keeper enters */
+	Groups vmm_groups;         /* and its VMM, where the jailer does not see to that */
+	const char *memory_events; /* of the VMM's group; NULL: it has none */
+	KeeperJail jail;           /* then vmm_argv is the jailer's */
 	char *const *vmm_argv;
 } KeeperOptions;
 

@@ -5,10 +5,12 @@
  *
  *	hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]
  *		[--console-fifo PATH] [--metrics-fifo PATH]
+ *		[--enter DIR]... [--vmm-enter DIR]... [--memory-events FILE]
  *		[--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]
  *		-- VMM ARG...
  *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...
  *		[--remove NAME]...
+ *	hearth-keeper [--enter DIR]... --where
  *
  * The process that is called ends once the VMM has been executed (0), or with
  * the reason on standard error (1; 2: bad usage; 3: the jail). The keeper itself is its
@@ -16,8 +18,10 @@
  *
  * With a jail, what is executed is the jailer, which starts the VMM. With --attach no VMM is
  * started: the files are put into the jail of the one that runs, and those named are removed.
+ * With --where it enters the control groups, and says which it is in.
  */
 
+#include "base/file.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "runtime/keeper/keeper.h"
@@ -33,20 +37,24 @@
 enum {
 	CONSOLE_MIN = 8 * 1024,
 	REPORT_FD = 3,
+	WHERE_MAX = 64 * 1024,
 	FD_BEYOND = 16, /* no number that is to be given out */
 	/* Exit codes; runtime/keeper_link.c knows them. */
 	EXIT_VMM = 1,
 	EXIT_USAGE = 2,
 	EXIT_JAIL = 3,
+	EXIT_EXHAUSTED = 4,
 };
 
 static const char usage[] =
 	"usage: hearth-keeper --run-dir DIR --console-max BYTES [--console-rate BYTES] [--qmp]\n"
 	"           [--console-fifo PATH] [--metrics-fifo PATH]\n"
+	"           [--enter DIR]... [--vmm-enter DIR]... [--memory-events FILE]\n"
 	"           [--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]\n"
 	"           -- VMM ARG...\n"
 	"       hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...\n"
-	"           [--remove NAME]...\n";
+	"           [--remove NAME]...\n"
+	"       hearth-keeper [--enter DIR]... --where\n";
 
 /* The keeper says this when its VMM runs; anything else is why it does not. */
 static const char started[] = "started";
@@ -54,6 +62,7 @@ static const char started[] = "started";
 typedef struct Options {
 	KeeperOptions keeper;
 	ProcessId attach; /* pid 0: start a VMM */
+	bool where;       /* or only say where a keeper would be */
 	const char *gone[JAIL_FILES_MAX];
 	size_t gone_count;
 } Options;
@@ -130,6 +139,16 @@ static int option_take(Options *options, int option)
 	case 'o':
 	case 'w':
 		return jail_add_file(&keeper->jail, optarg, option == 'o');
+	case 'e':
+		return groups_add(&keeper->groups, optarg);
+	case 'v':
+		return groups_add(&keeper->vmm_groups, optarg);
+	case 'y':
+		keeper->memory_events = optarg;
+		return 0;
+	case 'h':
+		options->where = true;
+		return 0;
 	case 'a':
 		return take_process(&options->attach, optarg);
 	case 'x':
@@ -153,6 +172,10 @@ static int options_parse(Options *options, int argc, char **argv)
 		{ "uid", required_argument, NULL, 'u' },
 		{ "file-ro", required_argument, NULL, 'o' },
 		{ "file-rw", required_argument, NULL, 'w' },
+		{ "enter", required_argument, NULL, 'e' },
+		{ "vmm-enter", required_argument, NULL, 'v' },
+		{ "memory-events", required_argument, NULL, 'y' },
+		{ "where", no_argument, NULL, 'h' },
 		{ "attach", required_argument, NULL, 'a' },
 		{ "remove", required_argument, NULL, 'x' },
 		{ 0 },
@@ -168,7 +191,9 @@ static int options_parse(Options *options, int argc, char **argv)
 		keeper->console_max = CONSOLE_MIN;
 	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
 		return -1;
-	return options->attach.pid || (keeper->run_dir && keeper->vmm_argv[0]) ? 0 : -1;
+	if (options->where || options->attach.pid)
+		return 0;
+	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
 }
 
 /* Passes on what the keeper, @pid, says on @fd: this program's exit status. */
@@ -230,6 +255,8 @@ static int detach(int report)
 
 static int exit_code(const Error *err)
 {
+	if (err->cause == CAUSE_EXHAUSTED)
+		return EXIT_EXHAUSTED;
 	return err->kind == ERROR_JAILER ? EXIT_JAIL : EXIT_VMM;
 }
 
@@ -253,14 +280,16 @@ static int keeper_run(const KeeperOptions *options)
 static int keeper_start_detached(const KeeperOptions *options)
 {
 	pid_t caller = getpid(), pid;
+	Error err = { 0 };
 	int report[2];
 
 	/* An agent that dies in the middle of a start leaves nothing of it. */
 	if (die_with(getppid()) < 0)
 		return 1;
 	if (pipe2(report, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
-		perror("start hearth-keeper");
-		return 1;
+		(void)error_set_errno(&err, ERROR_VMM_FAILED, errno, "start hearth-keeper");
+		(void)fprintf(stderr, "%s\n", err.what);
+		return exit_code(&err);
 	}
 	if (pid > 0) {
 		(void)close(report[1]);
@@ -292,6 +321,23 @@ static int attach(const Options *options)
 	return exit_code(&err);
 }
 
+/* Where a keeper would be. */
+static int say_where(const Options *options)
+{
+	const char *astray = groups_enter(&options->keeper.groups);
+	cleanup_free char *text = NULL;
+
+	if (astray) {
+		(void)fprintf(stderr, "enter the control group %s: %s\n", astray,
+			      strerrordesc_np(errno));
+		return EXIT_VMM;
+	}
+	if (file_read(&text, NULL, "/proc/self/cgroup", WHERE_MAX) < 0)
+		return EXIT_VMM;
+	(void)fputs(text, stdout);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	Options options = { 0 };
@@ -299,6 +345,8 @@ int main(int argc, char **argv)
 
 	if (options_parse(&options, argc, argv) < 0)
 		(void)fputs(usage, stderr);
+	else if (options.where)
+		status = say_where(&options);
 	else if (options.attach.pid)
 		_exit(attach(&options)); /* nothing of this process fits into a jail's root */
 	else

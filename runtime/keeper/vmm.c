@@ -19,6 +19,7 @@ enum {
 typedef struct ChildFds {
 	int fd[QMP_FD + 1];
 	int status; /* where the errno of a failed exec goes */
+	const Groups *groups;
 } ChildFds;
 
 static int fds_place(const ChildFds *fds)
@@ -61,7 +62,7 @@ __attribute__((__noreturn__)) static void child_run(char *const argv[], const Ch
 	if (getppid() != keeper) /* it died before the line above */
 		_exit(127);
 	signals_reset();
-	if (fds_place(fds) == 0)
+	if (!groups_enter(fds->groups) && fds_place(fds) == 0)
 		(void)execvp(argv[0], argv);
 	problem = errno;
 	(void)write(status, &problem, sizeof problem);
@@ -129,7 +130,7 @@ static pid_t child_start(char *const argv[], ChildFds *fds)
 	return -problem;
 }
 
-int vmm_start(Vmm *ret, char *const argv[], VmmFds wanted, Error *err)
+int vmm_start(Vmm *ret, char *const argv[], const VmmWants *wanted, Error *err)
 {
 	cleanup_close int console = -1, output = -1, ours = -1;
 	cleanup_close int null = -1, console_in = -1, output_in = -1, theirs = -1;
@@ -140,10 +141,11 @@ int vmm_start(Vmm *ret, char *const argv[], VmmFds wanted, Error *err)
 	if (null < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "open /dev/null");
 	if (pipe_make(&output, &output_in) < 0 ||
-	    (wanted.console && pipe_make(&console, &console_in) < 0) ||
-	    (wanted.qmp && socket_make(&ours, &theirs) < 0))
+	    (wanted->console && pipe_make(&console, &console_in) < 0) ||
+	    (wanted->qmp && socket_make(&ours, &theirs) < 0))
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "pipes for %s", argv[0]);
-	fds = (ChildFds){ .fd = { null, output_in, output_in, console_in, theirs } };
+	fds = (ChildFds){ .fd = { null, output_in, output_in, console_in, theirs },
+			  .groups = wanted->groups };
 	pid = child_start(argv, &fds);
 	if (pid < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -pid, "exec %s", argv[0]);

@@ -7,6 +7,7 @@
  */
 
 #include "base/error.h"
+#include "runtime/keeper/groups.h"
 
 #include <sys/types.h>
 
@@ -17,16 +18,17 @@ typedef struct Vmm {
 	int qmp;     /* the other end of its fd 4; -1 without */
 } Vmm;
 
-typedef struct VmmFds {
-	bool console; /* as fd 3 */
-	bool qmp;     /* a socket as fd 4 */
-} VmmFds;
+typedef struct VmmWants {
+	bool console;         /* as fd 3 */
+	bool qmp;             /* a socket as fd 4 */
+	const Groups *groups; /* that it enters */
+} VmmWants;
 
 /**
  * vmm_start() - run @argv as a child that dies with this process
- * @wanted:	which of the descriptors it gets
+ * @wanted:	what it gets
  * @err:	VMM_FAILED
  *
  * Returns when it has been executed. The caller is single-threaded: it forks.
  */
-int vmm_start(Vmm *ret, char *const argv[], VmmFds wanted, Error *err) must_check;
+int vmm_start(Vmm *ret, char *const argv[], const VmmWants *wanted, Error *err) must_check;

@@ -27,7 +27,7 @@ static atomic_uint failed, lost, leaked, sent;
 static FilterTable *table_of(uint16_t port)
 {
 	const EgressPort ports[] = { { EGRESS_TCP, WEB, WEB }, { EGRESS_TCP, port, port } };
-	const EgressRule rules[] = { { NULL, 0, ports, array_size(ports) } };
+	const EgressRule rules[] = { { .ports = ports, .port_count = array_size(ports) } };
 	const EgressPolicy policy = { rules, 1 };
 	FilterTable *table = NULL;
 	Error err = { 0 };

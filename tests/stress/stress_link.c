@@ -7,7 +7,7 @@
  */
 
 #include "base/text.h"
-#include "netfw/link.h"
+#include "netfw/link_reap.h"
 #include "netfw/tap.h"
 #include "tests/support/net.h"
 
@@ -64,7 +64,8 @@ static void *work(void *arg)
 		}
 		check(link_down(names[0], &err) == 0, "down", &err);
 		check(link_index(names[0]) && link_index(names[1]), "it is there", &err);
-		check(link_remove(&config, all, TAPS, &err) == 0, "remove", &err);
+		check((round % 2 ? link_remove : link_reap)(&config, all, TAPS, &err) == 0,
+		      "remove", &err);
 		check(!link_index(names[0]) && !link_index(names[1]), "it is gone", &err);
 	}
 	return NULL;

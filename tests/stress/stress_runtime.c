@@ -274,6 +274,30 @@ static bool all_disks_free(void)
 	return free;
 }
 
+/* And nothing of the node is taken: whatever took its part has given it back. */
+static bool all_room_free(void)
+{
+	static const Need none;
+	NodeCapacity now;
+
+	runtime_capacity(node.runtime, &now);
+	return memcmp(&now.taken, &none, sizeof none) == 0;
+}
+
+/* No restart has kept its turn; the last one may be about to give it back. */
+static bool all_turns_free(void)
+{
+	int64_t deadline = clock_mono_us() + (int64_t)60 * USEC_PER_SEC;
+	size_t taken;
+
+	do {
+		lock_take(&node.runtime->lock);
+		taken = node.runtime->restarting;
+		lock_drop(&node.runtime->lock);
+	} while (taken && clock_mono_us() < deadline);
+	return !taken;
+}
+
 /* One round of all callers on a node that is opened before and closed after. */
 static bool round_of_callers(unsigned round)
 {
@@ -293,7 +317,9 @@ static bool round_of_callers(unsigned round)
 	}
 	for (int i = 0; i < CALLERS; i++)
 		pthread_join(callers[i], NULL);
-	clean = round + 1 < OPENINGS ? settle_all() : destroy_all() && all_disks_free();
+	clean = round + 1 < OPENINGS
+			? settle_all()
+			: destroy_all() && all_disks_free() && all_room_free() && all_turns_free();
 	ending = true;
 	pthread_join(reader, NULL);
 	if (!clean)

@@ -136,9 +136,12 @@ FilterTable *filter_bench_table(void)
 	static const EgressBlock wide[] = { { { 4, 24, { 198, 51, 100 } }, NULL, 0 } };
 	static const EgressBlock ranges[] = { { { 4, 24, { 203, 0, 113 } }, NULL, 0 } };
 	static const EgressRule rules[] = {
-		{ named, array_size(named), some, array_size(some) },
-		{ wide, 1, NULL, 0 },
-		{ ranges, 1, many, array_size(many) },
+		{ .to = named,
+		  .to_count = array_size(named),
+		  .ports = some,
+		  .port_count = array_size(some) },
+		{ .to = wide, .to_count = 1 },
+		{ .to = ranges, .to_count = 1, .ports = many, .port_count = array_size(many) },
 	};
 	static const EgressPolicy policy = { rules, array_size(rules) };
 
@@ -221,11 +224,15 @@ FilterOutcome filter_bench_run(FilterBench *bench, uint32_t tap, bool to_vm, con
 
 int filter_bench_explain(FilterBench *bench, uint32_t tap, bool to_vm, const Frame *frame)
 {
-	struct bpf_program *program = bpf_object__find_program_by_name(bench->filter->explainer,
-								       to_vm ? "to_vm" : "from_vm");
 	struct __sk_buff context = { 0 };
+	struct bpf_program *program;
 	Frame after = { 0 };
+	Error err = { 0 };
 
+	if (filter_load_explainer(bench->filter, &err) < 0)
+		return -1;
+	program = bpf_object__find_program_by_name(bench->filter->explainer,
+						   to_vm ? "to_vm" : "from_vm");
 	if (run(bpf_program__fd(program), tap, frame, &after, &context) < 0)
 		return -1;
 	return (int)context.cb[0];

@@ -7,15 +7,41 @@
 #include "base/text.h"
 #include "runtime/vm.h"
 
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum {
-	PATIENCE_SEC = 10
+	PATIENCE_SEC = 10,
+	WHOLE = 100, /* per cent */
+	KIB = 1024,  /* of a MiB */
 };
 
 /* One lock for all answers: tests are not in a hurry. */
 static Lock answers = LOCK_INIT;
+
+static void write_line(const char *path, const char *key, uint64_t number)
+{
+	FILE *file = fopen(path, "we");
+
+	if (!file || fprintf(file, "%s%" PRIu64 "\n", key, number) < 0 || fclose(file) != 0)
+		abort();
+}
+
+void test_node_change_host(TestNode *node)
+{
+	char pages[sizeof node->huge_pages + sizeof "/nr_hugepages"];
+
+	(void)snprintf(node->meminfo, sizeof node->meminfo, "%s/meminfo", node->state_dir);
+	(void)snprintf(node->huge_pages, sizeof node->huge_pages, "%s/pages", node->state_dir);
+	(void)snprintf(pages, sizeof pages, "%s/nr_hugepages", node->huge_pages);
+	if (mkdir(node->huge_pages, S_IRWXU) < 0 && errno != EEXIST)
+		abort();
+	write_line(node->meminfo, "MemTotal: ", node->allocatable.of[RESOURCE_MEMORY] * KIB);
+	write_line(pages, "", node->allocatable.of[RESOURCE_HUGE_PAGES]);
+}
 
 void test_node_open(TestNode *node)
 {
@@ -24,7 +50,13 @@ void test_node_open(TestNode *node)
 		.default_backend = VM_BACKEND_IN_MEMORY,
 		.backend = { .keeper_path = "/nonexistent/hearth-keeper" },
 		.max_vms = node->max_vms ? node->max_vms : 100,
+		.cpus = node->allocatable.of[RESOURCE_VCPUS],
+		.cpu_percent = node->allocatable.of[RESOURCE_VCPUS] ? WHOLE : 0,
+		.memory_percent = node->allocatable.of[RESOURCE_MEMORY] ? WHOLE : 0,
+		.meminfo = node->meminfo,
+		.huge_pages = node->huge_pages,
 		.max_operations = 16,
+		.max_restarts = 4,
 		.history = 1000,
 	};
 	Backend *backends[VM_BACKEND_COUNT_] = { NULL };
@@ -37,6 +69,7 @@ void test_node_open(TestNode *node)
 			abort();
 	}
 	config.state_dir = node->state_dir;
+	test_node_change_host(node);
 	node->fault = fault_backend_new(node->calm);
 	if (node->adopts)
 		fault_adopt(node->fault);

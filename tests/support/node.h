@@ -12,9 +12,11 @@
 
 typedef struct TestNode {
 	char state_dir[64];
-	bool calm;             /* the fault backend ignores its labels */
-	bool adopts;           /* the fault backend finds every VMM it looks for */
-	uint32_t max_vms;      /* 0: 100 */
+	bool calm;        /* the fault backend ignores its labels */
+	bool adopts;      /* the fault backend finds every VMM it looks for */
+	uint32_t max_vms; /* 0: 100 */
+	Need allocatable; /* vCPUs, memory and huge pages; 0 of the first two: no limit */
+	char meminfo[96], huge_pages[96]; /* where it says so of the last two */
 	bool has_network;      /* the fake network leases; else it is as one that is off */
 	NetworkConfig network; /* its pools, without what is always denied */
 	Runtime *runtime;
@@ -32,6 +34,9 @@ typedef struct TestAnswer {
 void test_node_open(TestNode *node);   /* the state directory too, unless it is set */
 void test_node_close(TestNode *node);  /* keeps the directory */
 void test_node_remove(TestNode *node); /* closes and removes it */
+
+/* The host has now what node->allocatable says; noticed as on any other. */
+void test_node_change_host(TestNode *node);
 
 /* A spec on the fault backend; @fault may be NULL. One reference, the caller's. */
 VmSpec *test_spec(VmDesired desired, const char *fault);

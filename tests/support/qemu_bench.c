@@ -94,7 +94,7 @@ void qemu_bench_start(QemuBench *bench)
 
 bool qemu_bench_console_has(const QemuBench *bench, const char *text)
 {
-	cleanup_free char *tail = console_tail(bench->run_dir, TAIL_MAX);
+	cleanup_free char *tail = console_tail(bench->run_dir, CONSOLE_SOURCE_SERIAL, TAIL_MAX);
 
 	return tail && strstr(tail, text);
 }
@@ -111,7 +111,7 @@ void qemu_bench_wait_console(const QemuBench *bench, const char *text)
 
 size_t qemu_bench_console_size(const QemuBench *bench)
 {
-	cleanup_free char *tail = console_tail(bench->run_dir, TAIL_MAX);
+	cleanup_free char *tail = console_tail(bench->run_dir, CONSOLE_SOURCE_SERIAL, TAIL_MAX);
 
 	return tail ? strlen(tail) : 0;
 }

@@ -48,8 +48,10 @@ static void random_rule(RandomPolicy *random, size_t at, unsigned *seed)
 	static const uint8_t protocols[] = { EGRESS_TCP, EGRESS_UDP, EGRESS_SCTP, EGRESS_ICMP };
 	EgressRule *rule = &random->rules[at];
 
-	*rule = (EgressRule){ random->blocks[at], below(seed, RANDOM_BLOCKS_MAX + 1),
-			      random->ports[at], below(seed, RANDOM_PORTS_MAX + 1) };
+	*rule = (EgressRule){ .to = random->blocks[at],
+			      .to_count = below(seed, RANDOM_BLOCKS_MAX + 1),
+			      .ports = random->ports[at],
+			      .port_count = below(seed, RANDOM_PORTS_MAX + 1) };
 	for (size_t i = 0; i < rule->to_count; i++) {
 		EgressBlock *block = &random->blocks[at][i];
 

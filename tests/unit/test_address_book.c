@@ -60,6 +60,34 @@ Test(address_book, one_that_comes_back_rests_until_the_others_are_out)
 	cr_assert_eq(address_take(book, ADDRESS_IPV4, address), -ENOSPC);
 }
 
+static uint64_t count_out(AddressKind kind)
+{
+	uint64_t most, out;
+
+	address_book_count(book, kind, &most, &out);
+	return out;
+}
+
+Test(address_book, counted_are_those_that_it_would_give)
+{
+	const uint8_t below[ADDRESS_BYTES] = { 10, 0, 0, 253 },
+		      last[ADDRESS_BYTES] = { 10, 0, 1, 1 };
+	const uint8_t above[ADDRESS_BYTES] = { 10, 0, 1, 2 };
+
+	cr_assert_eq(address_claim(book, ADDRESS_IPV4, below), 0);
+	cr_assert_eq(address_claim(book, ADDRESS_IPV4, above), 0);
+	cr_assert_eq(address_claim(book, ADDRESS_IPV6, below), 0);
+	cr_assert_eq(count_out(ADDRESS_IPV4), 0);
+	cr_assert_eq(address_claim(book, ADDRESS_IPV4, last), 0);
+	cr_assert_eq(count_out(ADDRESS_IPV4), 1);
+	address_return(book, ADDRESS_IPV4, above);
+	cr_assert_eq(count_out(ADDRESS_IPV4), 1);
+	address_return(book, ADDRESS_IPV4, last);
+
+	cr_assert_eq(count_out(ADDRESS_IPV4), 0);
+	cr_assert_eq(count_out(ADDRESS_IPV6), 0);
+}
+
 Test(address_book, one_that_is_claimed_is_passed_over_and_not_claimed_twice)
 {
 	const uint8_t first[ADDRESS_BYTES] = { 10, 0, 0, 254 };

@@ -33,6 +33,16 @@ Test(boot_args, the_leased_address_is_told_before_the_rest)
 	cr_assert_str_eq(args, "ip=10.200.0.2::10.200.0.1:255.255.240.0::eth0:off quiet -- init");
 }
 
+Test(boot_args, the_resolver_is_told_where_there_is_one)
+{
+	static const Network resolving = { .ops = &leasing, .length4 = 20, .names = true };
+	cleanup_(resolved_freep) VmResolved *resolved = leased("10.200.0.2", "10.200.0.1");
+	cleanup_free char *args = boot_args_with_network("quiet", resolved, &resolving);
+
+	cr_assert_str_eq(args,
+			 "ip=10.200.0.2::10.200.0.1:255.255.240.0::eth0:off:10.200.0.1 quiet");
+}
+
 Test(boot_args, an_address_of_ones_own_is_left)
 {
 	cleanup_(resolved_freep) VmResolved *resolved = leased("10.200.0.2", "10.200.0.1");
@@ -56,7 +66,7 @@ Test(boot_args, room_is_kept_for_the_longest)
 {
 	cleanup_(resolved_freep) VmResolved *resolved =
 		leased("255.255.255.255", "255.255.255.255");
-	static const Network whole = { .ops = &leasing, .length4 = 32 };
+	static const Network whole = { .ops = &leasing, .length4 = 32, .names = true };
 	cleanup_free char *args = boot_args_with_network("", resolved, &whole);
 
 	cr_assert_leq(strlen(args), BOOT_ARGS_NETWORK);

@@ -331,8 +331,8 @@ Test(config, a_network_is_read_in_whole)
 	cr_assert_eq(READ(&config, &action, &err, "--check", "--network-mode", "routed",
 			  "--network-pool4", "10.0.0.0/24", "--network-pool6", "none",
 			  "--network-uplink", "eth0", "--network-enforcement", "iptables",
-			  "--network-denied", "10.0.0.0/8,2001:db8::/32",
-			  "--network-new-flows-per-second", "0"),
+			  "--network-denied", "10.0.0.0/8,2001:db8::/32", "--network-resolvers",
+			  "192.0.2.53,2001:db8::53", "--network-new-flows-per-second", "0"),
 		     0, "%s", err.what);
 	cr_assert_eq(config_network(&config, &network, &err), 0);
 
@@ -341,6 +341,9 @@ Test(config, a_network_is_read_in_whole)
 	cr_assert_str_eq(network.uplink, "eth0");
 	cr_assert_eq(network.enforcement, VM_ENFORCEMENT_IPTABLES);
 	cr_assert_eq(network.new_flows, 0);
+	cr_assert_eq(network.resolver_count, 2);
+	cr_assert_eq(network.resolvers[1].family, 6);
+	cr_assert_not(network.host_resolvers);
 	cr_assert_eq(network.denied[0].length, 8);
 	cr_assert_eq(network.denied[1].family, 6);
 	builtin = network.denied_count - 2;
@@ -350,7 +353,9 @@ Test(config, a_network_is_read_in_whole)
 
 Test(config, networks_that_cannot_be_are_refused)
 {
-	check_bad_flag("--network-mode", "bridge", "network.mode");
+	check_bad_flag("--network-mode", "bridge", "network.bridge: mode bridge needs one");
+	check_bad_flag("--network-bridge", "br0", "network.bridge: only with network.mode bridge");
+	check_bad_flag("--network-gateway4", "10.0.0.1/24", "network.gateway4: only with");
 	check_bad_flag("--network-mode", "on", "network.mode");
 	check_bad_flag("--network-pool4", "10.0.0.0", "network.pool4");
 	check_bad_flag("--network-pool4", "10.0.0.1/24", "network.pool4: '10.0.0.1/24': host bits");
@@ -367,7 +372,62 @@ Test(config, networks_that_cannot_be_are_refused)
 	check_bad_flag("--network-enforcement", "nft", "network.enforcement");
 	check_bad_flag("--network-denied", "10.0.0.0/8,", "network.denied");
 	check_bad_flag("--network-denied", "10.0.0.0/8,10.1.2.3", "network.denied: '10.1.2.3'");
+	check_bad_flag("--network-resolvers", "localhost", "network.resolvers: 'localhost'");
+	check_bad_flag("--network-resolvers", "192.0.2.1,", "network.resolvers");
+	check_bad_flag("--network-resolvers", "192.0.2.1,192.0.2.2,192.0.2.3,192.0.2.4",
+		       "network.resolvers: more than 3");
 	check_bad_flag("--network-new-flows-per-second", "1000001", "new_flows_per_second");
+}
+
+Test(config, a_bridges_network_is_read)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	NetworkConfig network = { .max_vms = 0 };
+	ConfigAction action;
+	Error err = { 0 };
+	char text[PREFIX_TEXT_MAX];
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--network-mode", "bridge",
+			  "--network-bridge", "br0", "--network-pool4", "192.168.1.128/25",
+			  "--network-gateway4", "192.168.1.1/24", "--network-pool6", "none"),
+		     0, "%s", err.what);
+	cr_assert_eq(config_network(&config, &network, &err), 0);
+
+	cr_assert_str_eq(network.bridge, "br0");
+	cr_assert_str_eq(prefix_format(&network.gateway4, text), "192.168.1.1/32");
+	cr_assert_eq(network.length4, 24);
+	cr_assert_eq(network.gateway6.family, 0);
+}
+
+/* A bridge with @flag, which is refused. */
+static void check_bad_bridge(const char *flag, const char *value, const char *problem)
+{
+	cleanup_(config_clear) Config config = { 0 };
+	ConfigAction action;
+	Error err = { 0 };
+
+	cr_assert_eq(READ(&config, &action, &err, "--check", "--network-mode", "bridge",
+			  "--network-bridge", "br0", "--network-pool4", "192.168.1.0/24",
+			  "--network-pool6", "fd01::/64", flag, value),
+		     -1, "%s %s", flag, value);
+	cr_assert(strstr(err.what, problem), "%s: %s", problem, err.what);
+}
+
+Test(config, a_bridges_network_that_cannot_be_is_refused)
+{
+	check_bad_bridge("--network-bridge", "a/b", "network.bridge: 'a/b' is no name");
+	check_bad_bridge("--network-bridge", "hbr0", "network.bridge: must not begin with 'h'");
+	check_bad_bridge("--network-bridge", "none", "network.bridge: mode bridge needs one");
+	check_bad_bridge("--network-pool4", "none", "network.pool4: mode bridge needs one");
+	check_bad_bridge("--network-uplink", "eth0", "network.uplink: not with");
+	check_bad_bridge("--network-resolvers", "192.0.2.1", "network.resolvers: not with");
+	check_bad_bridge("--network-gateway4", "192.168.1.1", "network.gateway4: '192.168.1.1'");
+	check_bad_bridge("--network-gateway4", "192.168.1.1/33", "network.gateway4: ");
+	check_bad_bridge("--network-gateway4", "fd01::1/64", "no ADDRESS/LENGTH of IPv4");
+	check_bad_bridge("--network-gateway4", "192.168.1.0/24", "is the network, and no address");
+	check_bad_bridge("--network-gateway4", "192.168.2.1/24", "network.pool4 does not lie in");
+	check_bad_bridge("--network-gateway4", "192.168.1.7/24", "and not its first address");
+	check_bad_bridge("--network-gateway6", "fd02::1/64", "network.pool6 does not lie in");
 }
 
 Test(config, a_routed_network_has_room_for_so_many_vms)

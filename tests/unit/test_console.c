@@ -214,14 +214,14 @@ Test(console, a_link_in_its_place_is_not_followed)
 	cleanup_free char *tail = NULL;
 
 	cr_assert_eq(symlink("/etc/passwd", path), 0);
-	tail = console_tail(bench.dir, 100);
+	tail = console_tail(bench.dir, CONSOLE_SOURCE_SERIAL, 100);
 
 	cr_assert_null(tail);
 }
 
 static void check_tail(const Bench *bench, size_t max, const char *expected)
 {
-	cleanup_free char *tail = console_tail(bench->dir, max);
+	cleanup_free char *tail = console_tail(bench->dir, CONSOLE_SOURCE_SERIAL, max);
 
 	if (!expected)
 		cr_assert_null(tail);

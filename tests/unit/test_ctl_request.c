@@ -311,6 +311,14 @@ Test(ctl_request, allowed_blocks_become_rules)
 		   "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"2001:db8::/32\"}],\"ports\":"
 		   "[{\"protocol\":\"PROTOCOL_TCP\",\"port\":443}]},"
 		   "{\"ports\":[{\"protocol\":\"PROTOCOL_UDP\",\"port\":1,\"endPort\":1023}]}]}}");
+	check_spec(
+		LINE("--allow", "example.org:tcp/443", "--allow", "*.example.net"),
+		"{\"egress\":{\"rules\":[{\"ports\":[{\"protocol\":\"PROTOCOL_TCP\",\"port\":443}],"
+		"\"fqdn\":[\"example.org\"]},{\"fqdn\":[\"*.example.net\"]}]}}");
+	check_spec(LINE("--allow", "fd00::/8", "--allow", "dead:beef::/32:udp/53"),
+		   "{\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"fd00::/8\"}]},"
+		   "{\"to\":[{\"cidr\":\"dead:beef::/32\"}],"
+		   "\"ports\":[{\"protocol\":\"PROTOCOL_UDP\",\"port\":53}]}]}}");
 	check_spec(LINE("--allow", "any"), "{\"egress\":{\"rules\":[{}]}}");
 	check_spec(LINE("--allow", "any:icmp"),
 		   "{\"egress\":{\"rules\":[{\"ports\":[{\"protocol\":\"PROTOCOL_ICMP\"}]}]}}");

@@ -29,7 +29,7 @@ DEFINE_CLEANUP(VmEgressPolicy *, policy_free);
 static int find(const char *text, uint8_t protocol, const char *address, uint16_t port)
 {
 	cleanup_(policy_freep) VmEgressPolicy *policy = policy_of(text);
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 	EgressTarget target = { .protocol = protocol, .port = port };
 	Error err = { 0 };
 
@@ -60,7 +60,7 @@ static bool is_violated(const Error *err, const char *field)
 
 Test(egress, a_policy_that_is_unset_or_empty_allows_nothing)
 {
-	cleanup_(egress_freep) Egress *egress = NULL;
+	cleanup_(egress_unrefp) Egress *egress = NULL;
 	Error err = { 0 };
 
 	cr_assert_eq(egress_read(&egress, NULL, "policy", &err), 0);
@@ -150,6 +150,19 @@ Test(egress, each_bad_field_is_named)
 		{ "{\"ports\":[{\"protocol\":\"icmp\",\"end_port\":8}]}",
 		  "policy.rules[0].ports[0].end_port" },
 		{ "{\"fqdn\":[\"\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"a.org\",\"*\"]}", "policy.rules[0].fqdn[1]" },
+		{ "{\"fqdn\":[\"*.\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"*.*.org\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"a*.org\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"a..org\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"a.org.\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"-a.org\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"https://a.org\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"a.org:443\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"b\\u00fccher.de\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"192.0.2.1\"]}", "policy.rules[0].fqdn[0]" },
+		{ "{\"fqdn\":[\"0123456789012345678901234567890123456789012345678901234567890123.org\"]}",
+		  "policy.rules[0].fqdn[0]" },
 	};
 	/* clang-format on */
 
@@ -203,7 +216,9 @@ Test(egress, the_bounds_hold_for_all_rules_together)
 		repeat("{\"rules\":[{\"to\":[", block, EGRESS_PREFIXES_MAX / 2 + 1, "]}]}");
 	cleanup_free char *ports = repeat("{\"rules\":[{\"ports\":[", "{\"port\":1}",
 					  EGRESS_PORTS_MAX, "]},{\"ports\":[{\"port\":1}]}]}");
-	const char *const bad[] = { rules, too_many, ports };
+	cleanup_free char *names = repeat("{\"rules\":[{\"fqdn\":[", "\"a.org\"", EGRESS_NAMES_MAX,
+					  "]},{\"fqdn\":[\"a.org\"]}]}");
+	const char *const bad[] = { rules, too_many, ports, names };
 	Error none = { 0 };
 
 	check(blocks, &none);
@@ -226,4 +241,44 @@ Test(egress, rules_that_allow_names_are_told_apart)
 	cr_assert(egress_has_names(with));
 	cr_assert_not(egress_has_names(without));
 	cr_assert_not(egress_has_names(NULL));
+}
+
+Test(egress, names_are_exact_or_all_that_end_with_one)
+{
+	static const struct {
+		const char *name;
+		int rule;
+	} rows[] = {
+		{ "example.org", 1 },
+		{ "www.example.org", -1 },
+		{ "xexample.org", -1 },
+		{ "a.example.net", 2 },
+		{ "a.b.example.net", 2 },
+		{ "example.net", -1 },
+		{ "aexample.net", -1 },
+		{ "org", -1 },
+		{ "", -1 },
+		{ "_srv.example.net", 2 },
+	};
+	cleanup_(policy_freep) VmEgressPolicy *policy =
+		policy_of("{\"rules\":[{},{\"fqdn\":[\"Example.ORG\"]},"
+			  "{\"fqdn\":[\"other.net\",\"*.example.net\"]}]}");
+	cleanup_(egress_unrefp) Egress *egress = NULL;
+	Error err = { 0 };
+
+	cr_assert_eq(egress_read(&egress, policy, "policy", &err), 0, "%s", err.what);
+	for (size_t i = 0; i < array_size(rows); i++)
+		cr_expect_eq(egress_policy_find_name(egress_policy(egress), rows[i].name, NULL),
+			     rows[i].rule, "%s", rows[i].name);
+}
+
+Test(egress, a_rule_with_names_alone_allows_no_address_by_itself)
+{
+	cr_assert_eq(
+		find("{\"rules\":[{\"fqdn\":[\"example.org\"]}]}", EGRESS_TCP, "192.0.2.1", 80),
+		-1);
+	cr_assert_eq(find("{\"rules\":[{\"to\":[{\"cidr\":\"192.0.2.0/24\"}],"
+			  "\"fqdn\":[\"example.org\"]}]}",
+			  EGRESS_TCP, "192.0.2.1", 80),
+		     0);
 }

@@ -48,7 +48,7 @@ static void set_policy(uint32_t index, const FilterTable *table)
 static FilterTable *one_port(uint16_t port)
 {
 	const EgressPort ports[] = { { EGRESS_TCP, port, port } };
-	const EgressRule rules[] = { { NULL, 0, ports, 1 } };
+	const EgressRule rules[] = { { .ports = ports, .port_count = 1 } };
 	const EgressPolicy policy = { rules, 1 };
 	FilterTable *table = NULL;
 	Error err = { 0 };

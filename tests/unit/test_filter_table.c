@@ -129,7 +129,10 @@ Test(filter_table, an_exception_holds_for_its_own_rule_only)
 	const EgressBlock wide[] = { { parse("10.0.0.0/8"), except, 1 } };
 	const EgressBlock narrow[] = { { parse("10.1.2.0/24"), NULL, 0 } };
 	const EgressPort http[] = { { EGRESS_TCP, 80, 80 } }, dns[] = { { EGRESS_UDP, 53, 53 } };
-	const EgressRule rules[] = { { wide, 1, http, 1 }, { narrow, 1, dns, 1 } };
+	const EgressRule rules[] = {
+		{ .to = wide, .to_count = 1, .ports = http, .port_count = 1 },
+		{ .to = narrow, .to_count = 1, .ports = dns, .port_count = 1 }
+	};
 	const EgressPolicy policy = { rules, 2 };
 	cleanup_(filter_table_freep) FilterTable *table = compile(&policy, NULL, 0);
 	EgressTarget outside = target_of("10.2.0.1", EGRESS_TCP, 80);
@@ -146,8 +149,8 @@ Test(filter_table, what_is_always_denied_is_reached_by_naming_it_alone)
 	const Prefix denied[] = { parse("169.254.0.0/16") };
 	const EgressBlock all[] = { { parse("0.0.0.0/0"), NULL, 0 } };
 	const EgressBlock named[] = { { parse("169.254.169.254/32"), NULL, 0 } };
-	const EgressRule everything[] = { { all, 1, NULL, 0 } };
-	const EgressRule both[] = { { all, 1, NULL, 0 }, { named, 1, NULL, 0 } };
+	const EgressRule everything[] = { { .to = all, .to_count = 1 } };
+	const EgressRule both[] = { { .to = all, .to_count = 1 }, { .to = named, .to_count = 1 } };
 	const EgressPolicy wide = { everything, 1 }, wanted = { both, 2 };
 	cleanup_(filter_table_freep) FilterTable *without = compile(&wide, denied, 1);
 	cleanup_(filter_table_freep) FilterTable *with = compile(&wanted, denied, 1);
@@ -165,8 +168,8 @@ Test(filter_table, ports_that_touch_are_one_range_and_many_go_to_the_table_of_po
 {
 	const EgressPort touching[] = { { EGRESS_TCP, 80, 81 }, { EGRESS_TCP, 82, 90 } };
 	EgressPort many[9];
-	const EgressRule one[] = { { NULL, 0, touching, 2 } };
-	const EgressRule lots[] = { { NULL, 0, many, array_size(many) } };
+	const EgressRule one[] = { { .ports = touching, .port_count = 2 } };
+	const EgressRule lots[] = { { .ports = many, .port_count = array_size(many) } };
 	const EgressPolicy small = { one, 1 }, large = { lots, 1 };
 	cleanup_(filter_table_freep) FilterTable *table = NULL, *larger = NULL;
 
@@ -192,7 +195,7 @@ Test(filter_table, ports_that_touch_are_one_range_and_many_go_to_the_table_of_po
 Test(filter_table, icmp_is_that_of_the_addresss_family)
 {
 	const EgressPort ping[] = { { EGRESS_ICMP, 0, UINT16_MAX } };
-	const EgressRule rules[] = { { NULL, 0, ping, 1 } };
+	const EgressRule rules[] = { { .ports = ping, .port_count = 1 } };
 	const EgressPolicy policy = { rules, 1 };
 	cleanup_(filter_table_freep) FilterTable *table = compile(&policy, NULL, 0);
 	EgressTarget four = target_of("192.0.2.1", EGRESS_ICMP, 0);
@@ -237,7 +240,9 @@ Test(filter_table, ten_thousand_blocks_are_ten_thousand_entries)
 	};
 	cleanup_free EgressBlock *blocks = new0_array(EgressBlock, COUNT);
 	const EgressPort http[] = { { EGRESS_TCP, 80, 80 } };
-	const EgressRule rules[] = { { blocks, COUNT, http, 1 } };
+	const EgressRule rules[] = {
+		{ .to = blocks, .to_count = COUNT, .ports = http, .port_count = 1 }
+	};
 	const EgressPolicy policy = { rules, 1 };
 	cleanup_(filter_table_freep) FilterTable *table = NULL;
 
@@ -263,10 +268,12 @@ Test(filter_table, rules_that_overlap_without_end_are_refused)
 
 	for (size_t i = 0; i < 2UL * COUNT; i++)
 		ports[i] = (EgressPort){ EGRESS_TCP, (uint16_t)(2 * i + 1), (uint16_t)(2 * i + 1) };
-	rules[0] = (EgressRule){ NULL, 0, ports, 2UL * COUNT };
+	rules[0] = (EgressRule){ .ports = ports, .port_count = 2UL * COUNT };
 	for (size_t i = 0; i < COUNT; i++) {
 		blocks[i].cidr = (Prefix){ 4, 32, { 198, 18, (uint8_t)(i >> 8), (uint8_t)i } };
-		rules[i + 1] = (EgressRule){ &blocks[i], 1, ports, 1 };
+		rules[i + 1] = (EgressRule){
+			.to = &blocks[i], .to_count = 1, .ports = ports, .port_count = 1
+		};
 	}
 
 	cr_assert_eq(filter_table_new(&table, &policy, NULL, 0, &err), -1);

@@ -87,6 +87,29 @@ Test(huge_pages, what_others_have_reserved_is_not_free)
 	cr_assert_eq(err.available, 0);
 }
 
+static uint64_t other_memory(const char *meminfo)
+{
+	char dir[] = "/tmp/hearth-pages-XXXXXX";
+	cleanup_free char *path = NULL;
+	uint64_t mib;
+
+	cr_assert_not_null(mkdtemp(dir));
+	path = text_printf("%s/meminfo", dir);
+	write_number(dir, "meminfo", meminfo);
+	mib = huge_pages_other_memory(path);
+	cr_assert_eq(file_remove_tree(dir), 0);
+	return mib;
+}
+
+Test(huge_pages, memory_is_what_no_huge_page_has_of_any_size)
+{
+	cr_assert_eq(other_memory("MemTotal:  8388608 kB\nHugetlb:  2097152 kB\n"), 6144);
+	cr_assert_eq(other_memory("MemTotal:  8388608 kB\nMemFree: 1 kB\n"), 8192);
+	cr_assert_eq(other_memory("MemTotal:  1024 kB\nHugetlb:  2048 kB\n"), 0);
+	cr_assert_eq(other_memory("nothing"), 0);
+	cr_assert_eq(other_memory(NULL), 0);
+}
+
 Test(huge_pages, a_host_without_a_pool_has_none)
 {
 	check_short(NULL, 0);

@@ -42,7 +42,9 @@ static void apply(const EgressRule *rules, size_t count)
 static void allow(const char *cidr, const EgressPort *ports, size_t count)
 {
 	const EgressBlock to[] = { { parse(cidr), NULL, 0 } };
-	const EgressRule rules[] = { { to, 1, ports, count } };
+	const EgressRule rules[] = {
+		{ .to = to, .to_count = 1, .ports = ports, .port_count = count }
+	};
 
 	apply(rules, 1);
 }
@@ -256,7 +258,7 @@ Test(iptables, removal_leaves_the_tables_as_they_were)
 {
 	const Prefix except = parse("10.1.0.0/16");
 	const EgressBlock block = { parse("10.0.0.0/8"), &except, 1 };
-	const EgressRule rule = { &block, 1, NULL, 0 };
+	const EgressRule rule = { .to = &block, .to_count = 1 };
 	cleanup_free char *before = NULL, *after = NULL, *again = NULL;
 
 	add_foreign_rules();
@@ -325,7 +327,7 @@ Test(iptables, chains_of_vms_that_are_no_more_are_collected)
 {
 	const Prefix except = parse("fd01::/16");
 	const EgressBlock block = { parse("fd00::/8"), &except, 1 };
-	const EgressRule rule = { &block, 1, NULL, 0 };
+	const EgressRule rule = { .to = &block, .to_count = 1 };
 	const EgressPolicy policy = { &rule, 1 };
 	const char *const kept[] = { "vm-3", id, "never-seen" };
 	cleanup_free char *before = NULL, *after = NULL;
@@ -405,9 +407,9 @@ Test(iptables, addresses_and_ports_that_are_none_are_refused)
 	IptablesVm vm = guest();
 
 	for (size_t i = 0; i < array_size(blocks); i++)
-		check_refused(&vm, &(EgressRule){ &blocks[i], 1, NULL, 0 }, &good);
+		check_refused(&vm, &(EgressRule){ .to = &blocks[i], .to_count = 1 }, &good);
 	for (size_t i = 0; i < array_size(ports); i++)
-		check_refused(&vm, &(EgressRule){ NULL, 0, &ports[i], 1 }, &good);
+		check_refused(&vm, &(EgressRule){ .ports = &ports[i], .port_count = 1 }, &good);
 	check_refused(&vm, &(EgressRule){ 0 }, &none);
 	vm.address4 = parse("192.168.7.0/24");
 	check_refused(&vm, &(EgressRule){ 0 }, &good);
@@ -422,7 +424,7 @@ Test(iptables, more_rules_than_the_bound_are_refused)
 		COUNT = 33000
 	};
 	cleanup_free EgressBlock *blocks = new0_array(EgressBlock, COUNT);
-	const EgressRule rule = { blocks, COUNT, NULL, 0 };
+	const EgressRule rule = { .to = blocks, .to_count = COUNT };
 	const Prefix denied = parse("11.0.0.0/8");
 	const IptablesVm vm = guest();
 
@@ -439,7 +441,9 @@ Test(iptables, ten_thousand_blocks_are_installed_and_removed)
 	};
 	cleanup_free EgressBlock *blocks = new0_array(EgressBlock, COUNT);
 	const EgressPort ports[] = { { EGRESS_UDP, 53, 53 }, { EGRESS_TCP, 53, 53 } };
-	const EgressRule rule = { blocks, COUNT, ports, 2 };
+	const EgressRule rule = {
+		.to = blocks, .to_count = COUNT, .ports = ports, .port_count = 2
+	};
 
 	for (size_t i = 0; i < COUNT; i++)
 		blocks[i].cidr = (Prefix){ 4, 32, { 10, 1, (uint8_t)(i >> 8), (uint8_t)i } };

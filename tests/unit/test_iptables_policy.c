@@ -65,7 +65,10 @@ Test(iptables_policy, an_exception_holds_for_its_own_rule_only)
 	const EgressBlock narrow[] = { { parse("10.1.2.0/24"), NULL, 0 } };
 	const EgressPort first[] = { { EGRESS_UDP, 80, 80 } },
 			 second[] = { { EGRESS_UDP, 53, 53 } };
-	const EgressRule rules[] = { { wide, 1, first, 1 }, { narrow, 1, second, 1 } };
+	const EgressRule rules[] = {
+		{ .to = wide, .to_count = 1, .ports = first, .port_count = 1 },
+		{ .to = narrow, .to_count = 1, .ports = second, .port_count = 1 }
+	};
 
 	apply(&(EgressPolicy){ rules, 2 }, NULL, 0);
 
@@ -80,9 +83,9 @@ Test(iptables_policy, what_is_always_denied_is_reached_by_naming_it_alone)
 	const Prefix denied[] = { parse("10.9.0.0/16"), parse("fd09::/16") };
 	const EgressBlock wide[] = { { parse("0.0.0.0/0"), NULL, 0 } };
 	const EgressBlock named[] = { { parse("10.9.1.1/32"), NULL, 0 } };
-	const EgressRule rules[] = { { wide, 1, NULL, 0 },
-				     { NULL, 0, NULL, 0 },
-				     { named, 1, NULL, 0 } };
+	const EgressRule rules[] = { { .to = wide, .to_count = 1 },
+				     { 0 },
+				     { .to = named, .to_count = 1 } };
 
 	apply(&(EgressPolicy){ rules, 2 }, denied, 2);
 
@@ -103,7 +106,7 @@ Test(iptables_policy, many_ports_are_all_there_and_none_between_them)
 		COUNT = 40
 	};
 	EgressPort ports[COUNT];
-	const EgressRule rule = { NULL, 0, ports, array_size(ports) };
+	const EgressRule rule = { .ports = ports, .port_count = array_size(ports) };
 
 	for (int i = 0; i < COUNT; i++)
 		ports[i] = (EgressPort){ EGRESS_UDP, (uint16_t)(100 + 10 * i),
@@ -160,9 +163,9 @@ static void *flood(void *context)
 Test(iptables_policy, at_no_moment_of_an_exchange_is_there_neither_policy)
 {
 	const EgressPort first[] = { { EGRESS_UDP, 80, 80 }, { EGRESS_TCP, 80, 80 } };
-	const EgressRule wide = { NULL, 0, first, 2 };
+	const EgressRule wide = { .ports = first, .port_count = 2 };
 	const EgressBlock block = { parse("10.0.0.0/8"), NULL, 0 };
-	const EgressRule narrow = { &block, 1, first, 1 };
+	const EgressRule narrow = { .to = &block, .to_count = 1, .ports = first, .port_count = 1 };
 	Flood to = { .client = net_bench_socket(NET_GUEST, AF_INET, SOCK_DGRAM, 0),
 		     .allowed = net_bench_server(NET_WORLD, SOCK_DGRAM, "10.1.1.1", 80),
 		     .denied = net_bench_server(NET_WORLD, SOCK_DGRAM, "10.1.1.1", 81) };
@@ -298,7 +301,10 @@ static void random_rule(RandomPolicy *random, size_t at, unsigned *seed)
 	size_t blocks = below(seed, 8) ? 1 + below(seed, BLOCKS_MAX) : 0;
 	size_t ports = below(seed, 8) ? 1 + below(seed, PORTS_MAX) : 0;
 
-	*rule = (EgressRule){ random->blocks[at], blocks, random->ports[at], ports };
+	*rule = (EgressRule){ .to = random->blocks[at],
+			      .to_count = blocks,
+			      .ports = random->ports[at],
+			      .port_count = ports };
 	for (size_t i = 0; i < blocks; i++) {
 		EgressBlock *block = &random->blocks[at][i];
 

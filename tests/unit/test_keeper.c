@@ -83,7 +83,7 @@ Test(keeper, endless_console_stays_within_its_bound)
 	cr_assert_leq(size_of(&bench, "console.log"), CONSOLE_MAX / 2);
 	cr_assert_leq(size_of(&bench, "console.1"), CONSOLE_MAX / 2);
 	cr_assert_geq(size_of(&bench, "console.1"), CONSOLE_MAX / 2);
-	tail = console_tail(bench.dir, 100);
+	tail = console_tail(bench.dir, CONSOLE_SOURCE_SERIAL, 100);
 	cr_assert_not_null(strstr(tail, "0123456789\nthe end\n"));
 }
 
@@ -134,7 +134,7 @@ Test(keeper, a_flooding_guests_last_words_are_kept)
 	cleanup_free char *tail = NULL;
 	KeeperExit exit = flooded(&bench, "\\nKernel panic - not syncing: flood");
 
-	tail = console_tail(bench.dir, 4096);
+	tail = console_tail(bench.dir, CONSOLE_SOURCE_SERIAL, 4096);
 	cr_assert_not_null(tail);
 	cr_assert_not_null(strstr(tail, "Kernel panic - not syncing: flood"));
 	cr_assert_eq(keeper_exit_reason(bench.dir, &exit, tail), EXIT_GUEST_PANIC);

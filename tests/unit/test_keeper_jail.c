@@ -173,7 +173,7 @@ Test(keeper_jail, the_console_is_a_fifo_of_the_user)
 	cr_assert_eq(st.st_uid, USER);
 	while (!(console && strstr(console, "from the guest")) && clock_mono_us() < deadline) {
 		free(console);
-		console = console_tail(jail.bench.dir, CONSOLE_MAX);
+		console = console_tail(jail.bench.dir, CONSOLE_SOURCE_SERIAL, CONSOLE_MAX);
 	}
 	cr_assert(console && strstr(console, "from the guest"));
 }

@@ -111,7 +111,7 @@ Test(keeper_link, a_start_removes_the_last_runs_records_and_keeps_its_console)
 	cr_assert_eq(keeper_read_exit(&exit, bench.dir), -ENOENT);
 	log = contents(&bench, "console.log");
 	cr_assert_not_null(strstr(log, "Kernel panic - not syncing\n[hearth: started "));
-	tail = console_tail(bench.dir, 4096);
+	tail = console_tail(bench.dir, CONSOLE_SOURCE_SERIAL, 4096);
 	cr_assert_str_eq(tail, "second\n");
 }
 

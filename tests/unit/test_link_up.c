@@ -169,6 +169,9 @@ Test(link_up, a_bridged_tap_is_a_port_without_addresses_and_leaves_when_down)
 
 	check_says("ip link show ha0", "master br0", "UP", "group 7700");
 	check_says("tc qdisc show dev ha0", BLOCKS);
+	check_says("bridge -d link show dev ha0", "isolated on", "learning off", "flood off");
+	check_says("bridge fdb show dev ha0", "06:00:00:00:00:02", "sticky", "static");
+	check_says("ip -d link show dev ha0", "mcast_router 2");
 	check_silent("ip route show dev ha0; ip -6 route show dev ha0; ip neigh show dev ha0");
 	check_says("cat /proc/sys/net/ipv6/conf/ha0/disable_ipv6", "1");
 	cr_assert_eq(link_down("ha0", &err), 0, "%s", err.what);

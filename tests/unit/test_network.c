@@ -13,6 +13,7 @@ static void open_with_pools(const char *pool4, const char *pool6)
 		cr_assert_eq(prefix_parse(&node.network.pool4, pool4), 0);
 	if (pool6)
 		cr_assert_eq(prefix_parse(&node.network.pool6, pool6), 0);
+	network_own_gateways(&node.network);
 	test_node_open(&node);
 }
 
@@ -187,7 +188,7 @@ Test(network_of_its_own, a_pool_that_is_exhausted_says_so_and_leases_again_what_
 
 	create("web-5", with_interface(VM_DESIRED_UNSET, NULL), VM_CREATED);
 
-	assert_leases("web-5", 7, "02:68:74:00:00:06", "10.9.0.4", NULL);
+	assert_leases("web-5", 6, "02:68:74:00:00:06", "10.9.0.4", NULL);
 }
 
 Test(network, validation_leases_nothing)
@@ -221,12 +222,29 @@ Test(network, leases_outlive_the_agent)
 	assert_leases("web-3", 4, "02:68:74:00:00:03", "10.9.0.3", "fd09::4");
 }
 
+Test(network_of_its_own, on_a_bridge_macs_are_numbered_as_addresses_are)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	node = (TestNode){ .has_network = true, .network.bridge = "br0" };
+	cr_assert_eq(prefix_parse(&node.network.pool4, "10.9.0.128/25"), 0);
+	cr_assert_eq(prefix_parse_address(&node.network.gateway4, "10.9.0.7"), 0);
+	test_node_open(&node);
+
+	create("web-1", with_interface(VM_DESIRED_UNSET, NULL), VM_CREATED);
+
+	assert_leases("web-1", 1, "02:68:0a:09:00:82", "10.9.0.130", NULL);
+	record = look("web-1");
+	cr_assert_str_eq(network_interface(record->status.resolved)->ipv4_gateway, "10.9.0.7");
+}
+
 Test(network_of_its_own, vms_at_rest_are_leased_what_a_node_without_network_had_not)
 {
 	node = (TestNode){ 0 };
 	test_node_open(&node);
 	create("web-1", with_interface(VM_DESIRED_UNSET, NULL), VM_CREATED);
 	cr_assert_eq(prefix_parse(&node.network.pool4, "10.9.0.0/24"), 0);
+	network_own_gateways(&node.network);
 	node.has_network = true;
 
 	open_again();
@@ -431,7 +449,7 @@ Test(network_of_its_own, an_agent_that_comes_after_takes_its_vms_up_again)
 	cr_assert_eq(enforcement_of("web-1"), VM_ENFORCEMENT_BPF);
 }
 
-Test(network, names_are_not_supported_on_any_backend)
+Test(network, names_are_not_supported_without_a_resolver)
 {
 	VmSpec *spec = with_rules(with_interface(VM_DESIRED_UNSET, NULL), 1);
 

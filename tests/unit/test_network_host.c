@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "netfw/filter_maps.h"
+#include "netfw/link.h"
 #include "netfw/tap.h"
 #include "runtime/network_host.h"
 #include "runtime/vm_taps.h"
@@ -51,7 +52,8 @@ static void open_network(Host *host)
 	cr_assert_eq(network_host_open(&host->network, &host->config, &err), 0, "%s", err.what);
 }
 
-static void set_up(Host *host, const char *spec)
+/* @bridge: NULL: routed. */
+static void set_up_on(Host *host, const char *bridge, const char *spec)
 {
 	VmResolvedInterface *interface;
 
@@ -63,8 +65,11 @@ static void set_up(Host *host, const char *spec)
 	cr_assert_eq(unshare(CLONE_NEWNS), 0);
 	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	cr_assert_eq(mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL), 0);
-	*host = (Host){ .config.max_vms = 8 };
+	*host = (Host){ .config = { .max_vms = 8, .bridge = bridge } };
+	if (bridge)
+		net_run("ip link add %s type bridge; ip link set %s up", bridge, bridge);
 	cr_assert_eq(prefix_parse(&host->config.pool4, "10.200.0.0/16"), 0);
+	network_own_gateways(&host->config);
 	network_deny_builtin(&host->config);
 	open_network(host);
 
@@ -79,6 +84,11 @@ static void set_up(Host *host, const char *spec)
 	host->job = (Job){
 		.vm_id = "vm", .spec = host->spec, .resolved = host->resolved, .cancel_fd = -1
 	};
+}
+
+static void set_up(Host *host, const char *spec)
+{
+	set_up_on(host, NULL, spec);
 }
 
 static void tear_down(Host *host)
@@ -136,6 +146,66 @@ Test(network_host, a_vms_tap_is_up_routed_and_held_to_its_policy)
 	cr_assert_eq(network_interface(host.resolved)->enforcement, VM_ENFORCEMENT_BPF);
 }
 
+Test(network_host, a_tap_on_a_bridge_is_held_to_its_policy_as_well)
+{
+	cleanup_(tear_down) Host host;
+	cleanup_free char *tap = tap_of(), *link = NULL, *left = NULL;
+	char said[256] = "";
+	Error err = { 0 };
+
+	set_up_on(&host, "br0", SPEC(RULE("192.0.2.0/24")));
+
+	attach(&host);
+
+	link = net_says("ip link show %s", tap);
+	cr_assert_not_null(strstr(link, "master br0"), "%s", link);
+	cr_assert_not_null(strstr(link, "fe:68:74:00:00:01"), "%s", link);
+	cr_assert_eq(explain(&host, world, ALLOWED_PORT), FILTER_PASS_POLICY);
+	cr_assert_eq(explain(&host, world, OTHER_PORT), FILTER_DROP_POLICY);
+	cr_assert_eq(host.network->ops->look(host.network, said, sizeof said, &err), 0);
+	cr_assert_not_null(strstr(said, "bridge br0"), "%s", said);
+	cr_assert_eq(network_detach(host.network, instance, &err), 0);
+	left = net_says("ip link show master br0");
+	cr_assert_str_eq(left, "");
+	net_run("ip link del br0");
+	cr_assert_eq(host.network->ops->look(host.network, said, sizeof said, &err), -1);
+	cr_assert_str_eq(err.what, "there is no bridge br0");
+}
+
+Test(network_host, without_its_bridge_there_is_no_network)
+{
+	NetworkConfig config = { .max_vms = 8, .bridge = "br0" };
+	Network *network = NULL;
+	Error err = { 0 };
+
+	if (!net_available())
+		cr_skip_test("needs root and taps");
+	net_enter();
+
+	cr_assert_eq(network_host_open(&network, &config, &err), -1);
+	cr_assert_str_eq(err.what, "there is no bridge br0");
+}
+
+Test(network_host, a_pool_with_an_address_of_the_host_is_refused)
+{
+	NetworkConfig config = { .max_vms = 8 };
+	Network *network = NULL;
+	Error err = { 0 };
+
+	if (!net_available())
+		cr_skip_test("needs root and taps");
+	net_enter();
+	net_run("ip addr add 10.200.3.1/24 dev lo");
+	cr_assert_eq(prefix_parse(&config.pool4, "10.200.0.0/16"), 0);
+	network_own_gateways(&config);
+
+	cr_assert_eq(network_host_open(&network, &config, &err), -1);
+	cr_assert_eq(err.kind, ERROR_NETWORK_CONFIG);
+	cr_assert(strstr(err.what, "network.pool4: 10.200.0.0/16 holds an address of this host, "
+				   "10.200.3.1"),
+		  "%s", err.what);
+}
+
 Test(network_host, the_host_itself_is_reached_by_naming_it_alone)
 {
 	cleanup_(tear_down) Host host;
@@ -156,6 +226,95 @@ Test(network_host, the_host_itself_is_reached_by_naming_it_alone)
 		     err.what);
 	cr_assert_eq(explain(&host, "198.51.100.7", ALLOWED_PORT), FILTER_PASS_POLICY);
 	spec_unref(named);
+}
+
+/* Until port 53 of @address is answered with @verdict. */
+static void wait_for(Host *host, const char *address, int verdict)
+{
+	int64_t deadline = clock_mono_us() + WAIT;
+
+	while (explain(host, address, ALLOWED_PORT) != verdict && clock_mono_us() < deadline)
+		clock_sleep_us(INT64_C(50) * USEC_PER_MSEC);
+	cr_assert_eq(explain(host, address, ALLOWED_PORT), verdict);
+}
+
+Test(network_host, an_address_that_the_host_gets_later_is_denied_and_one_that_goes_is_not)
+{
+	cleanup_(tear_down) Host host;
+	VmSpec *to;
+	Error err = { 0 };
+
+	set_up(&host, SPEC(RULE("0.0.0.0/0")));
+	attach(&host);
+	cr_assert_eq(explain(&host, "198.51.100.7", ALLOWED_PORT), FILTER_PASS_POLICY);
+
+	net_run("ip addr add 198.51.100.7/24 dev lo");
+
+	wait_for(&host, "198.51.100.7", FILTER_DROP_POLICY);
+	cr_assert_eq(explain(&host, world, ALLOWED_PORT), FILTER_PASS_POLICY);
+	to = spec_from_text(SPEC(RULE("198.51.0.0/16")));
+	cr_assert_eq(network_set_policy(host.network, host.resolved, to, &err), 0, "%s", err.what);
+	cr_assert_eq(explain(&host, "198.51.100.7", ALLOWED_PORT), FILTER_DROP_POLICY);
+	net_run("ip addr del 198.51.100.7/24 dev lo");
+	wait_for(&host, "198.51.100.7", FILTER_PASS_POLICY);
+	cr_assert_eq(explain(&host, world, ALLOWED_PORT), FILTER_DROP_POLICY);
+	spec_unref(to);
+}
+
+typedef struct Marks {
+	unsigned count;
+	char last[20];
+} Marks;
+
+static void note(void *user, const char *mark)
+{
+	Marks *marks = user;
+
+	marks->count++;
+	(void)snprintf(marks->last, sizeof marks->last, "%s", mark);
+}
+
+Test(network_host, taps_of_our_group_are_found_and_others_are_not)
+{
+	cleanup_(tear_down) Host host;
+	Marks marks = { 0 };
+
+	set_up(&host, SPEC(RULE("192.0.2.0/24")));
+	attach(&host);
+	net_run("ip tuntap add haaaaaaaaaaaa-0 mode tap"); /* not in our group */
+	net_run("ip tuntap add tap7 mode tap && ip link set tap7 group 0x6874");
+
+	host.network->ops->find(host.network, note, &marks);
+
+	cr_assert_eq(marks.count, 1);
+	cr_assert_str_eq(marks.last, "0123456789ab");
+}
+
+Test(network_host, a_vm_whose_tap_is_gone_is_forgotten)
+{
+	cleanup_(tear_down) Host host;
+	cleanup_free char *tap = tap_of();
+	Marks marks = { 0 };
+	NetworkProbe probe = { .protocol = EGRESS_UDP, .port = ALLOWED_PORT };
+	Error err = { 0 };
+	uint32_t gone;
+	int verdict;
+
+	set_up(&host, SPEC(RULE("192.0.2.0/24")));
+	attach(&host);
+	gone = link_index(tap);
+	net_run("ip link del %s", tap);
+
+	host.network->ops->find(host.network, note, &marks);
+
+	cr_assert_eq(marks.count, 0);
+	/* A tap that gets the number is no VM's. */
+	net_run("ip link add name %s index %u type veth", tap, gone);
+	cr_assert_eq(prefix_parse_address(&probe.address, world), 0);
+	cr_assert_eq(
+		host.network->ops->explain(host.network, host.resolved, &probe, &verdict, &err),
+		-1);
+	cr_assert_eq(err.kind, ERROR_FIREWALL);
 }
 
 Test(network_host, a_policy_is_exchanged_while_the_vm_runs)

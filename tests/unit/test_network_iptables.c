@@ -38,6 +38,7 @@ static void set_up(Host *host, const char *spec)
 	}
 	net_enter();
 	cr_assert_eq(prefix_parse(&config.pool4, "10.200.0.0/16"), 0);
+	network_own_gateways(&config);
 	*host = (Host){ .spec = spec_from_text(spec), .resolved = new0(VmResolved) };
 	cr_assert_eq(network_iptables_open(&host->network, &config, &err), 0, "%s", err.what);
 	host->resolved->instance_id = text_dup(instance);
@@ -95,6 +96,42 @@ Test(network_iptables, a_policy_is_exchanged)
 	cr_assert_not_null(strstr(rules, "203.0.113.0/24"), "%s", rules);
 	cr_assert_null(strstr(rules, "192.0.2.0/24"), "%s", rules);
 	spec_unref(to);
+}
+
+typedef struct Marks {
+	unsigned instances, digits;
+} Marks;
+
+static void note(void *user, const char *mark)
+{
+	Marks *marks = user;
+
+	marks->instances += strcmp(mark, instance) == 0;
+	marks->digits += strcmp(mark, "0123456789ab") == 0;
+}
+
+Test(network_iptables, chains_are_found_and_removed_though_the_tap_is_gone)
+{
+	cleanup_(tear_down) Host host;
+	cleanup_free char *without = NULL;
+	Marks before = { 0 }, after = { 0 };
+	Error err = { 0 };
+
+	set_up(&host, SPEC("192.0.2.0/24"));
+	cr_assert_eq(network_attach(host.network, &host.job, &err), 0, "%s", err.what);
+	net_run("ip link del h0123456789ab-0; iptables -N HEARTH-not-ours");
+
+	host.network->ops->find(host.network, note, &before);
+	cr_assert_eq(network_remove(host.network, instance, &err), 0, "%s", err.what);
+	host.network->ops->find(host.network, note, &after);
+
+	cr_assert_eq(before.instances, 2, "of IPv4 and of IPv6");
+	cr_assert_eq(before.digits, 0);
+	cr_assert_eq(after.instances, 0);
+	without = net_says("iptables-save; ip6tables-save");
+	cr_assert_not_null(strstr(without, "HEARTH-not-ours"), "%s", without);
+	cr_assert_null(strstr(without, instance), "%s", without);
+	cr_assert_eq(network_remove(host.network, instance, &err), 0, "once more: %s", err.what);
 }
 
 Test(network_iptables, what_it_lacks_is_said)

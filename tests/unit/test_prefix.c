@@ -64,6 +64,29 @@ Test(prefix, what_is_none_is_refused_for_what_is_wrong_with_it)
 	}
 }
 
+Test(prefix, an_address_in_a_network_has_that_networks_length)
+{
+	static const struct {
+		const char *text, *address, *network;
+	} rows[] = {
+		{ "192.0.2.130/25", "192.0.2.130/32", "192.0.2.128/25" },
+		{ "192.0.2.7/0", "192.0.2.7/32", "0.0.0.0/0" },
+		{ "2001:db8::1:2/112", "2001:db8::1:2/128", "2001:db8::1:0/112" },
+	};
+	char text[PREFIX_TEXT_MAX];
+	Prefix address, network;
+	uint8_t length;
+
+	for (size_t i = 0; i < array_size(rows); i++) {
+		cr_assert_eq(prefix_parse_in(&address, &length, rows[i].text), 0);
+		cr_expect_str_eq(prefix_format(&address, text), rows[i].address);
+		network = prefix_network(&address, length);
+		cr_expect_str_eq(prefix_format(&network, text), rows[i].network);
+	}
+	cr_expect_eq(prefix_parse_in(&address, &length, "192.0.2.1/33"), -ERANGE);
+	cr_expect_eq(prefix_parse_in(&address, &length, "192.0.2.1"), -EINVAL);
+}
+
 Test(prefix, containing_is_by_bits_and_family)
 {
 	static const struct {

@@ -280,6 +280,33 @@ Test(recovery, after_a_reboot_of_the_host_all_that_ran_says_so)
 	cr_assert(test_reaches(&node, "restarts", VM_BACKOFF));
 }
 
+/* Its next restart is a day away, as the clock has been put back by one since. */
+static void leave_in_backoff(void)
+{
+	VmSpec *spec = test_spec(VM_DESIRED_RUNNING, NULL);
+	VmRecord *record;
+	Change *change;
+
+	spec->restart_policy = new0(VmRestartPolicy);
+	spec->restart_policy->mode = VM_RESTART_ON_FAILURE;
+	spec->restart_policy->max_backoff = 100 * (int64_t)USEC_PER_MSEC;
+	must(test_create(&node, "web-1", spec).record);
+	record = record_copy(look("web-1"));
+	record->status.state = VM_BACKOFF;
+	record->status.next_restart_time = clock_wall_us() + 86400 * (int64_t)USEC_PER_SEC;
+	change = change_new(CHANGE_MODIFIED, record, "Tested");
+	store_submit(runtime_store(node.runtime), change);
+	must(test_reaches(&node, "web-1", VM_BACKOFF));
+}
+
+Test(recovery, no_restart_waits_longer_than_the_policy_says_though_the_clock_was_put_back)
+{
+	agent_that_dies(leave_in_backoff);
+	test_node_open(&node);
+
+	cr_assert(test_reaches(&node, "web-1", VM_RUNNING));
+}
+
 Test(recovery, an_expiry_is_carried_out_by_the_next_agent)
 {
 	agent_that_dies(leave_expiring);

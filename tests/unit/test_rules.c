@@ -341,6 +341,8 @@ Test(rules, what_is_bridged_without_the_mark_is_dropped)
 
 	net_run("ip link add br0 type bridge; ip link set br0 up");
 	pair = make_pair("ha0", "hb0", "br0");
+	cr_assert_eq(pass(&pair, NULL), 0, "VMs on one bridge are apart");
+	net_run("bridge link set dev hb0 isolated off");
 	cr_assert_eq(pass(&pair, NULL), 1);
 
 	load(&standard);

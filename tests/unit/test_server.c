@@ -26,6 +26,7 @@ enum {
 
 /* A NodeService whose methods do what a test needs: see the handlers. */
 static atomic_uint ends;
+static atomic_uint waiting;
 static atomic_uint pumps_at_once, pumps_at_once_max;
 static atomic_uint chunks_left;
 static _Atomic(Call *) kept;
@@ -112,6 +113,7 @@ static void cordon(Hearth__V1__NodeService_Service *service,
 {
 	(void)service, (void)request, (void)closure;
 	call_stream(data, idle_pump, count_end, NULL);
+	atomic_fetch_add(&waiting, 1);
 }
 
 /* Leaves the call to the test. */
@@ -134,11 +136,20 @@ static void doctor(Hearth__V1__NodeService_Service *service,
 	call_fail(data, &err);
 }
 
+/* Nobody calls it. */
+static void drain(Hearth__V1__NodeService_Service *service, const Hearth__V1__DrainRequest *request,
+		  Hearth__V1__DrainResponse_Closure closure, void *data)
+{
+	(void)service, (void)request, (void)closure, (void)data;
+	abort();
+}
+
 static Hearth__V1__NodeService_Service node_service = {
 	.get_node = get_node,
 	.watch_node = watch_node,
 	.cordon = cordon,
 	.uncordon = uncordon,
+	.drain = drain,
 	.doctor = doctor,
 };
 
@@ -416,7 +427,7 @@ Test(server, too_many_calls_in_flight_are_refused)
 	cleanup_(client_free) Client client = client_new(&config);
 	grpc_call *first = call_begin(&client, "/hearth.v1.NodeService/Cordon");
 
-	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
+	wait_for(&waiting, 1);
 
 	cleanup_(answer_clear) Answer second =
 		call_whole(&client, "/hearth.v1.NodeService/GetNode", "", 0);
@@ -435,14 +446,14 @@ Test(server, stopping_ends_streams_as_draining)
 	cleanup_(client_free) Client client = client_new(&plain);
 	grpc_call *call = call_begin(&client, "/hearth.v1.NodeService/Cordon");
 
-	clock_sleep_us(100 * (int64_t)USEC_PER_MSEC);
+	wait_for(&waiting, 1);
 
 	server_stop(client.server, 10 * (int64_t)USEC_PER_SEC);
 	cleanup_(answer_clear) Answer answer = call_read(&client, call);
 
 	cr_assert_eq(answer.code, GRPC_STATUS_UNAVAILABLE);
 	cr_assert_str_eq(answer.message, "node draining: hearthd is stopping");
-	cr_assert_eq(atomic_load(&ends), 1);
+	wait_for(&ends, 1);
 }
 
 Test(server, a_call_that_is_never_answered_is_cancelled_after_the_grace)

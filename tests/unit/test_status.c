@@ -168,7 +168,7 @@ Test(status, error_info_says_what_is_set_and_nothing_else)
 	Error err = { 0 };
 	Google__Rpc__Status *status;
 	Google__Rpc__ErrorInfo *info;
-	(void)error_set_capacity(&err, "memory_mib", 4096, 512);
+	(void)error_add_capacity(&err, "memory_mib", 4096, 512);
 	err.resume_revision = 77;
 
 	status = status_of(&err);
@@ -184,7 +184,7 @@ Test(status, error_info_says_what_is_set_and_nothing_else)
 	cr_assert_str_eq(metadata(info, "retry"), "ELSEWHERE");
 	cr_assert_null(metadata(info, "vm_id"));
 	cr_assert_null(metadata(info, "from"));
-	cr_assert_eq(status->n_details, 1);
+	cr_assert_eq(status->n_details, 2);
 	google__rpc__error_info__free_unpacked(info, NULL);
 	google__rpc__status__free_unpacked(status, NULL);
 }
@@ -207,6 +207,29 @@ Test(status, every_violation_stands_in_bad_request)
 	cr_assert_str_eq(bad->field_violations[1]->field, "spec.drives[1].path");
 	cr_assert_str_eq(bad->field_violations[1]->description, "is relative");
 	google__rpc__bad_request__free_unpacked(bad, NULL);
+	google__rpc__status__free_unpacked(status, NULL);
+}
+
+Test(status, every_resource_of_which_there_is_too_little_stands_in_quota_failure)
+{
+	Error err = { 0 };
+	Google__Rpc__Status *status;
+	Google__Rpc__QuotaFailure *failure;
+	const ProtobufCBinaryData *bytes;
+	(void)error_add_capacity(&err, "vcpus", 4, 1);
+	(void)error_add_capacity(&err, "memory_mib", 4096, 512);
+
+	status = status_of(&err);
+	bytes = detail(status, "QuotaFailure");
+	failure = google__rpc__quota_failure__unpack(NULL, bytes->len, bytes->data);
+
+	cr_assert_str_eq(status->message, "insufficient vcpus: requested 4, available 1; "
+					  "memory_mib: requested 4096, available 512");
+	cr_assert_eq(failure->n_violations, 2);
+	cr_assert_str_eq(failure->violations[0]->subject, "vcpus");
+	cr_assert_str_eq(failure->violations[1]->subject, "memory_mib");
+	cr_assert_str_eq(failure->violations[1]->description, "requested 4096, available 512");
+	google__rpc__quota_failure__free_unpacked(failure, NULL);
 	google__rpc__status__free_unpacked(status, NULL);
 }
 

@@ -83,6 +83,16 @@ Test(store, what_gathers_during_a_commit_is_one_transaction)
 	cr_assert_eq(f.published, 42);
 }
 
+/* Five events each of "a" and "b" by turns: revisions 2 to 11. */
+static void fill_two(Fixture *f)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		submit(f, i ? CHANGE_MODIFIED : CHANGE_ADDED, "a", VM_RUNNING);
+		submit(f, i ? CHANGE_MODIFIED : CHANGE_ADDED, "b", VM_RUNNING);
+	}
+	wait_for(f, 10);
+}
+
 Test(store, events_come_in_pages_of_one_vm)
 {
 	cleanup_(remove_all) Fixture f;
@@ -92,11 +102,7 @@ Test(store, events_come_in_pages_of_one_vm)
 
 	make_dir(&f);
 	open_with(&f, 100);
-	for (unsigned i = 0; i < 5; i++) {
-		submit(&f, i ? CHANGE_MODIFIED : CHANGE_ADDED, "a", VM_RUNNING);
-		submit(&f, i ? CHANGE_MODIFIED : CHANGE_ADDED, "b", VM_RUNNING);
-	}
-	wait_for(&f, 10);
+	fill_two(&f);
 
 	cr_assert_eq(store_list_events(f.store, "b", "", 0, page, 3, &n, &err), 0);
 	cr_assert_eq(n, 3);
@@ -118,6 +124,31 @@ Test(store, events_come_in_pages_of_one_vm)
 	cr_assert_eq(store_list_events(f.store, "b", "uid-other", 0, page, 3, &n, &err), 0);
 	cr_assert_eq(n, 0);
 	cr_assert_eq(store_list_events(f.store, "b", "", UINT64_MAX, page, 3, &n, &err), 0);
+	cr_assert_eq(n, 0);
+}
+
+Test(store, the_last_events_are_of_one_incarnation_and_in_order)
+{
+	char vm_id[] = "b", uid[] = "uid-b", other_uid[] = "uid-c";
+	const VmRecord one = { .vm_id = vm_id, .uid = uid };
+	const VmRecord other = { .vm_id = vm_id, .uid = other_uid };
+	cleanup_(remove_all) Fixture f;
+	StoreEvent page[3];
+	Error err = { 0 };
+	size_t n = 0;
+
+	make_dir(&f);
+	open_with(&f, 100);
+	fill_two(&f);
+
+	cr_assert_eq(store_last_events(f.store, &one, page, 3, &n, &err), 0);
+	cr_assert_eq(n, 3);
+	cr_assert_eq(page[0].revision, 7);
+	cr_assert_eq(page[2].revision, 11);
+	cr_assert_str_eq(page[2].uid, "uid-b");
+	for (size_t i = 0; i < n; i++)
+		store_event_clear(&page[i]);
+	cr_assert_eq(store_last_events(f.store, &other, page, 3, &n, &err), 0);
 	cr_assert_eq(n, 0);
 }
 

@@ -168,7 +168,7 @@ Test(store_faults, on_a_full_disk_intents_fail_and_outcomes_wait)
 {
 	cleanup_(drop_loaded) Loaded loaded = { 0 };
 	cleanup_(remove_all) Fixture f;
-	char message[ERROR_MESSAGE_MAX] = "";
+	Error err = { 0 };
 
 	make_dir(&f);
 	open_with(&f, 100);
@@ -188,15 +188,15 @@ Test(store_faults, on_a_full_disk_intents_fail_and_outcomes_wait)
 	cr_assert_eq(f.done, 2);
 	cr_assert_eq(f.failed, 1);
 	cr_assert_eq(f.cause, CAUSE_EXHAUSTED);
-	cr_assert(store_failing(f.store, message, sizeof message));
-	cr_assert_neq(message[0], '\0');
+	cr_assert(store_failing(f.store, &err));
+	cr_assert_eq(err.cause, CAUSE_EXHAUSTED);
 	cr_assert_eq(store_revision(f.store), 3);
 	fill_disk(false);
 	wait_for(&f, 5);
 	cr_assert_eq(f.done, 4);
 	cr_assert_eq(f.order[2], 4);
 	cr_assert_eq(f.order[3], 5);
-	cr_assert_not(store_failing(f.store, message, sizeof message));
+	cr_assert_not(store_failing(f.store, &err));
 	reload(&f, &loaded);
 	cr_assert_eq(loaded.count, 1);
 	cr_assert_eq(loaded.records[0]->status.state, VM_STOPPED);
