@@ -38,7 +38,8 @@ def libraries(program):
 def guest_programs():
     """What there is to run, by its name in the guest."""
     found = {name: PROGRAMS / name for name in (SUITE, "cgroup_v2", "firecracker-stand-in")}
-    found.update(jailer=JAILER, firecracker=FIRECRACKER)
+    found.update(jailer=JAILER, firecracker=FIRECRACKER, own_cgroup=shutil.which("unshare"))
+    found["hearth-keeper"] = PROGRAMS / "hearth-keeper"
     return {name: path for name, path in found.items() if path and os.path.exists(path)}
 
 
@@ -136,6 +137,10 @@ class CgroupV2(GuestTest):
         self.assert_said("own: end of hearth-own/other: ETIMEDOUT, there")
         self.assert_said("own: end of hearth-own/other/below: done, gone")
         self.assert_said("own: end of hearth-own/other: done, gone")
+
+    def test_a_keeper_leaves_a_pods_namespace_of_groups(self):
+        self.assertRegex(self.said, "pod: alone: .*No such file or directory\n")
+        self.assertIn("pod: keeper: 0::/hearth-keepers\n", self.said)
 
     def test_limits_the_jailer_was_told_hold_for_its_vmm(self):
         self.needs_jailer()

@@ -1,116 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real Linux guests on the node's network, and what their policies let them reach.
-
-hearthd runs in a network namespace of its own, which a pair of interfaces joins to another, the
-world. What guests can reach they say on their consoles.
-"""
+"""Real Linux guests on the node's network, and what their policies let them reach."""
 
 import os
-import pathlib
 import re
-import shutil
 import subprocess
 import time
 
+import grpc
+
 from harness import E, V, wait_until
-from test_guest import GuestTest
-
-NODE, WORLD = "hearth-node-%d" % os.getpid(), "hearth-world-%d" % os.getpid()
-PINS = pathlib.Path("/sys/fs/bpf/hearth")
-SERVER, OTHER, GATEWAY = "192.0.2.10", "192.0.2.11", "10.200.0.1"
-STRANGER = "10.200.0.77"
-# Answers everything that is said to it, a line at a time.
-ECHO = """
-import socketserver, sys, threading
-class Echo(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            self.wfile.write(line)
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-for port in sys.argv[1:-1]:
-    threading.Thread(target=Server(("", int(port)), Echo).serve_forever, daemon=True).start()
-Server(("", int(sys.argv[-1])), Echo).serve_forever()
-"""
-
-
-def run(*words):
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
-
-
-def rule(cidr, *ports, **more):
-    return V.EgressRule(to=[V.EgressPeer(cidr=cidr, **more)],
-                        ports=[V.EgressPort(port=port) for port in ports])
-
-
-class NetworkTest(GuestTest):
-    flags = ("--network-mode", "routed", "--limits-max-vms", "64")
-    prefix = ("nsenter", "--net=/run/netns/" + NODE)
-
-    @classmethod
-    def setUpClass(cls):
-        cls.addClassCleanup(cls.remove_world)
-        cls.make_world()
-        super().setUpClass()
-
-    @classmethod
-    def make_world(cls):
-        run("ip", "netns", "add", NODE)
-        run("ip", "netns", "add", WORLD)
-        run("ip", "link", "add", "uplink", "netns", NODE, "type", "veth", "peer", "name", "edge",
-            "netns", WORLD)
-        for namespace, words in ((NODE, "addr add 192.0.2.1/24 dev uplink"), (NODE, "link set uplink up"),
-                                 (NODE, "link set lo up"), (WORLD, "link set lo up"),
-                                 (WORLD, "addr add %s/24 dev edge" % SERVER),
-                                 (WORLD, "addr add %s/24 dev edge" % OTHER),
-                                 (WORLD, "link set edge up"),
-                                 (WORLD, "route add default via 192.0.2.1")):
-            run("ip", "-n", namespace, *words.split())
-        server = subprocess.Popen(["nsenter", "--net=/run/netns/" + WORLD, "python3", "-c", ECHO,
-                                   "80", "81"])
-        cls.addClassCleanup(server.wait)
-        cls.addClassCleanup(server.kill)
-
-    @classmethod
-    def remove_world(cls):
-        for namespace in (NODE, WORLD):
-            subprocess.run(["ip", "netns", "del", namespace], check=False)
-        shutil.rmtree(PINS, ignore_errors=True)
-
-    def start(self, *rules, words):
-        interface = V.NetworkInterface(interface_id="eth0")
-        return self.boot(*words, network_interfaces=[interface],
-                         egress=V.EgressPolicy(rules=rules))
-
-    def said(self, vm, target):
-        """What the guest said last of @target, and how often it has tried."""
-        found = re.findall(r"reach %s (yes|no)" % re.escape(target), self.console(vm.vm_id))
-        return (found[-1], len(found)) if found else (None, 0)
-
-    def wait_said(self, vm, **wanted):
-        """Until it has tried all again, with these outcomes."""
-        before = {target: self.said(vm, target)[1] for target in wanted}
-
-        def is_so():
-            return all(self.said(vm, target)[0] == outcome and
-                       self.said(vm, target)[1] > before[target] + 1
-                       for target, outcome in wanted.items())
-
-        wait_until(is_so, "%s, instead of %s" % (wanted, {t: self.said(vm, t) for t in wanted}), 90)
-
-    def set_policy(self, vm, *rules):
-        return self.daemon.client.egress.SetEgressPolicy(E.SetEgressPolicyRequest(
-            vm_id=vm.vm_id, policy=V.EgressPolicy(rules=rules)), timeout=30)
-
-    def counters(self, vm):
-        answer = self.daemon.client.egress.GetEgressPolicy(
-            E.GetEgressPolicyRequest(vm_id=vm.vm_id), timeout=30)
-        return {counter.verdict: counter.packets for traffic in answer.traffic
-                for counter in traffic.counters}
-
-    def explain(self, vm, address, port):
-        return self.daemon.client.egress.ExplainEgress(E.ExplainEgressRequest(
-            vm_id=vm.vm_id, protocol=V.PROTOCOL_TCP, address=address, port=port), timeout=30)
+from world import (GATEWAY, GATEWAY6, NODE, OTHER, OTHER6, SERVER, SERVER6, STRANGER, NetworkTest,
+                   rule, run)
 
 
 class FilterTest(NetworkTest):
@@ -162,6 +62,27 @@ class FilterTest(NetworkTest):
             self.assertNotIn(tap, run("ip", "-n", NODE, "link"))
             self.assertNotIn("10.200.", run("ip", "-n", NODE, "route"))
 
+    def test_a_guest_reaches_by_ipv6_what_its_policy_allows_and_nothing_else(self):
+        own, spoofed = "fd68:7468::77", "fd68:7468::78"
+        targets = ["[%s]:80" % SERVER6, "[%s]:81" % SERVER6, "[%s]:80" % OTHER6,
+                   "[%s]:22" % GATEWAY6]
+        interface = V.NetworkInterface(interface_id="eth0", ipv6_address=own)
+        allowed = rule("2001:db8::/64", 80, **{"except": [OTHER6 + "/128"]})
+        words = "hearth.reach=" + ",".join(targets)
+        vm, liar = (self.boot(words, "hearth.address6=%s/64,%s" % (address, GATEWAY6),
+                              network_interfaces=[mine], egress=V.EgressPolicy(rules=[allowed]))
+                    for address, mine in ((own, interface),
+                                          (spoofed, V.NetworkInterface(interface_id="eth0"))))
+
+        self.wait_said(vm, **dict(zip(targets, ["yes", "no", "no", "no"])))
+
+        with self.subTest("from an address that is not its own"):
+            self.wait_said(liar, **dict.fromkeys(targets, "no"))
+            self.assertGreater(self.counters(liar).get("DROP_SOURCE", 0), 0)
+        with self.subTest("changed while it runs"):
+            self.set_policy(vm, rule(SERVER6 + "/128", 81))
+            self.wait_said(vm, **dict(zip(targets, ["no", "yes", "no", "no"])))
+
     def test_an_open_connection_ends_when_it_is_no_longer_allowed(self):
         vm = self.start(rule(SERVER + "/32", 80), words=["hearth.talk=%s:80" % SERVER])
         self.follow_to(vm.vm_id, "heard tick 2")
@@ -178,6 +99,49 @@ class FilterTest(NetworkTest):
 
         time.sleep(2)
         self.assertLessEqual(len(re.findall("heard", self.console(vm.vm_id))), heard + 1)
+
+    def test_an_allowed_connection_survives_2000_changes_of_the_policy(self):
+        vm = self.start(rule(SERVER + "/32", 81), words=["hearth.talk=%s:81" % SERVER])
+
+        self.talk_through(vm, 2000)
+
+        drops = {name: n for name, n in self.counters(vm).items() if name.startswith("DROP")}
+        self.assertEqual(0, drops.get("DROP_POLICY", 0), drops)
+        self.assertEqual(0, drops.get("DROP_UNSOLICITED", 0), drops)
+
+    def test_the_node_and_the_vm_say_that_egress_is_enforced(self):
+        vm = self.start(words=["hearth.tick"])
+
+        network, ready = self.node_network()
+        self.assertEqual(("routed", V.ENFORCEMENT_BPF, False),
+                         (network.mode, network.enforcement, network.degraded))
+        self.assertEqual("10.200.0.0/16", network.ipv4_pool)
+        self.assertEqual(V.CONDITION_STATUS_TRUE, ready.status)
+        held = V.CONDITION_STATUS_TRUE
+        self.assertEqual((held, "Attached"), self.conditions(vm)["NetworkReady"])
+        self.assertEqual((held, "Bpf"), self.conditions(vm)["EgressEnforced"])
+        with self.subTest("the next agent says it again"):
+            self.daemon.restart()
+            wait_until(lambda: self.conditions(vm)["EgressEnforced"] == (held, "Bpf"),
+                       "adopted", 60)
+        with self.subTest("a rule taken away is missed"):
+            run(*self.prefix, "nft", "delete", "table", "bridge", "hearth")
+            network, ready = self.node_network()
+            self.assertEqual(V.CONDITION_STATUS_FALSE, ready.status)
+            self.assertIn("bridge", ready.message)
+            self.daemon.restart()
+            self.assertEqual(V.CONDITION_STATUS_TRUE, self.node_network()[1].status)
+
+    def test_what_is_left_of_vms_that_are_none_goes_and_what_is_not_ours_stays(self):
+        node = ("ip", "-n", NODE)
+        run(*self.prefix, "ip", "tuntap", "add", "hfeedfacecafe-0", "mode", "tap")
+        run(*node, "link", "set", "hfeedfacecafe-0", "group", str(0x6874))
+        run(*self.prefix, "ip", "tuntap", "add", "hdeadbeefcafe-0", "mode", "tap")
+
+        self.daemon.restart()
+
+        wait_until(lambda: "hfeedfacecafe" not in run(*node, "link"), "it is swept", 60)
+        self.assertIn("hdeadbeefcafe-0", run(*node, "link"), "not in our group")
 
     def test_a_guest_that_lies_about_its_address_reaches_nothing(self):
         target = "%s:80" % SERVER
@@ -204,6 +168,18 @@ class IptablesTest(NetworkTest):
 
         interface = vm.status.resolved.network_interfaces[0]
         self.assertEqual(V.ENFORCEMENT_IPTABLES, interface.enforcement)
+        with self.subTest("the node says that it is degraded, and the VM what that means"):
+            network, ready = self.node_network()
+            self.assertEqual((V.ENFORCEMENT_IPTABLES, True),
+                             (network.enforcement, network.degraded))
+            self.assertIn("without checks of MACs", network.message)
+            self.assertEqual(V.CONDITION_STATUS_TRUE, ready.status)
+            self.assertEqual((V.CONDITION_STATUS_TRUE, "Iptables"),
+                             self.conditions(vm)["EgressEnforced"])
+        with self.subTest("names are for BPF alone"):
+            with self.assertRaises(grpc.RpcError) as raised:
+                self.set_policy(vm, V.EgressRule(fqdn=["example.org"]))
+            self.assertEqual(grpc.StatusCode.UNIMPLEMENTED, raised.exception.code())
         with self.subTest("explained by the policy alone"):
             allowed = self.explain(vm, SERVER, 80)
             self.assertEqual((True, False), (allowed.allowed, allowed.enforced))
@@ -218,6 +194,28 @@ class IptablesTest(NetworkTest):
             rules = run(*self.prefix, "iptables-save") + run(*self.prefix, "ip6tables-save")
             self.assertNotIn("HEARTH", rules)
             self.assertNotIn(interface.host_device, run("ip", "-n", NODE, "link"))
+
+    def test_an_allowed_connection_survives_changes_of_its_rules(self):
+        vm = self.start(rule(SERVER + "/32", 81), words=["hearth.talk=%s:81" % SERVER])
+
+        self.talk_through(vm, 200)
+
+    def test_chains_of_vms_that_are_none_go_and_those_of_others_stay(self):
+        vm = self.start(words=["hearth.tick"])
+        instance = vm.status.resolved.instance_id
+        saved = run(*self.prefix, "iptables-save")
+        chains = "\n".join(line for line in saved.splitlines() if "HEARTH" in line)
+        self.assertIn(instance, chains)
+        self.destroy(vm.vm_id)
+        subprocess.run([*self.prefix, "iptables-restore", "--noflush"], check=True, text=True,
+                       input="*filter\n%s\nCOMMIT\n" % chains)
+        run(*self.prefix, "iptables", "-N", "HEARTH-of-others")
+        self.assertIn(instance, run(*self.prefix, "iptables-save"))
+
+        self.daemon.restart()
+
+        wait_until(lambda: instance not in run(*self.prefix, "iptables-save"), "swept", 60)
+        self.assertIn("HEARTH-of-others", run(*self.prefix, "iptables-save"))
 
     def test_a_guest_that_lies_reaches_nothing_by_iptables_either(self):
         target = "%s:80" % SERVER

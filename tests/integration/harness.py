@@ -173,8 +173,7 @@ class Hearthd:
                                             stderr=log, start_new_session=True)
         # grpcio is slow to try again what once was refused.
         wait_until(self._accepts, "hearthd listens")
-        self.client = self.connect()
-        self.vms, self.node = self.client.vms, self.client.node
+        self.use_new_client()
         if wait:
             self.wait_adopted()
         return self
@@ -190,11 +189,20 @@ class Hearthd:
     def _adopted(self):
         assert self.process.poll() is None, "hearthd ended: " + self.log()
         try:
-            node = self.node.GetNode(N.GetNodeRequest(), timeout=5)
-        except grpc.RpcError:
+            node = self.node.GetNode(N.GetNodeRequest(), timeout=2)
+        except grpc.RpcError as error:
+            # Now and then grpcio leaves unread what a connection made just now has brought, and
+            # waits for it for long.
+            if rpc_status.from_call(error) is None and time.monotonic() > self.connected + 1:
+                self.use_new_client()
             return False
         return any(condition.type == "Adopted" and condition.status == V.CONDITION_STATUS_TRUE
                    for condition in node.status.conditions)
+
+    def use_new_client(self):
+        self.connected = time.monotonic()
+        self.client = self.connect()
+        self.vms, self.node = self.client.vms, self.client.node
 
     def connect(self, address=None, **options):
         client = Client(address or self.address, **options)
@@ -231,8 +239,10 @@ class Hearthd:
         return found[0]
 
     def destroy_all(self):
-        for vm in self.vms.ListVms(V.ListVmsRequest(page_size=1000), timeout=20).vms:
-            self.vms.DestroyVm(V.DestroyVmRequest(vm_id=vm.vm_id, allow_missing=True), timeout=60)
+        while vms := self.vms.ListVms(V.ListVmsRequest(page_size=1000), timeout=20).vms:
+            for vm in vms:
+                self.vms.DestroyVm(V.DestroyVmRequest(vm_id=vm.vm_id, allow_missing=True),
+                                   timeout=60)
 
     def close(self):
         if self.process and self.process.poll() is None:

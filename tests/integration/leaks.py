@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import re
+import socket
 import time
 
 CGROUPS = pathlib.Path("/sys/fs/cgroup")
@@ -23,7 +24,7 @@ def _pids():
 
 
 def taps():
-    return {link for link in os.listdir("/sys/class/net") if TAP.fullmatch(link)}
+    return {link for _, link in socket.if_nameindex() if TAP.fullmatch(link)}
 
 
 def groups(name):
@@ -33,7 +34,7 @@ def groups(name):
 
 def remove_groups(name):
     """A hearthd leaves its own, empty, for the next one; a test's has no next one."""
-    for group in groups(name):
+    for group in (*groups(name), *groups(name + "-keepers")):
         group.rmdir()
 
 

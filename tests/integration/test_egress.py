@@ -59,6 +59,23 @@ class Egress(DaemonTest):
         self.assertNotEqual(mine.guest_mac, theirs.guest_mac)
         self.assertNotEqual(vm.status.resolved.network_slot, other.status.resolved.network_slot)
 
+    def test_conditions_say_whether_a_vm_has_its_network(self):
+        def conditions(vm):
+            return {c.type: (c.status, c.reason) for c in vm.status.conditions}
+
+        created = self.create(network_interfaces=[interface()])
+        running = self.networked()
+        stopped = self.vms.StopVm(V.StopVmRequest(vm_id=running.vm_id), timeout=20)
+        without = self.running()
+
+        held, lacks = V.CONDITION_STATUS_TRUE, V.CONDITION_STATUS_FALSE
+        for vm, expected in ((created, (lacks, "Detached")), (running, (held, "InMemory")),
+                             (stopped, (lacks, "Detached"))):
+            for name in ("NetworkReady", "EgressEnforced"):
+                with self.subTest(vm=vm.status.state, condition=name):
+                    self.assertEqual(expected, conditions(vm)[name])
+        self.assertNotIn("NetworkReady", conditions(without))
+
     def test_an_address_of_another_vm_is_refused(self):
         taken = self.create(network_interfaces=[interface(ipv4_address="10.77.0.200")])
 
@@ -130,14 +147,24 @@ class Egress(DaemonTest):
         self.assertEqual({"spec.egress" + field[len("policy"):] for field in fields},
                          set(created.violations))
 
-    def test_names_are_not_supported(self):
+    def test_names_are_taken_and_lead_nowhere_in_memory(self):
+        vm = self.networked(egress=policy(V.EgressRule(fqdn=["Example.org", "*.example.net"])))
+
+        kept = self.egress.GetEgressPolicy(E.GetEgressPolicyRequest(vm_id=vm.vm_id))
+        answer = self.explain(vm, "203.0.113.9")
+
+        self.assertEqual(["Example.org", "*.example.net"], list(kept.policy.rules[0].fqdn))
+        self.assertEqual((False, "DROP_POLICY"), (answer.allowed, answer.verdict))
+
+    def test_each_bad_name_is_named(self):
         vm = self.create()
 
         failure = self.refused(self.egress.SetEgressPolicy, E.SetEgressPolicyRequest(
-            vm_id=vm.vm_id, policy=policy(V.EgressRule(fqdn=["example.org"]))),
-            Code.UNIMPLEMENTED, "UNSUPPORTED")
+            vm_id=vm.vm_id, policy=policy(V.EgressRule(fqdn=["a.org", "*", "192.0.2.1"]))),
+            Code.INVALID_ARGUMENT, "INVALID_REQUEST")
 
-        self.assertIn("egress by name", failure.message)
+        self.assertEqual({"policy.rules[0].fqdn[1]", "policy.rules[0].fqdn[2]"},
+                         set(failure.violations))
 
     def test_what_a_rule_allows_is_explained_by_it(self):
         vm = self.networked(egress=policy(
@@ -170,7 +197,7 @@ class Egress(DaemonTest):
     def test_nothing_reaches_a_vm_that_it_did_not_begin(self):
         vm = self.networked(egress=policy(rule(ANY)))
 
-        answer = self.explain(vm, "1.1.1.1", direction=E.DIRECTION_TO_VM)
+        answer = self.explain(vm, "1.1.1.1", direction=V.DIRECTION_TO_VM)
 
         self.assertEqual((False, "DROP_UNSOLICITED"), (answer.allowed, answer.verdict))
 
@@ -299,11 +326,11 @@ class Restarts(DaemonTest):
 
 
 class Modes(DaemonTest):
-    def test_a_bridge_is_no_mode_yet(self):
-        daemon = Hearthd("--network-mode", "bridge")
+    def test_a_bridge_that_is_not_there_is_named(self):
+        daemon = Hearthd("--network-mode", "bridge", "--network-bridge", "nosuch0")
         self.addCleanup(daemon.close)
 
         with self.assertRaises(AssertionError):
             daemon.start()
 
-        self.assertIn("bridge", daemon.log())
+        self.assertIn("no bridge nosuch0", daemon.log())

@@ -61,3 +61,46 @@ class Events(DaemonTest):
     def test_events_of_a_vm_that_never_was(self):
         self.refused(self.vms.ListVmEvents, V.ListVmEventsRequest(vm_id="never-was"),
                      Code.NOT_FOUND, "VM_NOT_FOUND")
+
+
+class Diagnose(DaemonTest):
+    """All there is to know of a VM, in one answer."""
+
+    def diagnose(self, vm_id, **more):
+        return self.vms.DiagnoseVm(V.DiagnoseVmRequest(vm_id=vm_id, **more), timeout=20)
+
+    def test_it_has_the_vm_its_latest_events_and_what_is_missing(self):
+        vm = self.running()
+        for _ in range(30):
+            self.vms.PauseVm(V.PauseVmRequest(vm_id=vm.vm_id), timeout=20)
+            self.vms.ResumeVm(V.ResumeVmRequest(vm_id=vm.vm_id), timeout=20)
+
+        answer = self.diagnose(vm.vm_id, expected_uid=vm.uid)
+
+        self.assertEqual(self.get(vm.vm_id), answer.vm)
+        self.assertEqual(50, len(answer.events))
+        revisions = [event.revision for event in answer.events]
+        self.assertEqual(sorted(revisions), revisions)
+        self.assertEqual(answer.vm.revision, revisions[-1])
+        self.assertTrue(any(line.startswith("usage: ") for line in answer.missing), answer.missing)
+        self.assertFalse(answer.HasField("usage"))
+
+    def test_a_vm_that_is_not_there_is_not_found(self):
+        vm = self.create()
+
+        self.refused(self.vms.DiagnoseVm, V.DiagnoseVmRequest(vm_id="nobody"), Code.NOT_FOUND,
+                     "VM_NOT_FOUND")
+        self.refused(self.vms.DiagnoseVm, V.DiagnoseVmRequest(vm_id=vm.vm_id, expected_uid="x"),
+                     Code.ABORTED, "CONFLICT")
+        failure = self.refused(self.vms.DiagnoseVm, V.DiagnoseVmRequest(vm_id="-"),
+                               Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+        self.assertIn("vm_id", failure.violations)
+
+    def test_hearthctl_tells_it(self):
+        vm = self.running()
+
+        told = self.ctl("diagnose", vm.vm_id).stdout
+
+        self.assertIn(vm.uid, told)
+        self.assertIn("StartAccepted", told)
+        self.assertIn("missing: usage", told)

@@ -12,8 +12,8 @@ from harness import GRPCURL, PROGRAMS, Code, DaemonTest, V
 METHODS = {
     "VmService": {"CreateVm", "StartVm", "StopVm", "PauseVm", "ResumeVm", "DestroyVm", "GetVm",
                   "ListVms", "UpdateVm", "WatchVms", "WaitVm", "ListVmEvents", "ReadConsole",
-                  "GetVmMetrics"},
-    "NodeService": {"GetNode", "WatchNode", "Cordon", "Uncordon", "Doctor"},
+                  "GetVmMetrics", "DiagnoseVm"},
+    "NodeService": {"GetNode", "WatchNode", "Cordon", "Uncordon", "Drain", "Doctor"},
     "EgressService": {"GetEgressPolicy", "SetEgressPolicy", "ExplainEgress", "WatchEgress"},
 }
 
