@@ -35,7 +35,7 @@ typedef struct Config {
 	ConfigList listen;
 	char *backend; /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
-	char *launcher; /* "auto", "cgroup" or "child" */
+	char *launcher; /* "auto", "systemd", "cgroup" or "child" */
 	char *qemu_binary;
 	char *qemu_accelerator; /* "auto", "kvm" or "tcg" */
 	char *firecracker_binary;

@@ -17,7 +17,7 @@ const ConfigKey config_keys[] = {
 	  .help = "what runs a VM whose spec does not say" },
 	{ "keeper", CONFIG_PATH, AT(keeper), .max = 4095,
 	  .help = "the hearth-keeper program; default: beside hearthd" },
-	{ "launcher", CONFIG_TEXT, AT(launcher), .value = "auto", .choices = "auto|cgroup|child",
+	{ "launcher", CONFIG_TEXT, AT(launcher), .value = "auto", .choices = "auto|systemd|cgroup|child",
 	  .help = "how keepers are started: in control groups of their own, or as hearthd's children" },
 	{ "qemu.binary", CONFIG_TEXT, AT(qemu_binary), .min = 1, .max = 4095,
 	  .value = "qemu-system-x86_64", .help = "QEMU, a path or looked up on PATH" },

@@ -240,7 +240,6 @@ static JailConfig jail_settings(const Config *config)
 	return (JailConfig){
 		.jailer_path = on ? config->jailer_binary : NULL,
 		.dir = config->jailer_dir,
-		.group = config->jailer_cgroup,
 		.probe_uid = (uint32_t)(config->jailer_first_uid + config->jailer_uid_count - 1),
 	};
 }
@@ -292,6 +291,7 @@ static int open_runtime(Daemon *daemon, Error *err)
 
 	settings.launcher = daemon->agent->launcher = make_launcher(config);
 	settings.backend.launcher = settings.launcher;
+	settings.backend.jail.group = launcher_parent(settings.launcher);
 	if (config_network(config, &settings.network, err) < 0 ||
 	    runtime_open(&runtime, &settings, err) < 0)
 		return -1;

@@ -133,7 +133,7 @@ struct Backend {
 typedef struct JailConfig {
 	const char *jailer_path; /* jailer, or a path; NULL: they are not */
 	const char *dir;         /* made if missing; jails are below it, and nothing else */
-	const char *group;       /* control group that those of VMs are made in; one component */
+	const char *group;       /* control group that those of VMs are made in; below the roots */
 	uint32_t probe_uid;      /* that probes use; no VM's */
 } JailConfig;
 

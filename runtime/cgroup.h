@@ -59,8 +59,11 @@ size_t cgroup_settings(const CgroupHost *host, const VmLimits *limits,
  * then. 0; -errno. */
 int cgroup_make_dir(const char *dir) must_check;
 
-/* Makes @group, of two components, with @limits set: 0; -errno. One left over has to be ended
- * first. */
+/* Moves every process that is in the directory @from to @to: 0; -errno. */
+int cgroup_move_all(const char *from, const char *to) must_check;
+
+/* Makes @group with @limits set: 0; -errno. Of what is above it, no more than its parent below a
+ * root is made as well. One left over has to be ended first. */
 int cgroup_make(const CgroupHost *host, const char *group, const VmLimits *limits) must_check;
 
 /* The file that counts how often the kernel ended a process of @group for lack of memory, behind

@@ -11,6 +11,7 @@
 
 enum {
 	VALUE_MAX = 4096,
+	PROCS_MAX = 1024 * 1024,
 };
 
 static int write_file(const char *dir, const char *file, const char *value)
@@ -49,6 +50,22 @@ int cgroup_make_dir(const char *dir)
 	return r;
 }
 
+int cgroup_move_all(const char *from, const char *to)
+{
+	cleanup_free char *path = text_printf("%s/cgroup.procs", from);
+	cleanup_free char *text = NULL;
+	char *rest, *pid;
+	int r = file_read(&text, NULL, path, PROCS_MAX);
+
+	for (pid = r < 0 ? NULL : strtok_r(text, "\n", &rest); pid && r == 0;
+	     pid = strtok_r(NULL, "\n", &rest)) {
+		r = write_file(to, "cgroup.procs", pid);
+		if (r == -ESRCH) /* it has ended */
+			r = 0;
+	}
+	return r;
+}
+
 /* With version 2 a group has the controllers that its parent hands on. */
 static int hand_on(const char *dir)
 {
@@ -57,10 +74,12 @@ static int hand_on(const char *dir)
 
 static int make_in(const CgroupHost *host, const char *mount, const char *group)
 {
-	const char *slash = strchr(group, '/');
+	const char *slash = strrchr(group, '/');
 	cleanup_free char *parent = text_printf("%s/%.*s", mount, (int)(slash - group), group);
 	cleanup_free char *dir = text_printf("%s/%s", mount, group);
-	int r = host->version == 2 ? hand_on(mount) : 0;
+	/* Further up is whose who made it. */
+	bool below_root = slash == strchr(group, '/');
+	int r = host->version == 2 && below_root ? hand_on(mount) : 0;
 
 	if (r == 0)
 		r = cgroup_make_dir(parent);

@@ -160,12 +160,14 @@ static void check_launcher(Runtime *runtime, DoctorCheck *ret)
 						      : CHECK_DEGRADED;
 	if (!works)
 		text_copy(ret->remedy, sizeof ret->remedy,
-			  "give hearthd the host's control groups, writable, and its pid "
-			  "namespace; or set launcher to child where VMs may end with hearthd");
+			  "give hearthd the host's control groups, writable, its pid namespace, "
+			  "and systemd-run where systemd launches; or set launcher to child where "
+			  "VMs may end with hearthd");
 	else if (ret->status != CHECK_OK)
 		text_copy(ret->remedy, sizeof ret->remedy,
 			  "VMs end with hearthd's control group, and have limits only in a jail: "
-			  "set launcher to cgroup, with control groups of cpu, memory and pids");
+			  "set launcher to systemd or cgroup, with control groups of cpu, memory "
+			  "and pids");
 }
 
 static void check_qemu(Runtime *runtime, DoctorCheck *ret)

@@ -112,6 +112,8 @@ static int make_host(Start *start, Error *err)
 {
 	const char *dir;
 
+	if (launcher_prepare(start->firecracker->config.launcher, err) < 0)
+		return -1;
 	if (start->firecracker->config.jail.jailer_path ? prepare_jail(start, err) < 0
 							: prepare_plain(start, err) < 0)
 		return -1;

@@ -6,6 +6,7 @@
 #include "base/lock.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "runtime/systemd.h"
 
 #include <assert.h>
 #include <mntent.h>
@@ -22,12 +23,18 @@ enum {
 /* The inode of the host's first namespace of processes; the kernel's PROC_PID_INIT_INO. */
 static const ino_t host_pids = 0xEFFFFFFC;
 
+static const char slice[] = "hearth.slice";
+
 struct Launcher {
 	LauncherKind kind;
 	bool ends_with_pod; /* with its namespace of processes, whatever its groups */
-	char *parent, *keepers, *keeper_path;
-	CgroupHost host;
-	char *enter[HIERARCHIES_MAX]; /* directories of the group of keepers */
+	char *service;      /* what systemd is asked for */
+	char *declined;     /* why systemd, which is there, is not what launches; or NULL */
+	char *keeper_path;
+	char *parents[LAUNCHER_KIND_COUNT_]; /* of VMs' groups; below a hierarchy's root */
+	char *keepers[LAUNCHER_KIND_COUNT_]; /* their own; NULL for children */
+	CgroupHost host;                     /* version 0: there are no control groups */
+	char *enter[HIERARCHIES_MAX];        /* directories of the group of keepers */
 	size_t count;
 
 	Lock lock;
@@ -60,18 +67,21 @@ static void say(Launcher *launcher, bool works, const char *message)
 	lock_drop(&launcher->lock);
 }
 
+static const char *keepers_of(const Launcher *launcher)
+{
+	return launcher->keepers[launcher->kind];
+}
+
 /* The group of keepers in the hierarchy mounted at @dir: 0; -errno. */
 static int add_hierarchy(Launcher *launcher, const char *dir)
 {
 	char *path;
-	int r;
 
 	if (launcher->count == HIERARCHIES_MAX)
 		return -ENOSPC;
-	path = text_printf("%s/%s", dir, launcher->keepers);
+	path = text_printf("%s/%s", dir, keepers_of(launcher));
 	launcher->enter[launcher->count++] = path;
-	r = cgroup_make_dir(path);
-	return r;
+	return cgroup_make_dir(path);
 }
 
 /* In every hierarchy: one that is left out holds the keeper in the agent's group. */
@@ -95,25 +105,82 @@ static int make_groups(Launcher *launcher, const char *mounts, char *why, size_t
 	return r;
 }
 
-static LauncherKind choose(Launcher *launcher, const LauncherConfig *config)
+static void forget_groups(Launcher *launcher)
 {
-	char why[ERROR_WHAT_MAX] = "";
-	bool child = strcmp(config->wanted, "child") == 0;
-	int r;
+	while (launcher->count > 0)
+		free(launcher->enter[--launcher->count]);
+}
 
-	if (child) {
-		say(launcher, true, "keepers are children of the agent, as is asked for");
-		return LAUNCHER_CHILD;
-	}
-	r = cgroup_find(&launcher->host, config->mounts, why, sizeof why);
+/*
+ * The service, unless its group is there, and in it the group of keepers. As what hands on
+ * controllers has no processes in version 2, the service's own waits among the keepers: 0; -errno
+ * with @why.
+ */
+static int make_service(const Launcher *launcher, char *why, size_t size)
+{
+	const char *root = launcher->host.mounts[CGROUP_MEMORY];
+	cleanup_free char *dir = text_printf("%s/%s", root, launcher->parents[LAUNCHER_SYSTEMD]);
+	cleanup_free char *keepers =
+		text_printf("%s/%s", root, launcher->keepers[LAUNCHER_SYSTEMD]);
+	int r = access(dir, F_OK) == 0 ? 0
+				       : systemd_make_service(launcher->service, slice, why, size);
+
+	if (r < 0)
+		return r;
+	r = cgroup_make_dir(keepers);
 	if (r == 0)
-		r = make_groups(launcher, config->mounts, why, sizeof why);
-	if (r < 0 && !config->in_pod && strcmp(config->wanted, "auto") == 0) {
-		say(launcher, true, why);
-		return LAUNCHER_CHILD;
+		r = cgroup_move_all(dir, keepers);
+	if (r < 0)
+		(void)snprintf(why, size, "move the service's process to %s: %s", keepers,
+			       strerrordesc_np(-r));
+	return r;
+}
+
+/* What a launcher of this kind needs is there, or made: 0; -errno with @why. */
+static int try_kind(Launcher *launcher, const char *mounts, char *why, size_t size)
+{
+	bool systemd = launcher->kind == LAUNCHER_SYSTEMD;
+	int r = cgroup_find(&launcher->host, mounts, why, size);
+
+	if (r == 0 && systemd && !systemd_is_init()) {
+		text_copy(why, size, "process 1 is not systemd");
+		return -ENOENT;
 	}
-	say(launcher, r == 0, r < 0 ? why : "not yet tried");
-	return LAUNCHER_CGROUP;
+	if (r == 0 && systemd && launcher->host.version != 2) {
+		text_copy(why, size, "systemd delegates control groups of version 2 alone");
+		return -ENOENT;
+	}
+	if (r == 0 && systemd)
+		r = make_service(launcher, why, size);
+	return r < 0 ? r : make_groups(launcher, mounts, why, size);
+}
+
+/* One that is asked for stays, working or not; and in a pod nothing is taken for it that would not
+ * outlive it. */
+static void choose(Launcher *launcher, const LauncherConfig *config)
+{
+	static const LauncherKind kinds[] = { LAUNCHER_SYSTEMD, LAUNCHER_CGROUP };
+	bool any = strcmp(config->wanted, "auto") == 0;
+	char why[ERROR_WHAT_MAX] = "";
+
+	for (size_t i = 0; i < array_size(kinds); i++) {
+		int r;
+
+		launcher->kind = kinds[i];
+		if (!any && strcmp(config->wanted, launcher_name(launcher)) != 0)
+			continue;
+		r = try_kind(launcher, config->mounts, why, sizeof why);
+		say(launcher, r == 0, r < 0 ? why : "not yet tried");
+		if (r == 0 || !any || (launcher->kind == LAUNCHER_CGROUP && config->in_pod))
+			return;
+		if (launcher->kind == LAUNCHER_SYSTEMD && systemd_is_init())
+			launcher->declined = text_dup(why);
+		forget_groups(launcher);
+	}
+	launcher->kind = LAUNCHER_CHILD;
+	say(launcher, true, any ? why : "keepers are children of the agent, as is asked for");
+	if (!any) /* to end what other launchers have begun */
+		(void)!cgroup_find(&launcher->host, config->mounts, why, sizeof why);
 }
 
 Launcher *launcher_new(const LauncherConfig *config)
@@ -121,11 +188,16 @@ Launcher *launcher_new(const LauncherConfig *config)
 	Launcher *launcher = new0(Launcher);
 
 	lock_init(&launcher->lock);
-	launcher->parent = text_dup(config->parent);
-	launcher->keepers = text_printf("%s-keepers", config->parent);
+	launcher->service = text_printf("%s-vms.service", config->parent);
+	launcher->parents[LAUNCHER_CHILD] = text_dup(config->parent);
+	launcher->parents[LAUNCHER_CGROUP] = text_dup(config->parent);
+	launcher->parents[LAUNCHER_SYSTEMD] = text_printf("%s/%s", slice, launcher->service);
+	launcher->keepers[LAUNCHER_CGROUP] = text_printf("%s-keepers", config->parent);
+	launcher->keepers[LAUNCHER_SYSTEMD] =
+		text_printf("%s/keepers", launcher->parents[LAUNCHER_SYSTEMD]);
 	launcher->keeper_path = text_dup(config->keeper_path);
 	launcher->ends_with_pod = config->in_pod && !has_host_pids();
-	launcher->kind = choose(launcher, config);
+	choose(launcher, config);
 	return launcher;
 }
 
@@ -133,10 +205,13 @@ void launcher_free(Launcher *launcher)
 {
 	if (!launcher)
 		return;
-	for (size_t i = 0; i < launcher->count; i++)
-		free(launcher->enter[i]);
-	free(launcher->parent);
-	free(launcher->keepers);
+	forget_groups(launcher);
+	for (LauncherKind i = 0; i < LAUNCHER_KIND_COUNT_; i++) {
+		free(launcher->parents[i]);
+		free(launcher->keepers[i]);
+	}
+	free(launcher->service);
+	free(launcher->declined);
 	free(launcher->keeper_path);
 	free(launcher);
 }
@@ -146,17 +221,23 @@ const char *launcher_name(const Launcher *launcher)
 	static const char *const names[] = {
 		[LAUNCHER_CHILD] = "child",
 		[LAUNCHER_CGROUP] = "cgroup",
+		[LAUNCHER_SYSTEMD] = "systemd",
 	};
 	static_assert(array_size(names) == LAUNCHER_KIND_COUNT_, "name every launcher");
 
 	return names[launcher ? launcher->kind : LAUNCHER_CHILD];
 }
 
+const char *launcher_parent(const Launcher *launcher)
+{
+	return launcher->parents[launcher->kind];
+}
+
 /* The first line of @text, /proc/PID/cgroup, that does not end in the group of keepers; NULL: all
  * do. Changes @text. */
 static const char *astray(const Launcher *launcher, char *text)
 {
-	cleanup_free char *wanted = text_printf("/%s", launcher->keepers);
+	cleanup_free char *wanted = text_printf("/%s", keepers_of(launcher));
 	char *rest;
 
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
@@ -191,8 +272,9 @@ void launcher_test(Launcher *launcher)
 	else if ((line = astray(launcher, result.output)))
 		(void)snprintf(message, sizeof message, "a keeper stays in %s", line);
 	else
-		(void)snprintf(message, sizeof message, "keepers run in the control group %s",
-			       launcher->keepers);
+		(void)snprintf(message, sizeof message, "keepers run in the control group %s%s%s",
+			       keepers_of(launcher), launcher->declined ? ", not by systemd: " : "",
+			       launcher->declined ? launcher->declined : "");
 	if (launcher->ends_with_pod)
 		text_copy(message, sizeof message,
 			  "keepers end with the pod's PID namespace: it needs hostPID");
@@ -217,19 +299,24 @@ bool launcher_look(Launcher *launcher, char *message, size_t size)
 
 void launcher_add_words(const Launcher *launcher, Words *words)
 {
-	for (size_t i = 0; launcher && launcher->kind == LAUNCHER_CGROUP && i < launcher->count;
-	     i++)
+	for (size_t i = 0; launcher && launcher->kind != LAUNCHER_CHILD && i < launcher->count; i++)
 		words_add_option(words, "--enter", launcher->enter[i]);
+}
+
+int launcher_prepare(const Launcher *launcher, Error *err)
+{
+	char why[ERROR_WHAT_MAX] = "";
+
+	if (!launcher || launcher->kind != LAUNCHER_SYSTEMD)
+		return 0;
+	return make_service(launcher, why, sizeof why) < 0
+		       ? error_set(err, ERROR_VMM_FAILED, "%s", why)
+		       : 0;
 }
 
 bool launcher_has_limits(const Launcher *launcher)
 {
-	return launcher && launcher->kind == LAUNCHER_CGROUP;
-}
-
-static char *group_of(const Launcher *launcher, const char *instance)
-{
-	return text_printf("%s/%s", launcher->parent, instance);
+	return launcher && launcher->kind != LAUNCHER_CHILD;
 }
 
 int launcher_make_group(const Launcher *launcher, Job *job, Error *err)
@@ -243,7 +330,7 @@ int launcher_make_group(const Launcher *launcher, Job *job, Error *err)
 	if (launcher_end_group(launcher, resolved->instance_id, err) < 0)
 		return -1;
 	free(resolved->cgroup);
-	resolved->cgroup = group_of(launcher, resolved->instance_id);
+	resolved->cgroup = text_printf("%s/%s", launcher_parent(launcher), resolved->instance_id);
 	r = cgroup_make(&launcher->host, resolved->cgroup, &limits);
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "make the control group %s",
@@ -282,15 +369,21 @@ int launcher_verify_group(const Launcher *launcher, const Job *job, Error *err)
 	return error_set(err, ERROR_VMM_FAILED, "%s", found.what);
 }
 
-int launcher_end_group(const Launcher *launcher, const char *instance, Error *err)
+static int end_group(const Launcher *launcher, const char *parent, const char *instance, Error *err)
 {
-	cleanup_free char *group = NULL;
-	int r;
+	cleanup_free char *group = text_printf("%s/%s", parent, instance);
+	int r = cgroup_end(&launcher->host, group, END_TIMEOUT);
 
-	if (!launcher_has_limits(launcher))
-		return 0;
-	group = group_of(launcher, instance);
-	r = cgroup_end(&launcher->host, group, END_TIMEOUT);
 	return r < 0 ? error_set_errno(err, ERROR_VMM_FAILED, -r, "end control group %s", group)
 		     : 0;
+}
+
+int launcher_end_group(const Launcher *launcher, const char *instance, Error *err)
+{
+	if (!launcher || !launcher->host.version)
+		return 0;
+	/* Also what an agent has made that had another launcher. */
+	if (end_group(launcher, launcher->parents[LAUNCHER_SYSTEMD], instance, err) < 0)
+		return -1;
+	return end_group(launcher, launcher->parents[LAUNCHER_CGROUP], instance, err);
 }

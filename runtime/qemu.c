@@ -85,7 +85,8 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 static int make_host(const Qemu *qemu, Job *job, Error *err)
 {
 	job_step(job, "host");
-	if (launcher_make_group(qemu->config.launcher, job, err) < 0 ||
+	if (launcher_prepare(qemu->config.launcher, err) < 0 ||
+	    launcher_make_group(qemu->config.launcher, job, err) < 0 ||
 	    vm_taps_add(job, (uid_t)-1, err) < 0)
 		return -1;
 	return network_attach(qemu->backend.network, job, err);

@@ -8,16 +8,12 @@ with Firecracker and FIRECRACKER_BIN; it only says its version, as a guest has n
 """
 
 import os
-import pathlib
 import re
 import shutil
-import subprocess
-import tempfile
 import unittest
 
-import grpc
-
 from harness import GUEST, PROGRAMS, ROOT, V
+from initrd import libraries, make_initrd
 from test_guest import ARGS, BOOT_SECONDS, GuestTest
 
 INIT = "cgroup_v2_init"
@@ -29,12 +25,6 @@ LIMITS = {"cpu.max": "50000 100000", "memory.max": "67108864", "pids.max": "33",
           "memory.swap.max": "0"}
 
 
-def libraries(program):
-    """What the loader would load for it, itself included; none for a static one."""
-    said = subprocess.run(["ldd", program], capture_output=True, text=True).stdout
-    return re.findall(r"(?:=> |^\s*)(/\S+) \(0x", said, re.MULTILINE)
-
-
 def guest_programs():
     """What there is to run, by its name in the guest."""
     found = {name: PROGRAMS / name for name in (SUITE, "cgroup_v2", "firecracker-stand-in")}
@@ -43,23 +33,10 @@ def guest_programs():
     return {name: path for name, path in found.items() if path and os.path.exists(path)}
 
 
-def make_initrd(path, programs):
-    """The small guest's, and behind it an archive of what is new."""
-    with tempfile.TemporaryDirectory() as folder:
-        root = pathlib.Path(folder)
-        files = {INIT: ROOT / "tests/linux_guest" / INIT}
-        for name, program in programs.items():
-            files["bin/" + name] = program
-            files.update((library[1:], library) for library in libraries(program))
-        for name, source in files.items():
-            target = root / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-        names = sorted(str(entry.relative_to(root)) for entry in root.rglob("*"))
-        archive = subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root,
-                                 input="\n".join(names).encode(), stdout=subprocess.PIPE,
-                                 check=True).stdout
-    path.write_bytes((GUEST / "initrd").read_bytes() + archive)
+def guest_files(programs):
+    files = {"/bin/" + name: path for name, path in programs.items()}
+    files["/" + INIT] = ROOT / "tests/linux_guest" / INIT
+    return files
 
 
 class CgroupV2(GuestTest):
@@ -74,23 +51,8 @@ class CgroupV2(GuestTest):
         super().setUpClass()
         cls.programs = guest_programs()
         initrd = cls.daemon.folder / "initrd"
-        make_initrd(initrd, cls.programs)
-        cls.said, cls.ended = cls().run_guest(initrd)
-
-    def run_guest(self, initrd):
-        vm_id = self.new_id()
-        self.vms.CreateVm(V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
-            desired_state=V.DESIRED_STATE_RUNNING, machine=V.Machine(memory_mib=MEMORY_MIB),
-            boot=V.Boot(kernel_path=str(GUEST / "vmlinuz"), initrd_path=str(initrd),
-                        boot_args=ARGS + " rdinit=/" + INIT))), timeout=BOOT_SECONDS)
-        try:
-            ended = self.wait_state(vm_id, V.VM_STATE_STOPPED, V.VM_STATE_FAILED,
-                                    timeout=2 * BOOT_SECONDS)
-        except grpc.RpcError as error:
-            raise AssertionError("the guest has not ended: " + self.console(vm_id)) from error
-        said = self.console(vm_id)
-        self.destroy(vm_id)
-        return said.replace("\r", ""), ended
+        make_initrd(initrd, guest_files(cls.programs))
+        cls.said, cls.ended = cls().run_to_end(initrd, "/" + INIT, MEMORY_MIB)
 
     def needs(self, name, why):
         if name not in self.programs:

@@ -56,6 +56,22 @@ class GuestTest(DaemonTest):
             call.cancel()
         raise AssertionError("the console ended: " + said)
 
+    def run_to_end(self, initrd, init, memory_mib):
+        """What a guest says whose process 1 powers it off, and its VM then."""
+        vm_id = self.new_id()
+        self.vms.CreateVm(V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
+            desired_state=V.DESIRED_STATE_RUNNING, machine=V.Machine(memory_mib=memory_mib),
+            boot=V.Boot(kernel_path=str(GUEST / "vmlinuz"), initrd_path=str(initrd),
+                        boot_args="%s rdinit=%s" % (ARGS, init)))), timeout=BOOT_SECONDS)
+        try:
+            ended = self.wait_state(vm_id, V.VM_STATE_STOPPED, V.VM_STATE_FAILED,
+                                    timeout=2 * BOOT_SECONDS)
+        except grpc.RpcError as error:
+            raise AssertionError("the guest has not ended: " + self.console(vm_id)) from error
+        said = self.console(vm_id)
+        self.destroy(vm_id)
+        return said.replace("\r", ""), ended
+
     def ticks(self, vm_id):
         return [int(tick) for tick in TICK.findall(self.console(vm_id))]
 

@@ -28,6 +28,8 @@ PROGRAMS = pathlib.Path(os.environ.get("HEARTH_PROGRAMS", ROOT / "build/gcc/bin"
 CACHE = pathlib.Path(os.environ.get("HEARTH_CACHE", pathlib.Path.home() / ".cache/hearth"))
 GUEST = pathlib.Path(os.environ.get("HEARTH_GUEST", CACHE / "guest"))
 GRPCURL = CACHE / "bin/grpcurl"
+# The service that hearthd has of systemd, where that is process 1, would outlive the tests.
+LAUNCHER = ("--launcher", "cgroup") if os.path.exists("/run/systemd/system") else ()
 
 
 def _generate_stubs():
@@ -165,7 +167,7 @@ class Hearthd:
 
     def command(self, *flags):
         return [*self.prefix, str(PROGRAMS / "hearthd"), "--state-dir", str(self.state),
-                "--listen", self.address, *self.flags, *flags]
+                "--listen", self.address, *LAUNCHER, *self.flags, *flags]
 
     def start(self, wait=True):
         with open(self.log_path, "ab") as log:

@@ -136,7 +136,7 @@ class ChildTest(Host):
                   for check in self.node.Doctor(N.DoctorRequest(), timeout=60).checks}
 
         self.assertEqual(N.CHECK_STATUS_DEGRADED, checks["launcher"].status)
-        self.assertIn("launcher to cgroup", checks["launcher"].remedy)
+        self.assertIn("launcher to systemd or cgroup", checks["launcher"].remedy)
         self.assertEqual("child", self.node.GetNode(N.GetNodeRequest(), timeout=20).status.launcher)
 
 
@@ -172,6 +172,24 @@ class ForcedTest(Unusable):
         self.assertIn("/sys/fs/cgroup/pids", check.message)
         self.assertEqual((V.CONDITION_STATUS_FALSE, check.message), (ready.status, ready.message))
         self.assertEqual("cgroup", status.launcher)
+
+
+class NoSystemdTest(Unusable):
+    wanted = ("--launcher", "systemd")
+
+    @classmethod
+    def setUpClass(cls):
+        if os.path.exists("/run/systemd/system"):
+            raise unittest.SkipTest("process 1 is systemd")
+        super().setUpClass()
+
+    def test_systemd_that_is_asked_for_but_not_there_is_told(self):
+        check, status, ready = self.look()
+
+        self.assertEqual(N.CHECK_STATUS_MISSING, check.status)
+        self.assertEqual("process 1 is not systemd", check.message)
+        self.assertEqual((V.CONDITION_STATUS_FALSE, check.message), (ready.status, ready.message))
+        self.assertEqual("systemd", status.launcher)
 
 
 class OwnNamespace(Unusable):
