@@ -31,6 +31,23 @@ def groups_of(pid):
     return {line.split(":", 2)[2] for line in lines}
 
 
+def use_up_memory(test, resolved):
+    """Another process in the VMM's group does, and the kernel is told whom to end for it."""
+    pathlib.Path("/proc/%d/oom_score_adj" % resolved.vmm_pid).write_text("1000")
+    memory = CGROUPS / "memory"
+    group = (memory if memory.is_dir() else CGROUPS) / resolved.cgroup
+    hog = subprocess.Popen(["python3", "-c", HOG, group / "cgroup.procs",
+                            str(2 * resolved.limits.memory_mib)])
+    test.addCleanup(hog.wait)
+    test.addCleanup(hog.kill)
+
+
+def limit_of(resolved, file):
+    """What the group has there, in whichever hierarchy that is."""
+    return next((group / file).read_text().strip() for group in groups(resolved.cgroup)
+                if (group / file).exists())
+
+
 class Launched:
     """What holds jailed or not."""
 
@@ -80,21 +97,13 @@ class Launched:
         resolved = vm.status.resolved
         self.assertEqual(limits, resolved.limits)
         self.assertIn("/" + resolved.cgroup, groups_of(resolved.vmm_pid))
-        group = next(group for group in groups(resolved.cgroup) if (group / "pids.max").exists())
-        self.assertEqual("20", (group / "pids.max").read_text().strip())
+        self.assertEqual("20", limit_of(resolved, "pids.max"))
         self.wait_console(vm, "guest: touched 8 MiB")
 
     def test_a_vmm_that_is_ended_for_lack_of_memory_says_so(self):
-        """Something else in its group has used it up; the kernel is told whom to take."""
         vm = self.boot("exit=loop")
-        resolved = vm.status.resolved
-        pathlib.Path("/proc/%d/oom_score_adj" % resolved.vmm_pid).write_text("1000")
-        memory = CGROUPS / "memory"
-        group = (memory if memory.is_dir() else CGROUPS) / resolved.cgroup
-        hog = subprocess.Popen(["python3", "-c", HOG, group / "cgroup.procs",
-                                str(2 * resolved.limits.memory_mib)])
-        self.addCleanup(hog.wait)
-        self.addCleanup(hog.kill)
+
+        use_up_memory(self, vm.status.resolved)
 
         failed = self.wait_state(vm.vm_id, V.VM_STATE_FAILED)
 
