@@ -321,10 +321,26 @@ static void stop(Daemon *daemon)
 	config_clear(&daemon->config);
 }
 
+/* Until a signal ends it. A condition of the node has its time from whoever looks first: so
+ * somebody does. */
+static void wait_for_end(const Daemon *daemon, const sigset_t *waited)
+{
+	static const struct timespec look = { .tv_sec = 1 };
+	Runtime *runtime = atomic_load(&daemon->agent->runtime);
+	uint64_t seen = 0;
+
+	while (sigtimedwait(waited, NULL, &look) < 0) {
+		uint64_t version = registry_node_version(runtime_registry(runtime));
+
+		if (version != seen)
+			node_form_free(node_form_new(daemon->agent, runtime));
+		seen = version;
+	}
+}
+
 static int serve(Daemon *daemon, const sigset_t *waited)
 {
 	Error err = { 0 };
-	int signal = 0;
 
 	if (agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
 	    start_server(daemon, &err) < 0 || open_runtime(daemon, &err) < 0) {
@@ -333,7 +349,7 @@ static int serve(Daemon *daemon, const sigset_t *waited)
 		stop(daemon);
 		return EXIT_FAILURE;
 	}
-	(void)sigwait(waited, &signal);
+	wait_for_end(daemon, waited);
 	log_event("stopping");
 	unblock_signals(waited);
 	stop(daemon);

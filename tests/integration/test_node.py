@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node through the API: cordons, what it says of itself, the doctor."""
 
-from harness import Code, DaemonTest, N, V
+import time
+
+from harness import Code, DaemonTest, Hearthd, N, V
 
 
 class Node(DaemonTest):
@@ -68,6 +70,19 @@ class Node(DaemonTest):
         self.assertGreater(status.capacity.memory_mib, 0)
         self.assertEqual(10 * status.capacity.vcpus, status.allocatable.vcpus)
         self.assertEqual(status.capacity.memory_mib - 512, status.allocatable.memory_mib)
+
+    def test_a_condition_has_its_own_time_not_that_of_who_asks(self):
+        daemon = Hearthd("--qemu-binary", "/none", "--firecracker-binary", "/none")
+        self.addCleanup(daemon.close)
+        daemon.start(wait=False)
+
+        time.sleep(6)  # it has long been ready, and nobody has asked
+        asked = time.time()
+        node = daemon.node.GetNode(N.GetNodeRequest(), timeout=20)
+
+        for condition in node.status.conditions:
+            self.assertEqual(V.CONDITION_STATUS_TRUE, condition.status, condition)
+            self.assertLess(condition.transition_time.ToNanoseconds() / 1e9, asked - 1, condition)
 
     def test_who_watches_the_node_hears_of_a_cordon(self):
         watching = self.node.WatchNode(N.WatchNodeRequest(), timeout=30)
