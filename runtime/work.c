@@ -223,10 +223,12 @@ static void note_run(const Operation *operation)
 	lock_take(&vm->lock);
 	record = record_copy(vm->latest);
 	lock_drop(&vm->lock);
-	if (operation->op == VM_OP_UPDATE)
+	if (operation->op == VM_OP_UPDATE) {
 		vm_apply_update(record, operation);
-	else
+	} else {
 		vm_set_state(record, VM_RUNNING);
+		record->status.observed_generation = record->generation;
+	}
 	fields_clear(&vm_resolved_table, record->status.resolved);
 	fields_copy(&vm_resolved_table, record->status.resolved, &operation->resolved);
 	(void)!run_record_write(operation->run_dir, record); /* the store is the truth */
