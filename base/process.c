@@ -157,40 +157,44 @@ static int read_some(int fd, char *text, size_t max, size_t *used)
 	return n > 0;
 }
 
-/* Reads until end of file, the limit (the rest is drained), or @deadline. */
-static int collect(int fd, char *text, size_t max, int64_t deadline)
+typedef struct Run {
+	const char *input; /* NULL: /dev/null */
+	size_t output_max;
+	int cancel_fd;
+	int64_t deadline;
+} Run;
+
+/* Reads until end of file; what is over the limit is drained. */
+static int collect(int fd, char *text, const Run *run)
 {
 	size_t used = 0;
 	int r = 1;
 
 	while (r > 0) {
-		struct pollfd poll_for = { .fd = fd, .events = POLLIN };
+		struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
+					{ .fd = run->cancel_fd, .events = POLLIN } };
 
-		if (poll(&poll_for, 1, clock_left_ms(deadline)) <= 0 && clock_mono_us() >= deadline)
+		if (poll(fds, array_size(fds), clock_left_ms(run->deadline)) <= 0 &&
+		    clock_mono_us() >= run->deadline)
 			return -ETIMEDOUT;
-		r = read_some(fd, text, max, &used);
+		if (fds[1].revents)
+			return -ECANCELED;
+		r = read_some(fd, text, run->output_max, &used);
 	}
 	text[used] = '\0';
 	return r;
 }
 
-int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
+static int run_program(ProcessResult *ret, char *const argv[], const Run *run)
 {
-	return process_run_with(ret, argv, NULL, OUTPUT_MAX, timeout);
-}
-
-int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
-		     int64_t timeout)
-{
-	int64_t deadline = clock_mono_us() + timeout;
-	cleanup_free char *output = must_calloc(output_max + 1, 1);
+	cleanup_free char *output = must_calloc(run->output_max + 1, 1);
 	cleanup_close int in = -1, out = -1, given = -1, pidfd = -1;
 	siginfo_t info = { 0 };
 	int pipe_fds[2], r;
 	pid_t pid;
 
-	if (input) {
-		r = open_input(&given, input);
+	if (run->input) {
+		r = open_input(&given, run->input);
 		if (r < 0)
 			return r;
 	}
@@ -206,9 +210,9 @@ int process_run_with(ProcessResult *ret, char *const argv[], const char *input, 
 
 	pidfd = pidfd_open(pid, 0); /* not reaped yet, so the pid is its own */
 	(void)fcntl(in, F_SETFL, O_NONBLOCK);
-	r = collect(in, output, output_max, deadline);
+	r = collect(in, output, run);
 	if (r == 0 && pidfd >= 0)
-		r = process_wait(pidfd, deadline);
+		r = process_wait(pidfd, run->deadline);
 	if (r < 0)
 		(void)kill(pid, SIGKILL);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
@@ -220,6 +224,35 @@ int process_run_with(ProcessResult *ret, char *const argv[], const char *input, 
 	ret->signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	ret->output = take_ptr(output);
 	return 0;
+}
+
+int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
+{
+	return process_run_until(ret, argv, -1, timeout);
+}
+
+int process_run_until(ProcessResult *ret, char *const argv[], int cancel_fd, int64_t timeout)
+{
+	const Run run = {
+		.output_max = OUTPUT_MAX,
+		.cancel_fd = cancel_fd,
+		.deadline = clock_mono_us() + timeout,
+	};
+
+	return run_program(ret, argv, &run);
+}
+
+int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
+		     int64_t timeout)
+{
+	const Run run = {
+		.input = input,
+		.output_max = output_max,
+		.cancel_fd = -1,
+		.deadline = clock_mono_us() + timeout,
+	};
+
+	return run_program(ret, argv, &run);
 }
 
 int process_boot_id(char ret[static 37])

@@ -59,6 +59,11 @@ char *process_find(const char *name);
  */
 int process_run(ProcessResult *ret, char *const argv[], int64_t timeout) must_check;
 
+/* As process_run(), but given up with -ECANCELED, and the program killed, once @cancel_fd is
+ * readable; -1: never. */
+int process_run_until(ProcessResult *ret, char *const argv[], int cancel_fd, int64_t timeout)
+	must_check;
+
 /* As process_run(), with a text as standard input and a limit of what is kept of the output. */
 int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
 		     int64_t timeout) must_check;

@@ -76,6 +76,8 @@ typedef struct BackendOps {
 
 	/* Looks at the host: @ret's available, message, version, accelerator. May take seconds. */
 	void (*probe)(Backend *backend, BackendInfo *ret);
+	/* Ends a look that is under way, and any later one, at once. NULL: none takes long. */
+	void (*give_up)(Backend *backend);
 
 	/* Can this backend run @spec on this host? Every bad field at once: INVALID_REQUEST (a
 	 * file that is missing or no regular file), UNSUPPORTED. Touches nothing. */

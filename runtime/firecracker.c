@@ -64,9 +64,9 @@ int firecracker_connect(FirecrackerApi **ret, const Job *job, int vmm_pidfd, int
 }
 
 /* The VMM, and the jailer where there is to be one. */
-static int look_at_host(BackendInfo *ret, const BackendConfig *config)
+static int look_at_host(BackendInfo *ret, const BackendConfig *config, int cancel_fd)
 {
-	int r = firecracker_probe(ret, config);
+	int r = firecracker_probe(ret, config, cancel_fd);
 
 	return r == 0 && ret->available && config->jail.jailer_path ? jail_probe(ret, config) : r;
 }
@@ -74,6 +74,11 @@ static int look_at_host(BackendInfo *ret, const BackendConfig *config)
 static void probe(Backend *backend, BackendInfo *ret)
 {
 	probe_cache_look(&container_of(backend, Firecracker, backend)->probes, ret);
+}
+
+static void give_up(Backend *backend)
+{
+	probe_cache_give_up(&container_of(backend, Firecracker, backend)->probes);
 }
 
 /* A change of whether the guest runs, and how to see that it has worked. */
@@ -227,6 +232,7 @@ Backend *firecracker_new(const BackendConfig *config)
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
 				BACKEND_PROCESS | BACKEND_JAIL,
 		.probe = probe,
+		.give_up = give_up,
 		.check = firecracker_check,
 		.start = firecracker_start,
 		.pause = pause_vm,

@@ -130,20 +130,10 @@ static void last_line(char *ret, size_t size, char *output)
 }
 
 /* Did the guest run? In @ret; -errno of a shortage. */
-static int prove(BackendInfo *ret, const char *path, const char *config)
+static int prove(BackendInfo *ret, const BackendConfig *config, const char *guest, int cancel_fd)
 {
-	/* The shell keeps one that aborts from leaving a core file. */
 	const char *const words[] = {
-		"/bin/sh",
-		"-c",
-		"ulimit -c 0; exec \"$@\"",
-		"sh",
-		path,
-		"--no-api",
-		"--config-file",
-		config,
-		"--level",
-		"Error",
+		config->firecracker_path, "--no-api", "--config-file", guest, "--level", "Error",
 	};
 	char *argv[array_size(words) + 1] = { NULL };
 	char line[LAST_WORDS_MAX] = "";
@@ -152,7 +142,7 @@ static int prove(BackendInfo *ret, const char *path, const char *config)
 
 	for (size_t i = 0; i < array_size(words); i++)
 		argv[i] = text_dup(words[i]);
-	r = process_run(&result, argv, PROOF_TIMEOUT);
+	r = probe_run(&result, config, argv, cancel_fd, PROOF_TIMEOUT);
 	for (size_t i = 0; i < array_size(words); i++)
 		free(argv[i]);
 	ret->available = r == 0 && result.code == 0 && strstr(result.output, PROOF);
@@ -178,26 +168,26 @@ static char *path_of(int fd)
 }
 
 /* Files in memory, since a probe must also work on a host whose disk is full. */
-static int run_guest(BackendInfo *ret, const char *path)
+static int run_guest(BackendInfo *ret, const BackendConfig *config, int cancel_fd)
 {
-	cleanup_close int guest = -1, config = -1;
-	cleanup_free char *guest_path = NULL, *config_path = NULL;
+	cleanup_close int guest = -1, wanted = -1;
+	cleanup_free char *guest_path = NULL, *wanted_path = NULL;
 	int r = make_guest(&guest);
 
 	if (r == 0) {
 		guest_path = path_of(guest);
-		r = make_config(&config, guest_path);
+		r = make_config(&wanted, guest_path);
 	}
 	if (r < 0) {
 		(void)snprintf(ret->message, sizeof ret->message, "make the probe's guest: %s",
 			       strerrordesc_np(-r));
 		return r;
 	}
-	config_path = path_of(config);
-	return prove(ret, path, config_path);
+	wanted_path = path_of(wanted);
+	return prove(ret, config, wanted_path, cancel_fd);
 }
 
-int firecracker_probe(BackendInfo *ret, const BackendConfig *config)
+int firecracker_probe(BackendInfo *ret, const BackendConfig *config, int cancel_fd)
 {
 	FirecrackerVersion version;
 	Error err = { 0 };
@@ -212,7 +202,7 @@ int firecracker_probe(BackendInfo *ret, const BackendConfig *config)
 		text_copy(ret->message, sizeof ret->message, err.what);
 		return 0;
 	}
-	r = run_guest(ret, config->firecracker_path);
+	r = run_guest(ret, config, cancel_fd);
 	if (ret->available)
 		text_copy(ret->accelerator, sizeof ret->accelerator, "kvm");
 	return r;

@@ -10,5 +10,6 @@
 
 #include "runtime/backend.h"
 
-/* Which Firecracker, and does it run guests: a ProbeFn that reads firecracker_path. */
-int firecracker_probe(BackendInfo *ret, const BackendConfig *config) must_check;
+/* Which Firecracker, and does it run guests: a ProbeFn that reads keeper_path and firecracker_path.
+ */
+int firecracker_probe(BackendInfo *ret, const BackendConfig *config, int cancel_fd) must_check;

@@ -3,8 +3,11 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "base/words.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 enum {
 	PROBE_AGAIN = 5 * USEC_PER_SEC,
@@ -12,7 +15,10 @@ enum {
 
 void probe_cache_init(ProbeCache *cache, ProbeFn *probe, const BackendConfig *config)
 {
-	*cache = (ProbeCache){ .probe = probe, .config = config, .again = PROBE_AGAIN };
+	*cache = (ProbeCache){ .probe = probe,
+			       .config = config,
+			       .again = PROBE_AGAIN,
+			       .ending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	lock_init(&cache->lock);
 	cond_init(&cache->ended);
 }
@@ -20,11 +26,19 @@ void probe_cache_init(ProbeCache *cache, ProbeFn *probe, const BackendConfig *co
 void probe_cache_destroy(ProbeCache *cache)
 {
 	cond_destroy(&cache->ended);
+	if (cache->ending >= 0)
+		(void)close(cache->ending);
+}
+
+void probe_cache_give_up(ProbeCache *cache)
+{
+	if (cache->ending >= 0)
+		(void)eventfd_write(cache->ending, 1);
 }
 
 void probe_cache_look(ProbeCache *cache, BackendInfo *ret)
 {
-	int r = cache->probe(ret, cache->config);
+	int r = cache->probe(ret, cache->config, cache->ending);
 	int64_t now = clock_mono_us();
 	BackendInfo before;
 
@@ -76,9 +90,26 @@ BackendInfo probe_cache_get(ProbeCache *cache)
 	return info;
 }
 
+int probe_run(ProcessResult *ret, const BackendConfig *config, char *const argv[], int cancel_fd,
+	      int64_t timeout)
+{
+	cleanup_(words_clear) Words words = { 0 };
+
+	if (config->keeper_path) {
+		words_add(&words, config->keeper_path);
+		words_printf(&words, "--tied", "%d", (int)getpid());
+		words_add(&words, "--");
+	}
+	for (size_t i = 0; argv[i]; i++)
+		words_add(&words, argv[i]);
+	return process_run_until(ret, words.items, cancel_fd, timeout);
+}
+
 bool probe_is_shortage(int error)
 {
-	static const int shortages[] = { EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, EDQUOT };
+	static const int shortages[] = {
+		EMFILE, ENFILE, ENOMEM, EAGAIN, ENOSPC, EDQUOT, ECANCELED
+	};
 
 	for (size_t i = 0; i < array_size(shortages); i++)
 		if (error == shortages[i])

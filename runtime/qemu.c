@@ -47,6 +47,11 @@ static void probe(Backend *backend, BackendInfo *ret)
 	probe_cache_look(&container_of(backend, Qemu, backend)->probes, ret);
 }
 
+static void give_up(Backend *backend)
+{
+	probe_cache_give_up(&container_of(backend, Qemu, backend)->probes);
+}
+
 static void resolve(Job *job, const Network *network, const BackendInfo *info)
 {
 	bool tcg = text_equal(info->accelerator, "tcg");
@@ -302,6 +307,7 @@ Backend *qemu_new(const BackendConfig *config)
 		.capabilities =
 			BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE | BACKEND_PROCESS,
 		.probe = probe,
+		.give_up = give_up,
 		.check = qemu_check,
 		.start = start,
 		.pause = pause_vm,

@@ -110,20 +110,24 @@ static int make_image(int *ret)
 	return file_in_memory(ret, image, IMAGE_SIZE);
 }
 
+typedef struct Proof {
+	const BackendConfig *config;
+	const char *image;
+	int cancel_fd;
+} Proof;
+
 /*
  * Did the image's program run under @accelerator? 1, or 0 and @why gets QEMU's words, or -errno of
- * a shortage. The shell keeps a QEMU that aborts from leaving a core file.
+ * a shortage.
  */
-static int prove(const BackendConfig *config, const char *accelerator, const char *image, char *why,
-		 size_t size)
+static int prove(const Proof *proof, const char *accelerator, char *why, size_t size)
 {
 	/* clang-format off */
 	const char *const words[] = {
-		"/bin/sh", "-c", "ulimit -c 0; exec \"$@\"", "sh",
-		config->qemu_path, "-M", "microvm", "-accel", accelerator,
+		proof->config->qemu_path, "-M", "microvm", "-accel", accelerator,
 		"-cpu", strcmp(accelerator, "kvm") == 0 ? "host" : "max", "-m", "16M",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-device", "isa-debug-exit,iobase=0x4f4", "-bios", image,
+		"-device", "isa-debug-exit,iobase=0x4f4", "-bios", proof->image,
 	};
 	/* clang-format on */
 	char *argv[array_size(words) + 1] = { NULL };
@@ -133,7 +137,7 @@ static int prove(const BackendConfig *config, const char *accelerator, const cha
 
 	for (size_t i = 0; i < array_size(words); i++)
 		argv[i] = text_dup(words[i]);
-	r = process_run(&result, argv, PROOF_TIMEOUT);
+	r = probe_run(&result, proof->config, argv, proof->cancel_fd, PROOF_TIMEOUT);
 	for (size_t i = 0; i < array_size(words); i++)
 		free(argv[i]);
 	if (r == 0)
@@ -155,8 +159,9 @@ static int prove(const BackendConfig *config, const char *accelerator, const cha
 }
 
 /* 0, or -errno of a shortage. */
-static int choose_accelerator(BackendInfo *ret, const BackendConfig *config, const char *image)
+static int choose_accelerator(BackendInfo *ret, const Proof *proof)
 {
+	const char *wanted = proof->config->accelerator;
 	static const char *const accelerators[] = { "kvm", "tcg" };
 	char *at = ret->message;
 
@@ -164,10 +169,9 @@ static int choose_accelerator(BackendInfo *ret, const BackendConfig *config, con
 		char why[200];
 		int r;
 
-		if (strcmp(config->accelerator, "auto") != 0 &&
-		    strcmp(config->accelerator, accelerators[i]) != 0)
+		if (strcmp(wanted, "auto") != 0 && strcmp(wanted, accelerators[i]) != 0)
 			continue;
-		r = prove(config, accelerators[i], image, why, sizeof why);
+		r = prove(proof, accelerators[i], why, sizeof why);
 		ret->available = r > 0;
 		if (ret->available)
 			text_copy(ret->accelerator, sizeof ret->accelerator, accelerators[i]);
@@ -178,15 +182,15 @@ static int choose_accelerator(BackendInfo *ret, const BackendConfig *config, con
 			return r;
 	}
 	if (!ret->available && !*ret->message)
-		(void)snprintf(ret->message, sizeof ret->message, "no accelerator '%s'",
-			       config->accelerator);
+		(void)snprintf(ret->message, sizeof ret->message, "no accelerator '%s'", wanted);
 	return 0;
 }
 
-int qemu_probe(BackendInfo *ret, const BackendConfig *config)
+int qemu_probe(BackendInfo *ret, const BackendConfig *config, int cancel_fd)
 {
 	cleanup_close int fd = -1;
 	cleanup_free char *image = NULL;
+	Proof proof;
 	int r;
 
 	ret->available = false;
@@ -202,7 +206,8 @@ int qemu_probe(BackendInfo *ret, const BackendConfig *config)
 	}
 	/* QEMU inherits no descriptor: it opens ours. */
 	image = text_printf("/proc/%d/fd/%d", (int)getpid(), fd);
-	return choose_accelerator(ret, config, image);
+	proof = (Proof){ .config = config, .image = image, .cancel_fd = cancel_fd };
+	return choose_accelerator(ret, &proof);
 }
 
 #if defined(__x86_64__)

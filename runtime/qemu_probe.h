@@ -13,11 +13,11 @@
 #include "runtime/backend.h"
 
 /*
- * Which QEMU, and the accelerator to use: a ProbeFn that reads qemu_path and accelerator. Takes up
- * to half a minute on a host where accelerators hang. With "auto" and no KVM, @ret is available,
- * and its message tells why not KVM.
+ * Which QEMU, and the accelerator to use: a ProbeFn that reads keeper_path, qemu_path and
+ * accelerator. Takes up to half a minute on a host where accelerators hang. With "auto" and no KVM,
+ * @ret is available, and its message tells why not KVM.
  */
-int qemu_probe(BackendInfo *ret, const BackendConfig *config) must_check;
+int qemu_probe(BackendInfo *ret, const BackendConfig *config, int cancel_fd) must_check;
 
 /* "7.2.22" from what --version says; false if it is not QEMU's. */
 bool qemu_version(char *ret, size_t size, const char *output);

@@ -38,6 +38,7 @@ static void run_guest(Work *work)
 
 	guest->run(guest->user);
 	free(guest);
+	runtime->live_guests--;
 	runtime->live_operations--;
 }
 
@@ -46,6 +47,7 @@ static void submit_guest(Runtime *runtime, Workers *lane, void (*run)(void *), v
 	Guest *guest = new0(Guest);
 
 	runtime->live_operations++;
+	runtime->live_guests++;
 	*guest = (Guest){ .work.run = run_guest, .runtime = runtime, .run = run, .user = user };
 	workers_submit(lane, &guest->work);
 }
@@ -353,6 +355,13 @@ int runtime_open(Runtime **ret, const RuntimeConfig *config, Error *err)
 	return runtime_open_with(ret, config, backends, network, err);
 }
 
+static void give_up_probes(const Runtime *runtime)
+{
+	for (VmBackend id = 0; id < VM_BACKEND_COUNT_; id++)
+		if (runtime->backends[id] && runtime->backends[id]->ops->give_up)
+			runtime->backends[id]->ops->give_up(runtime->backends[id]);
+}
+
 bool runtime_close(Runtime *runtime, int64_t grace)
 {
 	int64_t deadline = clock_mono_us() + grace;
@@ -362,8 +371,12 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 	/* No more exits and timers; what runs may end. */
 	loop_stop(runtime->loop);
 	runtime_end_restarts(runtime);
-	while (runtime->live_operations && clock_mono_us() < deadline)
+	while (runtime->live_operations && clock_mono_us() < deadline) {
+		/* No operation of a VM's waits for what they find. */
+		if (runtime->live_operations == runtime->live_guests)
+			give_up_probes(runtime);
 		clock_sleep_us(CLOSE_POLL_MS * (int64_t)USEC_PER_MSEC);
+	}
 	if (runtime->live_operations)
 		return false;
 	runtime_free(runtime);

@@ -174,6 +174,7 @@ struct Runtime {
 	atomic_uint_least64_t swept;      /* leftovers removed */
 	atomic_size_t live_operations; /* and creates, updates, work from outside: all that uses the
 					  rest */
+	atomic_size_t live_guests;     /* of those the work from outside; never more */
 };
 
 /* runtime.c: runtime_open() with other backends, and another network for those of them that have

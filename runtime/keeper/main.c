@@ -11,6 +11,7 @@
  *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...
  *		[--remove NAME]...
  *	hearth-keeper [--enter DIR]... --where
+ *	hearth-keeper --tied PID -- PROGRAM ARG...
  *
  * The process that is called ends once the VMM has been executed (0), or with
  * the reason on standard error (1; 2: bad usage; 3: the jail). The keeper itself is its
@@ -18,7 +19,8 @@
  *
  * With a jail, what is executed is the jailer, which starts the VMM. With --attach no VMM is
  * started: the files are put into the jail of the one that runs, and those named are removed.
- * With --where it enters the control groups, and says which it is in.
+ * With --where it enters the control groups, and says which it is in. With --tied it becomes
+ * the program, which ends when the thread that called it does, and leaves no core file.
  */
 
 #include "base/file.h"
@@ -31,6 +33,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -54,7 +57,8 @@ static const char usage[] =
 	"           -- VMM ARG...\n"
 	"       hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...\n"
 	"           [--remove NAME]...\n"
-	"       hearth-keeper [--enter DIR]... --where\n";
+	"       hearth-keeper [--enter DIR]... --where\n"
+	"       hearth-keeper --tied PID -- PROGRAM ARG...\n";
 
 /* The keeper says this when its VMM runs; anything else is why it does not. */
 static const char started[] = "started";
@@ -63,6 +67,7 @@ typedef struct Options {
 	KeeperOptions keeper;
 	ProcessId attach; /* pid 0: start a VMM */
 	bool where;       /* or only say where a keeper would be */
+	pid_t tied;       /* or become another program, a child of this one; 0: not */
 	const char *gone[JAIL_FILES_MAX];
 	size_t gone_count;
 } Options;
@@ -77,18 +82,26 @@ static int take_uid(uid_t *ret, const char *text)
 	return 0;
 }
 
+static int take_pid(pid_t *ret, const char *text)
+{
+	uint64_t pid;
+
+	if (text_to_u64(&pid, text) < 0 || pid < 1 || pid > INT32_MAX)
+		return -1;
+	*ret = (pid_t)pid;
+	return 0;
+}
+
 /* "PID:START", as keeper.json has them. */
 static int take_process(ProcessId *ret, const char *text)
 {
 	const char *colon = strchr(text, ':');
 	cleanup_free char *first = text_printf("%.*s", (int)strcspn(text, ":"), text);
-	uint64_t pid;
 
-	if (!colon || text_to_u64(&pid, first) < 0 || pid < 1 || pid > INT32_MAX ||
-	    text_to_u64(&ret->start_time, colon + 1) < 0)
-		return -1;
-	ret->pid = (pid_t)pid;
-	return 0;
+	return colon && take_pid(&ret->pid, first) == 0 &&
+			       text_to_u64(&ret->start_time, colon + 1) == 0
+		       ? 0
+		       : -1;
 }
 
 /* To a whole path, as the keeper leaves this directory. */
@@ -149,6 +162,8 @@ static int option_take(Options *options, int option)
 	case 'h':
 		options->where = true;
 		return 0;
+	case 't':
+		return take_pid(&options->tied, optarg);
 	case 'a':
 		return take_process(&options->attach, optarg);
 	case 'x':
@@ -176,6 +191,7 @@ static int options_parse(Options *options, int argc, char **argv)
 		{ "vmm-enter", required_argument, NULL, 'v' },
 		{ "memory-events", required_argument, NULL, 'y' },
 		{ "where", no_argument, NULL, 'h' },
+		{ "tied", required_argument, NULL, 't' },
 		{ "attach", required_argument, NULL, 'a' },
 		{ "remove", required_argument, NULL, 'x' },
 		{ 0 },
@@ -193,6 +209,8 @@ static int options_parse(Options *options, int argc, char **argv)
 		return -1;
 	if (options->where || options->attach.pid)
 		return 0;
+	if (options->tied)
+		return keeper->vmm_argv[0] ? 0 : -1;
 	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
 }
 
@@ -338,6 +356,18 @@ static int say_where(const Options *options)
 	return 0;
 }
 
+/* A VMM that is only tried. */
+static int become(pid_t parent, char *const *argv)
+{
+	static const struct rlimit none = { 0, 0 };
+
+	if (die_with(parent) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
+		return EXIT_VMM;
+	(void)execvp(argv[0], argv);
+	(void)fprintf(stderr, "%s: %s\n", argv[0], strerrordesc_np(errno));
+	return EXIT_VMM;
+}
+
 int main(int argc, char **argv)
 {
 	Options options = { 0 };
@@ -347,6 +377,8 @@ int main(int argc, char **argv)
 		(void)fputs(usage, stderr);
 	else if (options.where)
 		status = say_where(&options);
+	else if (options.tied)
+		status = become(options.tied, options.keeper.vmm_argv);
 	else if (options.attach.pid)
 		_exit(attach(&options)); /* nothing of this process fits into a jail's root */
 	else

@@ -137,7 +137,9 @@ def lives(folder):
                              "start", "destroy"))),
         Life("firecracker", "firecracker", jailed,
              steps_of(small, labels, ("drives", V.VmSpec(drives=drives[1]))), missing),
-        Life("qemu", "qemu", (*routed, *no_firecracker, "--jailer-cgroup", GROUP), steps_of(emulated, labels)),
+        # No agent tries for long whether there is KVM.
+        Life("qemu", "qemu", (*routed, *no_firecracker, "--jailer-cgroup", GROUP, "--qemu-accelerator", "tcg"),
+             steps_of(emulated, labels)),
         Life("iptables", "firecracker", (*jailed, "--network-enforcement", "iptables"),
              steps_of(small, names=("create", "adopt", "egress", "destroy")), missing),
     )

@@ -10,10 +10,42 @@ import unittest
 
 import grpc
 
-from harness import Code, Failure, Hearthd, N, V
+from harness import Code, Failure, Hearthd, N, V, process_alive, wait_until
 
 REST = {V.VM_STATE_CREATED, V.VM_STATE_RUNNING, V.VM_STATE_PAUSED, V.VM_STATE_STOPPED,
         V.VM_STATE_FAILED, V.VM_STATE_BACKOFF}
+
+
+# A QEMU that says which it is, and does not end when it is tried.
+STUCK = """#!/bin/sh
+[ "$1" != --version ] || { echo QEMU emulator version 7.2.0; exit; }
+echo $$ > "%s"
+exec sleep 1000
+"""
+
+
+class TriedTest(unittest.TestCase):
+    """hearthd's end while it tries a VMM, which it would give up after ten seconds."""
+
+    def setUp(self):
+        self.daemon = Hearthd("--qemu-binary", "placeholder", "--firecracker-binary", "/none")
+        self.addCleanup(self.daemon.close)
+        qemu, self.pid_file = (self.daemon.folder / name for name in ("qemu", "pid"))
+        qemu.write_text(STUCK % self.pid_file)
+        qemu.chmod(0o755)
+        self.daemon.flags[self.daemon.flags.index("placeholder")] = str(qemu)
+        self.daemon.start()
+        self.pid = int(wait_until(lambda: self.pid_file.exists() and self.pid_file.read_text(),
+                                  "it is tried"))
+
+    def test_a_stop_does_not_wait_for_it(self):
+        self.assertEqual(0, self.daemon.terminate(timeout=8))
+        self.assertFalse(process_alive(self.pid))
+
+    def test_it_ends_with_a_killed_agent(self):
+        self.daemon.kill()
+
+        wait_until(lambda: not process_alive(self.pid), "it has ended")
 
 
 class RestartTest(unittest.TestCase):

@@ -206,7 +206,7 @@ class Emulated(Soak):
     """Few, as each takes seconds of a CPU to boot."""
 
     backend = "qemu"
-    flags = ("--firecracker-binary", "/none")
+    flags = ("--firecracker-binary", "/none", "--qemu-accelerator", "tcg")
     has_faults = True
     clients, vms_each = 4, 2
 

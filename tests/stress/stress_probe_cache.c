@@ -24,9 +24,10 @@ static ProbeCache cache;
 static atomic_bool installed, short_of;
 static atomic_uint looking, looks, overlaps, available;
 
-static int look(BackendInfo *ret, const BackendConfig *config)
+static int look(BackendInfo *ret, const BackendConfig *config, int cancel_fd)
 {
 	(void)config;
+	(void)cancel_fd;
 	if (atomic_fetch_add(&looking, 1))
 		atomic_fetch_add(&overlaps, 1);
 	atomic_fetch_add(&looks, 1);

@@ -98,7 +98,7 @@ Test(firecracker_check, a_shortage_of_descriptors_says_nothing_of_firecracker)
 	rlim_t before = limit_descriptors(0);
 	int r;
 
-	r = firecracker_probe(&info, &config);
+	r = firecracker_probe(&info, &config, -1);
 
 	(void)limit_descriptors(before);
 	cr_assert_eq(r, -EMFILE);

@@ -52,7 +52,6 @@ static Host *host_new(const char *accelerator, const char *proof)
 	write_qemu(host, proof);
 	write_file(host->kernel, "a kernel");
 	host->config = (BackendConfig){
-		.keeper_path = "/nowhere",
 		.qemu_path = host->qemu,
 		.accelerator = accelerator,
 	};
@@ -124,7 +123,7 @@ Test(qemu_probe, the_real_qemu_runs_something_here)
 
 	host->config.qemu_path = "qemu-system-x86_64";
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert(info.available, "%s", info.message);
 	cr_assert(strcmp(info.accelerator, "kvm") == 0 || strcmp(info.accelerator, "tcg") == 0);
@@ -139,7 +138,7 @@ Test(qemu_probe, a_kvm_that_runs_a_program_is_used)
 	cleanup_(host_freep) Host *host = host_new("auto", "exit 85");
 	BackendInfo info = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert(info.available);
 	cr_assert_str_eq(info.accelerator, "kvm");
@@ -154,7 +153,7 @@ Test(qemu_probe, a_kvm_that_runs_nothing_gives_way_to_tcg_and_is_quoted)
 				 "*) exit 85;; esac");
 	BackendInfo info = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert(info.available);
 	cr_assert_str_eq(info.accelerator, "tcg");
@@ -166,7 +165,7 @@ Test(qemu_probe, ending_without_the_proof_is_no_proof)
 	cleanup_(host_freep) Host *host = host_new("auto", "exit 0");
 	BackendInfo info = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert_not(info.available);
 	cr_assert_not_null(strstr(info.message, "kvm: qemu ended with code 0"), "%s", info.message);
@@ -180,8 +179,8 @@ Test(qemu_probe, a_demanded_accelerator_is_not_replaced)
 	cleanup_(host_freep) Host *nonsense = host_new("abacus", "exit 85");
 	BackendInfo info = { 0 }, other = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
-	cr_assert_eq(qemu_probe(&other, &nonsense->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
+	cr_assert_eq(qemu_probe(&other, &nonsense->config, -1), 0);
 
 	cr_assert_not(info.available);
 	cr_assert_not(other.available);
@@ -194,7 +193,7 @@ Test(qemu_probe, an_accelerator_that_hangs_is_given_up)
 		host_new("auto", "case \"$*\" in *kvm*) exec sleep 600;; *) exit 85;; esac");
 	BackendInfo info = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert_str_eq(info.accelerator, "tcg");
 	cr_assert_not_null(strstr(info.message, "did not end"), "%s", info.message);
@@ -206,7 +205,7 @@ Test(qemu_probe, the_image_is_there_for_qemu_though_nothing_can_be_written_to_di
 		host_new("auto", "for image; do :; done; [ $(wc -c <$image) = 65536 ] && exit 85");
 	BackendInfo info = { 0 };
 
-	cr_assert_eq(qemu_probe(&info, &host->config), 0);
+	cr_assert_eq(qemu_probe(&info, &host->config, -1), 0);
 
 	cr_assert(info.available, "%s", info.message);
 	cr_assert_eq(count_files(host->dir), 2);
@@ -219,7 +218,7 @@ Test(qemu_probe, a_shortage_of_descriptors_says_nothing_of_qemu)
 	rlim_t before = limit_descriptors(0);
 	int r;
 
-	r = qemu_probe(&info, &host->config);
+	r = qemu_probe(&info, &host->config, -1);
 
 	(void)limit_descriptors(before);
 	cr_assert_eq(r, -EMFILE);
