@@ -4,7 +4,6 @@
 import contextlib
 import dataclasses
 import os
-import pathlib
 import shutil
 import signal
 import typing

@@ -10,11 +10,10 @@ with Firecracker and FIRECRACKER_BIN; it only says its version, as a guest has n
 import os
 import re
 import shutil
-import unittest
 
-from harness import GUEST, PROGRAMS, ROOT, V
+from harness import PROGRAMS, ROOT, V
 from initrd import libraries, make_initrd
-from test_guest import ARGS, BOOT_SECONDS, GuestTest
+from test_guest import EndingGuestTest
 
 INIT = "cgroup_v2_init"
 SUITE = "test_cgroup"
@@ -39,15 +38,11 @@ def guest_files(programs):
     return files
 
 
-class CgroupV2(GuestTest):
+class CgroupV2(EndingGuestTest):
     """What one guest has said."""
 
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("qemu-system-x86_64"):
-            raise unittest.SkipTest("there is no qemu-system-x86_64")
-        if not (GUEST / "vmlinuz").exists():
-            raise unittest.SkipTest("there is no kernel in %s: deploy/make-guest" % GUEST)
         super().setUpClass()
         cls.programs = guest_programs()
         initrd = cls.daemon.folder / "initrd"

@@ -8,9 +8,11 @@ was for the next.
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
+import unittest
 
 import grpc
 
@@ -56,6 +58,24 @@ class GuestTest(DaemonTest):
             call.cancel()
         raise AssertionError("the console ended: " + said)
 
+    def ticks(self, vm_id):
+        return [int(tick) for tick in TICK.findall(self.console(vm_id))]
+
+    def wait_tick_after(self, vm_id, tick):
+        return wait_until(lambda: max(self.ticks(vm_id), default=-1) > tick, "a later tick", 60)
+
+
+class EndingGuestTest(GuestTest):
+    """A guest with an initrd of its own, which says what is to be known and ends."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not shutil.which("qemu-system-x86_64"):
+            raise unittest.SkipTest("there is no qemu-system-x86_64")
+        if not (GUEST / "vmlinuz").exists():
+            raise unittest.SkipTest("there is no kernel in %s: deploy/make-guest" % GUEST)
+        super().setUpClass()
+
     def run_to_end(self, initrd, init, memory_mib):
         """What a guest says whose process 1 powers it off, and its VM then."""
         vm_id = self.new_id()
@@ -71,12 +91,6 @@ class GuestTest(DaemonTest):
         said = self.console(vm_id)
         self.destroy(vm_id)
         return said.replace("\r", ""), ended
-
-    def ticks(self, vm_id):
-        return [int(tick) for tick in TICK.findall(self.console(vm_id))]
-
-    def wait_tick_after(self, vm_id, tick):
-        return wait_until(lambda: max(self.ticks(vm_id), default=-1) > tick, "a later tick", 60)
 
 
 class Life(GuestTest):

@@ -18,8 +18,8 @@ import unittest
 import grpc
 from google.protobuf import duration_pb2
 
-from firecracker_host import FIRECRACKER, JAILER, KERNEL, Host
-from harness import Hearthd, N, V, wait_until
+from firecracker_host import FIRECRACKER, JAILER, Host
+from harness import Hearthd, V, wait_until
 
 EARLIER_BOOT = "00000000-0000-4000-8000-000000000000"
 MAX_RESTARTS = 8  # limits.max_restarts, built in

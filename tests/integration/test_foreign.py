@@ -7,7 +7,7 @@ import tempfile
 
 import grpc
 
-from harness import GRPCURL, PROGRAMS, Code, DaemonTest, V
+from harness import GRPCURL, Code, DaemonTest, V
 
 METHODS = {
     "VmService": {"CreateVm", "StartVm", "StopVm", "PauseVm", "ResumeVm", "DestroyVm", "GetVm",
