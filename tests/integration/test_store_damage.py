@@ -110,7 +110,8 @@ class DamagedStoreTest(LeftBehindTest):
             self.assertEqual({"name": vm_id}, dict(vm.spec.labels))
             if state != STOPPED:
                 self.assertEqual(pids[vm_id], vm.status.resolved.vmm_pid)
-                self.assertEqual(vm.generation, vm.status.observed_generation)
+                self.assertEqual(before[vm_id].status.observed_generation,
+                                 vm.status.observed_generation)
         daemon.vms.ResumeVm(V.ResumeVmRequest(vm_id="paused"), timeout=20)
         self.assertEqual(STOPPED, self.stop(daemon, "runs"))
         daemon.vms.StartVm(V.StartVmRequest(vm_id="runs"), timeout=60)
