@@ -84,11 +84,12 @@ class Mind(threading.Thread):
 
     def created_before(self, vm, answer):
         """The same create is answered with the VM as it is; one that was in doubt may be it."""
-        if ABSENT in vm.states:
+        if ABSENT in vm.states or not vm.uid:
             vm.uid, vm.labels, vm.labels_in_doubt = answer.uid, dict(answer.spec.labels), False
-            vm.states = (vm.states - {ABSENT}) | {RUNNING}
         elif answer.uid != vm.uid:
             raise Violation("is another one, with uid %s instead of %s" % (answer.uid, vm.uid))
+        if ABSENT in vm.states:
+            vm.states = (vm.states - {ABSENT}) | {RUNNING}
 
     def failed(self, verb, vm, error):
         code = error.code()
