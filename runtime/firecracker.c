@@ -42,8 +42,7 @@ void firecracker_clear_run_dir(const Job *job)
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
 {
 	/* Its control group too, jailed or not, and whoever launched it. */
-	if (launcher_end_group(firecracker->config.launcher, instance_id, err) < 0 ||
-	    jail_remove(&firecracker->config, instance_id, err) < 0)
+	if (jail_remove(&firecracker->config, instance_id, err) < 0)
 		return -1;
 	return vm_taps_remove(firecracker->backend.network, instance_id, err);
 }

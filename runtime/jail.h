@@ -72,7 +72,7 @@ int jail_verify(const Jail *jail, pid_t pid, Error *err) must_check;
 /**
  * jail_remove() - end and remove what there is of @instance's jail
  *
- * Ends every process in its control groups. Absent is success. JAILER.
+ * Ends every process in its control groups. Absent is success. JAILER, VMM_FAILED.
  */
 int jail_remove(const BackendConfig *config, const char *instance, Error *err) must_check;
 

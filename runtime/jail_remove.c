@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/jail.h"
+#include "runtime/launcher.h"
 
 #include <dirent.h>
 #include <string.h>
@@ -41,21 +42,30 @@ static void remove_of_program(void *user, const char *program)
 		removal->result = r;
 }
 
-int jail_remove(const BackendConfig *config, const char *instance, Error *err)
+/* The launcher knows where all of @instance's may be. */
+static int end_group(const BackendConfig *config, const char *instance, Error *err)
 {
 	cleanup_free char *group = text_printf("%s/%s", config->jail.group, instance);
-	Removal removal = { .dir = config->jail.dir, .instance = instance };
 	CgroupHost cgroups;
 	char why[256];
 	int r;
 
+	if (config->launcher)
+		return launcher_end_group(config->launcher, instance, err);
 	/* Where there are no control groups there never were jails. */
-	if (cgroup_find(&cgroups, NULL, why, sizeof why) == 0) {
-		r = cgroup_end(&cgroups, group, END_TIMEOUT);
-		if (r < 0)
-			return error_set_errno(err, ERROR_JAILER, -r, "end control group %s",
-					       group);
-	}
+	if (cgroup_find(&cgroups, NULL, why, sizeof why) < 0)
+		return 0;
+	r = cgroup_end(&cgroups, group, END_TIMEOUT);
+	return r < 0 ? error_set_errno(err, ERROR_JAILER, -r, "end control group %s", group) : 0;
+}
+
+int jail_remove(const BackendConfig *config, const char *instance, Error *err)
+{
+	Removal removal = { .dir = config->jail.dir, .instance = instance };
+	int r;
+
+	if (end_group(config, instance, err) < 0)
+		return -1;
 	/* Of whatever program: it may have had another name when the jail was made. */
 	r = each_directory(config->jail.dir, remove_of_program, &removal);
 	if (removal.result == 0)

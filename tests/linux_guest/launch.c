@@ -3,11 +3,11 @@
 /*
  * What runtime/launcher.h does where process 1 is systemd. For a guest (tests/e2e/test_systemd.py).
  *
- *	launch look LAUNCHER              which one it is, and whether it works
- *	launch start LAUNCHER NAME WORD...  a keeper in its place, with WORD... for a VMM, in a
- *group launch verify LAUNCHER NAME       is that VMM still there, in its group, with its limits?
- *	launch end LAUNCHER NAME          of its group
- *	launch jail LAUNCHER              does a jail work whose group is where the VMs' are?
+ *	launch look LAUNCHER		which one it is, and whether it works
+ *	launch start LAUNCHER NAME WORD...	a keeper, with WORD... for a VMM in a group
+ *	launch verify LAUNCHER NAME	is that VMM still in its group, with its limits?
+ *	launch end LAUNCHER NAME	of its group
+ *	launch jail LAUNCHER		does a jail work whose group is where the VMs' are?
  *
  * It says what it finds in a line, and judges nothing.
  */
