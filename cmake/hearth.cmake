@@ -47,6 +47,26 @@ function(hearth_program_from name folder)
 	hearth_program(${name} ${sources} LINK ${arg_LINK})
 endfunction()
 
+# hearth_static_program(<name> <folder>): every .c file in the folder, against musl and without
+# anything of the host's, so that it runs in any guest. Sanitizers and CMAKE_BUILD_TYPE are not for it.
+function(hearth_static_program name folder)
+	find_program(MUSL_GCC musl-gcc REQUIRED)
+	file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.c)
+	file(GLOB headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${folder}/*.h)
+	set(program ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/${name})
+	# The kernel's headers come last: the C library beside them is another one.
+	add_custom_command(OUTPUT ${program}
+		COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}
+		COMMAND ${MUSL_GCC} -std=c11 -D_GNU_SOURCE -DHEARTH_VERSION="${PROJECT_VERSION}"
+			-I${CMAKE_SOURCE_DIR} -idirafter /usr/include
+			-idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE} -Wall -Wextra
+			$<$<BOOL:${HEARTH_WERROR}>:-Werror> -Os -static -s -ffunction-sections
+			-fdata-sections -Wl,--gc-sections -o ${program} ${sources}
+		DEPENDS ${sources} ${headers} ${CMAKE_SOURCE_DIR}/base/cleanup.h
+		VERBATIM)
+	add_custom_target(${name} ALL DEPENDS ${program})
+endfunction()
+
 # tests/unit/test_*.c: a Criterion suite each. Criterion cannot start under ThreadSanitizer, and
 # without abort_on_error it reports a leaking test as passed.
 # tests/stress/stress_*.c: plain programs that exit 0, under every sanitizer.
@@ -65,7 +85,7 @@ function(hearth_tests)
 	target_compile_definitions(tests_support PUBLIC HEARTH_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
 	foreach(file ${suites} ${plain})
 		get_filename_component(name ${file} NAME_WE)
-		hearth_program(${name} ${file} LINK tests_support agent_ctl)
+		hearth_program(${name} ${file} LINK tests_support agent_ctl runtime_guest)
 		if(name MATCHES "^test_")
 			target_link_libraries(${name} PRIVATE PkgConfig::CRITERION)
 		endif()
@@ -104,7 +124,7 @@ function(hearth_fuzzers)
 	file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
 	foreach(file ${targets})
 		get_filename_component(name ${file} NAME_WE)
-		hearth_program(${name} ${file} LINK agent)
+		hearth_program(${name} ${file} LINK agent runtime_guest)
 		target_link_options(${name} PRIVATE -fsanitize=fuzzer)
 	endforeach()
 endfunction()
