@@ -17,6 +17,7 @@
 #include "runtime/runtime.h"
 
 #include <hearth/v1/egress.pb-c.h>
+#include <hearth/v1/guest.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 
@@ -86,3 +87,4 @@ static inline char *message_text(const char *text)
 extern Hearth__V1__VmService_Service vm_service;
 extern Hearth__V1__NodeService_Service node_service;
 extern Hearth__V1__EgressService_Service egress_service;
+extern Hearth__V1__GuestService_Service guest_service;

@@ -48,6 +48,10 @@ DECLARE_VM_HANDLER(get_vm_metrics, GetVmMetrics, VmMetrics);
 void handle_drain(Hearth__V1__NodeService_Service *service, const Hearth__V1__DrainRequest *request,
 		  Hearth__V1__DrainResponse_Closure closure, void *data);
 
+/* GuestService's, for guest_service.c. */
+void handle_run(Hearth__V1__GuestService_Service *service, const Hearth__V1__RunRequest *request,
+		Hearth__V1__RunResponse_Closure closure, void *data);
+
 /* EgressService's, for egress_service.c. */
 void handle_watch_egress(Hearth__V1__EgressService_Service *service,
 			 const Hearth__V1__WatchEgressRequest *request,

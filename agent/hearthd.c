@@ -220,6 +220,7 @@ static int start_server(Daemon *daemon, Error *err)
 	server_add_service(daemon->server, &vm_service.base);
 	server_add_service(daemon->server, &node_service.base);
 	server_add_service(daemon->server, &egress_service.base);
+	server_add_service(daemon->server, &guest_service.base);
 	server_inspect(daemon->server, "/hearth.v1.VmService/CreateVm", inspect_create);
 	if (make_socket_dirs(config, err) < 0)
 		return -1;

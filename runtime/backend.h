@@ -98,6 +98,10 @@ typedef struct BackendOps {
 	 * has claimed, whose VMM may end meanwhile. METRICS. NULL: it counts nothing. */
 	int (*metrics)(Backend *backend, Job *job, bool cached, VmMetrics *ret, Error *err);
 
+	/* The socket that leads to the guest's daemon (runtime/guest_link.h), to free; @vsock:
+	 * through Firecracker's vsock. NULL: @job's VM has none. NULL as well: none ever has. */
+	char *(*guest_path)(const Job *job, bool *vsock);
+
 	/* Climbs the ladder until the VMM has ended; SHUTDOWN if even SIGKILL did not do it. With
 	 * no VMM left it is success at once. Not cancelled by job->cancel_fd alone: a cancelled
 	 * stop goes to its last rung. */

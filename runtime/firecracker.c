@@ -80,6 +80,14 @@ static void give_up(Backend *backend)
 	probe_cache_give_up(&container_of(backend, Firecracker, backend)->probes);
 }
 
+static char *guest_path(const Job *job, bool *vsock)
+{
+	*vsock = true;
+	return spec_vsock(job->spec) && job->resolved->vsock_path
+		       ? text_dup(job->resolved->vsock_path)
+		       : NULL;
+}
+
 /* A change of whether the guest runs, and how to see that it has worked. */
 typedef struct Switch {
 	const char *step, *wanted, *state;
@@ -232,6 +240,7 @@ Backend *firecracker_new(const BackendConfig *config)
 				BACKEND_PROCESS | BACKEND_JAIL,
 		.probe = probe,
 		.give_up = give_up,
+		.guest_path = guest_path,
 		.check = firecracker_check,
 		.start = firecracker_start,
 		.pause = pause_vm,

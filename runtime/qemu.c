@@ -27,6 +27,18 @@ char *qemu_socket_path(const Job *job)
 	return text_printf("%s/qmp.sock", job->run_dir);
 }
 
+/* Which the guest sees as a virtio-serial port. */
+static char *guest_socket_path(const Job *job)
+{
+	return text_printf("%s/guest.sock", job->run_dir);
+}
+
+static char *guest_path(const Job *job, bool *vsock)
+{
+	*vsock = false;
+	return guest_socket_path(job);
+}
+
 int qemu_connect(Qmp **ret, const Job *job, int vmm_pidfd, int cancel_fd, int64_t timeout,
 		 Error *err)
 {
@@ -73,6 +85,7 @@ static void resolve(Job *job, const Network *network, const BackendInfo *info)
 static int prepare(Qemu *qemu, Job *job, Error *err)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
+	cleanup_free char *way = guest_socket_path(job);
 	BackendInfo info = probe_cache_get(&qemu->probes);
 
 	if (!info.available)
@@ -80,7 +93,7 @@ static int prepare(Qemu *qemu, Job *job, Error *err)
 	if (!job->spec->boot || text_equal(job->spec->boot->kernel_path, ""))
 		return error_add_violation(err, "spec.boot.kernel_path", "required by qemu");
 	/* Of an earlier run whose agent died before it could remove them. */
-	if (vmm_process_clear_socket(socket, err) < 0 ||
+	if (vmm_process_clear_socket(way, err) < 0 || vmm_process_clear_socket(socket, err) < 0 ||
 	    qemu_clear(qemu, job->resolved->instance_id, err) < 0)
 		return -1;
 	resolve(job, qemu->backend.network, &info);
@@ -100,6 +113,7 @@ static int make_host(const Qemu *qemu, Job *job, Error *err)
 static int launch(const Qemu *qemu, Job *job, Error *err)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
+	cleanup_free char *guest = guest_socket_path(job);
 	const QemuLaunch words = {
 		.qemu_path = qemu->qemu_path,
 		.vm_id = job->vm_id,
@@ -107,6 +121,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.accelerator = job->resolved->accelerator,
 		.boot_args = job->resolved->boot_args,
 		.socket_path = socket,
+		.guest_path = guest,
 		.taps = job->resolved->network_interfaces.items,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&words);
@@ -153,9 +168,11 @@ static int boot(Job *job, Error *err)
 static void undo_start(const Qemu *qemu, Job *job, off_t log_from, Error *err)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
+	cleanup_free char *way = guest_socket_path(job);
 	Error left = { 0 };
 
 	vmm_process_undo_start(job, socket, log_from, err);
+	(void)unlink(way);
 	if (qemu_clear(qemu, job->resolved->instance_id, &left) < 0)
 		job->poisoned = true;
 	record_end_run(job->resolved);
@@ -277,9 +294,11 @@ static int exit_fd(Backend *backend, Job *job, int *ret, Error *err)
 static void read_exit(Backend *backend, Job *job, VmmExit *ret)
 {
 	cleanup_free char *socket = qemu_socket_path(job);
+	cleanup_free char *way = guest_socket_path(job);
 	Error left = { 0 };
 
 	vmm_process_read_exit(job, socket, ret);
+	(void)unlink(way);
 	if (qemu_clear(container_of(backend, Qemu, backend), job->resolved->instance_id, &left) < 0)
 		error_clear(&left); /* the next start or destroy removes it, or says why not */
 }
@@ -308,6 +327,7 @@ Backend *qemu_new(const BackendConfig *config)
 			BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE | BACKEND_PROCESS,
 		.probe = probe,
 		.give_up = give_up,
+		.guest_path = guest_path,
 		.check = qemu_check,
 		.start = start,
 		.pause = pause_vm,

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "base/words.h"
 #include "runtime/boot_args.h"
+#include "runtime/guest/protocol.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -68,6 +69,8 @@ static void add_channels(Words *words, const QemuLaunch *launch)
 	cleanup_free char *path = escape(launch->socket_path);
 	cleanup_free char *control =
 		text_printf("socket,id=control,path=%s,server=on,wait=off", path);
+	cleanup_free char *way = escape(launch->guest_path);
+	cleanup_free char *guest = text_printf("socket,id=guest,path=%s,server=on,wait=off", way);
 
 	/* Without append=on QEMU would truncate, which a pipe refuses. */
 	words_add_option(words, "-add-fd", "fd=3,set=1");
@@ -75,6 +78,9 @@ static void add_channels(Words *words, const QemuLaunch *launch)
 	words_add_option(words, "-serial", "chardev:console");
 	words_add_option(words, "-chardev", "socket,id=evidence,fd=4");
 	words_add_option(words, "-mon", "chardev=evidence,mode=control");
+	words_add_option(words, "-device", "virtio-serial-device");
+	words_add_option(words, "-chardev", guest);
+	words_add_option(words, "-device", "virtserialport,chardev=guest,name=" GUEST_SERIAL);
 	words_add_option(words, "-chardev", control);
 	words_add_option(words, "-mon", "chardev=control,mode=control");
 }

@@ -21,6 +21,7 @@ typedef struct QemuLaunch {
 	const char *accelerator;         /* "kvm" or "tcg" */
 	const char *boot_args;           /* of qemu_boot_args() */
 	const char *socket_path;         /* for QMP */
+	const char *guest_path;          /* for the socket that leads to the guest's daemon */
 	const VmResolvedInterface *taps; /* one for each of the spec's interfaces */
 } QemuLaunch;
 

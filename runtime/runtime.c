@@ -202,9 +202,10 @@ static int start_threads(Runtime *runtime, Error *err)
 	runtime->desk = workers_new("desk", 1, DESK_THREADS);
 	runtime->asking = workers_new("asking", 1, ASK_THREADS);
 	runtime->console_watch = console_watch_new();
+	runtime->guests = guest_hub_new();
 	runtime->loop = loop_new();
 	if (!runtime->operations || !runtime->urgent || !runtime->desk || !runtime->asking ||
-	    !runtime->loop || !runtime->console_watch)
+	    !runtime->loop || !runtime->console_watch || !runtime->guests)
 		return error_set_errno(err, ERROR_STORE, errno, "start a thread");
 	return 0;
 }
@@ -271,6 +272,7 @@ static void runtime_free(Runtime *runtime)
 	store_close(runtime->store);
 	workers_free(runtime->asking);
 	workers_free(runtime->desk);
+	guest_hub_free(runtime->guests);
 	loop_free(runtime->loop);
 	console_watch_free(runtime->console_watch);
 	free_table(runtime);

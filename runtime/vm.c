@@ -62,6 +62,7 @@ void vm_unref(Vm *vm)
 	record_unref(vm->latest);
 	free(vm->drives);
 	free(vm->doubtful_drives);
+	guest_link_unref(vm->guest);
 	free(vm);
 }
 

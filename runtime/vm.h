@@ -21,6 +21,7 @@
 #include "base/workers.h"
 #include "runtime/address_book.h"
 #include "runtime/budget.h"
+#include "runtime/guest_link.h"
 #include "runtime/lease.h"
 #include "runtime/runtime.h"
 
@@ -122,6 +123,8 @@ struct Vm {
 	bool has_room;      /* under lock */
 	bool gone;          /* under lock: destroyed, out of the table */
 	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
+	GuestLink *guest;   /* under lock: to the guest of the VMM with guest_pid; or NULL */
+	uint32_t guest_pid; /* under lock */
 	bool rebooted;      /* claimed: what ran ended with an earlier boot of the host */
 	bool awaits_turn;   /* under the runtime's lock: in its queue of restarts, before: */
 	Vm *restart_next;   /* under the runtime's lock */
@@ -137,6 +140,7 @@ struct Runtime {
 	char boot_id[37];
 	bool host_rebooted; /* since the store was last served */
 	Store *store;
+	GuestHub *guests;
 	Registry *registry;
 	ConsoleWatch *console_watch;
 	Loop *loop;

@@ -171,6 +171,15 @@ static const Option metrics_options[] = {
 	{ 0 },
 };
 
+static const Option exec_options[] = {
+	{ "stdin", OPTION_FLAG, 'i', .help = "it reads hearthctl's standard input, up to 768 KiB; else nothing" },
+	{ "dir", OPTION_TEXT, 'C', .value = "PATH", .help = "where it runs (default: /)" },
+	{ "user", OPTION_TEXT, 'u', .value = "USER", .help = "a name or number in the guest (default: root)" },
+	{ "limit", OPTION_DURATION, 0, .value = "DURATION", .help = "kill it after so long (default: 60s)" },
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
+	{ 0 },
+};
+
 static const Option egress_set_options[] = {
 	{ "file", OPTION_PATH, 'f', .value = "FILE", .help = "the policy as YAML or JSON ('-': standard input)" },
 	ALLOW_OPTION,
@@ -250,6 +259,12 @@ const Command commands[] = {
 	{ "metrics", "VM", "what a VM's VMM counts and uses of the host", run_metrics, metrics_options, TAKES_VM, 1, 1,
 	  "Counters count since the VMM was started.\n\n"
 	  "  hearthctl metrics web-1 --filter vcpu.\n" },
+	{ "exec", "VM -- PROGRAM [ARGUMENT...]", "run a program in the guest", run_exec, exec_options, TAKES_VM, 2, 256,
+	  "Needs hearth-guest in the guest. Shows what it wrote once it has ended, at most 1 MiB, and exits as it\n"
+	  "did: with its code, or 128 and the signal's number.\n\n"
+	  "  hearthctl exec web-1 -- uname -a\n"
+	  "  hearthctl exec web-1 -i -- sh -c 'cat > /tmp/file' < file\n" },
+	{ "ping", "VM", "does hearth-guest answer in the guest", run_ping, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress get", "VM", "what a VM may reach, and what became of packets", run_egress_get, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,
 	  "Replaces the whole policy; answers once it is enforced.\n\n"

@@ -69,6 +69,11 @@ Method egress_method(const char *name)
 	return (Method){ &hearth__v1__egress_service__descriptor, name };
 }
 
+Method guest_method(const char *name)
+{
+	return (Method){ &hearth__v1__guest_service__descriptor, name };
+}
+
 /* clang-format off */
 static const struct {
 	const char *name, *missing;

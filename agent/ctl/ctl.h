@@ -13,6 +13,7 @@
 #include "agent/ctl/message.h"
 #include "agent/ctl/options.h"
 #include "hearth/v1/egress.pb-c.h"
+#include "hearth/v1/guest.pb-c.h"
 #include "hearth/v1/node.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
 
@@ -88,6 +89,7 @@ int ctl_call_long(Ctl *ctl, Method method, const ProtobufCMessage *request, void
 Method vm_method(const char *name);
 Method node_method(const char *name);
 Method egress_method(const char *name);
+Method guest_method(const char *name);
 
 /* The first word of commands that have two, such as "node", by number; NULL at the end. */
 const char *command_group(size_t i);
@@ -117,6 +119,10 @@ int run_wait(Ctl *ctl);
 int run_events(Ctl *ctl);
 int run_console(Ctl *ctl);
 int run_metrics(Ctl *ctl);
+
+/* commands_guest.c */
+int run_ping(Ctl *ctl);
+int run_exec(Ctl *ctl);
 
 /* commands_egress.c */
 int run_egress_get(Ctl *ctl);

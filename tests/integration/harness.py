@@ -38,19 +38,22 @@ def _generate_stubs():
     wkt = pathlib.Path(protoc.__file__).parent / "_proto"
     code = protoc.main(["protoc", "-I%s" % (ROOT / "proto"), "-I%s" % wkt,
                         "--python_out=" + folder, "--grpc_python_out=" + folder,
-                        "hearth/v1/vm.proto", "hearth/v1/node.proto", "hearth/v1/egress.proto"])
+                        "hearth/v1/vm.proto", "hearth/v1/node.proto", "hearth/v1/egress.proto",
+                        "hearth/v1/guest.proto"])
     assert code == 0, "the contract does not compile"
     sys.path.insert(0, folder)
 
 
 _generate_stubs()
 
-from hearth.v1 import egress_pb2, egress_pb2_grpc, node_pb2, node_pb2_grpc, vm_pb2, vm_pb2_grpc  # noqa: E402
+from hearth.v1 import (egress_pb2, egress_pb2_grpc, guest_pb2, guest_pb2_grpc, node_pb2,  # noqa: E402
+                       node_pb2_grpc, vm_pb2, vm_pb2_grpc)
 
 Code = grpc.StatusCode
 V = vm_pb2
 N = node_pb2
 E = egress_pb2
+G = guest_pb2
 _numbers = itertools.count(1)
 
 
@@ -139,6 +142,7 @@ class Client:
         self.vms = vm_pb2_grpc.VmServiceStub(self.channel)
         self.node = node_pb2_grpc.NodeServiceStub(self.channel)
         self.egress = egress_pb2_grpc.EgressServiceStub(self.channel)
+        self.guest = guest_pb2_grpc.GuestServiceStub(self.channel)
 
     def raw(self, method, data, service="hearth.v1.VmService", timeout=20):
         """Sends bytes as they are; answers bytes."""

@@ -45,6 +45,7 @@ static char *args_of(const VmSpec *spec, const char *accelerator, const char *so
 		.accelerator = accelerator,
 		.boot_args = "console=ttyS0",
 		.socket_path = socket,
+		.guest_path = "/run/guest.sock",
 		.taps = taps,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&launch);

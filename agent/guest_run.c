@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* GuestService.Run: a program in the guest that ends with the call, whichever is first. */
+
+#include "agent/guest_request.h"
+#include "agent/handlers.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+enum {
+	ARGUMENTS_MAX = 256,
+	INPUT_MAX = 768 * 1024,
+	OUTPUT_MAX = 1024 * 1024,
+	BEGIN_TIMEOUT = 10 * USEC_PER_SEC,
+	TIMEOUT = 60 * USEC_PER_SEC,
+	TIMEOUT_MAX_SEC = 24 * 3600,
+};
+
+/* Held by the call, and by the run until it has ended. */
+typedef struct RunCall {
+	atomic_uint refs;
+	Call *call;
+	GuestRun *run; /* the call's */
+	char vm_id[64];
+} RunCall;
+
+static void unref(RunCall *held)
+{
+	if (atomic_fetch_sub(&held->refs, 1) != 1)
+		return;
+	call_unref(held->call);
+	free(held);
+}
+
+/* Nothing comes but the end. */
+static void pump(Call *call, void *user)
+{
+	(void)call;
+	(void)user;
+}
+
+static void call_is_over(void *user)
+{
+	RunCall *held = user;
+
+	guest_run_release(held->run);
+	unref(held);
+}
+
+static void reply(const RunCall *held, const GuestRan *ran)
+{
+	Hearth__V1__RunResponse response;
+
+	hearth__v1__run_response__init(&response);
+	response.exit_code = ran->end.code;
+	response.signal = ran->end.signal;
+	response.timed_out = ran->end.timed_out;
+	response.output =
+		(ProtobufCBinaryData){ ran->count[0], (uint8_t *)message_text(ran->output[0]) };
+	response.error_output =
+		(ProtobufCBinaryData){ ran->count[1], (uint8_t *)message_text(ran->output[1]) };
+	response.truncated = ran->truncated;
+	call_reply(held->call, &response.base);
+}
+
+static void run_is_over(void *user, const GuestRan *ran, const Error *err)
+{
+	RunCall *held = user;
+	Error told;
+
+	if (ran) {
+		reply(held, ran);
+	} else {
+		told = *err;
+		error_about_vm(&told, held->vm_id);
+		call_fail(held->call, &told);
+	}
+	unref(held);
+}
+
+static void check_command(const Hearth__V1__RunRequest *request, size_t env_bytes, Error *err)
+{
+	size_t bytes = env_bytes;
+
+	for (size_t i = 0; i < request->n_command; i++)
+		bytes += strlen(request->command[i]) + 1;
+	if (request->n_command < 1 || request->n_command > ARGUMENTS_MAX || !*request->command[0])
+		(void)error_add_violation(err, "command",
+					  "must be a program and up to %d arguments",
+					  ARGUMENTS_MAX - 1);
+	if (bytes > GUEST_DATA_MAX)
+		(void)error_add_violation(err, "command", "has with env more than %d bytes",
+					  GUEST_DATA_MAX);
+	if (*request->working_dir && request->working_dir[0] != '/')
+		(void)error_add_violation(err, "working_dir", "must be an absolute path");
+	if (strlen(request->working_dir) > GUEST_DATA_MAX / 4)
+		(void)error_add_violation(err, "working_dir", "is too long");
+	if (strlen(request->user) > GUEST_NAME_MAX)
+		(void)error_add_violation(err, "user", "has more than %d bytes", GUEST_NAME_MAX);
+	if (request->input.len > INPUT_MAX)
+		(void)error_add_violation(err, "input", "has more than %d bytes", INPUT_MAX);
+	if (request->max_output_bytes > OUTPUT_MAX)
+		(void)error_add_violation(err, "max_output_bytes", "must be at most %d",
+					  OUTPUT_MAX);
+}
+
+static void begin(Call *call, Runtime *runtime, const GuestQuestion *question,
+		  GuestProgram *program)
+{
+	RunCall *held = new0(RunCall);
+	Error err = { 0 };
+
+	held->refs = 2;
+	held->call = call_ref(call);
+	text_copy(held->vm_id, sizeof held->vm_id, question->vm_id);
+	program->done = run_is_over;
+	program->done_user = held;
+	if (runtime_guest_run(runtime, question, program, &held->run, &err) < 0) {
+		error_about_vm(&err, question->vm_id);
+		call_fail(call, &err);
+		unref(held);
+		unref(held);
+		return;
+	}
+	call_stream(call, pump, call_is_over, held);
+}
+
+static void run(Call *call, Runtime *runtime, const Hearth__V1__RunRequest *request)
+{
+	const GuestQuestion question = {
+		.vm_id = request->vm_id,
+		.expected_uid = request->expected_uid,
+		.timeout = BEGIN_TIMEOUT,
+	};
+	cleanup_free GuestVariable *items = new0_array(GuestVariable, request->n_env);
+	GuestProgram program = {
+		.argv = request->command,
+		.argc = request->n_command,
+		.env = { items, request->n_env, false },
+		.dir = request->working_dir,
+		.user = request->user,
+		.input = request->input.data,
+		.input_count = request->input.len,
+		.output_max = request->max_output_bytes ? request->max_output_bytes : OUTPUT_MAX,
+	};
+	Error err = { 0 };
+
+	for (size_t i = 0; i < request->n_env; i++)
+		items[i] = (GuestVariable){ request->env[i]->key, request->env[i]->value };
+	request_check_vm_id(request->vm_id, &err);
+	check_command(request, guest_check_env(&program.env, &err), &err);
+	program.timeout = guest_timeout(request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
+	if (!request_fail(call, request->vm_id, &err))
+		begin(call, runtime, &question, &program);
+}
+
+DEFINE_HANDLER(GuestService, run, Run, RunResponse);

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "base/lock.h"
+#include "runtime/guest_private.h"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+enum {
+	BATCH = 64,
+	TICK_MS = 50, /* while any link is listed */
+};
+
+struct GuestHub {
+	pthread_t thread;
+	int epoll_fd, wake_fd;
+	GuestLink *links; /* the thread's */
+	Lock lock;
+	GuestTask *first, *last; /* under lock */
+	bool ending;             /* under lock */
+};
+
+bool guest_hub_has_ended(GuestHub *hub)
+{
+	bool ending;
+
+	lock_take(&hub->lock);
+	ending = hub->ending;
+	lock_drop(&hub->lock);
+	return ending;
+}
+
+static void run_task(GuestTask *task)
+{
+	task->run(task);
+	json_decref(task->members);
+	guest_link_unref(task->link);
+	free(task);
+}
+
+void guest_hub_run(GuestHub *hub, const GuestTask *task)
+{
+	GuestTask *copy = new0(GuestTask);
+	bool ending;
+
+	*copy = *task;
+	(void)guest_link_ref(copy->link);
+	lock_take(&hub->lock);
+	ending = hub->ending;
+	if (!ending && hub->last)
+		hub->last->next = copy;
+	else if (!ending)
+		hub->first = copy;
+	if (!ending)
+		hub->last = copy;
+	lock_drop(&hub->lock);
+	if (ending)
+		run_task(copy);
+	else
+		(void)eventfd_write(hub->wake_fd, 1);
+}
+
+/* What is to be done; false once the hub is to end, and then nothing more comes. */
+static bool run_tasks(GuestHub *hub)
+{
+	GuestTask *task;
+	bool ending;
+
+	lock_take(&hub->lock);
+	task = take_ptr(hub->first);
+	hub->last = NULL;
+	ending = hub->ending;
+	lock_drop(&hub->lock);
+	while (task) {
+		GuestTask *next = task->next;
+
+		run_task(task);
+		task = next;
+	}
+	return !ending;
+}
+
+static void tick(GuestHub *hub)
+{
+	int64_t now = clock_mono_us();
+
+	for (GuestLink *link = hub->links, *next; link; link = next) {
+		next = link->next;
+		guest_link_tick(link, now);
+	}
+}
+
+static void *serve(void *arg)
+{
+	GuestHub *hub = arg;
+	struct epoll_event events[BATCH];
+	int64_t ticked = 0;
+
+	(void)pthread_setname_np(pthread_self(), "guests");
+	while (run_tasks(hub)) {
+		int n = epoll_wait(hub->epoll_fd, events, BATCH, hub->links ? TICK_MS : -1);
+
+		for (int i = 0; i < n; i++) {
+			eventfd_t ignored;
+
+			if (events[i].data.ptr)
+				guest_link_ready(events[i].data.ptr, events[i].events);
+			else
+				(void)eventfd_read(hub->wake_fd, &ignored);
+		}
+		if (clock_mono_us() - ticked >= TICK_MS * (int64_t)USEC_PER_MSEC) {
+			tick(hub);
+			ticked = clock_mono_us();
+		}
+	}
+	while (hub->links)
+		guest_link_break(hub->links, CAUSE_HOST, "the agent ends");
+	return NULL;
+}
+
+GuestHub *guest_hub_new(void)
+{
+	cleanup_free GuestHub *hub = new0(GuestHub);
+	cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	cleanup_close int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct epoll_event event = { .events = EPOLLIN };
+	int r;
+
+	if (epoll_fd < 0 || wake_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0)
+		return NULL;
+	lock_init(&hub->lock);
+	hub->epoll_fd = epoll_fd;
+	hub->wake_fd = wake_fd;
+	r = pthread_create(&hub->thread, NULL, serve, hub);
+	if (r) {
+		errno = r;
+		return NULL;
+	}
+	(void)take_fd(epoll_fd);
+	(void)take_fd(wake_fd);
+	return take_ptr(hub);
+}
+
+void guest_hub_free(GuestHub *hub)
+{
+	if (!hub)
+		return;
+	lock_take(&hub->lock);
+	hub->ending = true;
+	lock_drop(&hub->lock);
+	(void)eventfd_write(hub->wake_fd, 1);
+	(void)pthread_join(hub->thread, NULL);
+	(void)close(hub->epoll_fd);
+	(void)close(hub->wake_fd);
+	free(hub);
+}
+
+void guest_hub_list(GuestHub *hub, GuestLink *link)
+{
+	if (link->listed)
+		return;
+	link->listed = true;
+	(void)guest_link_ref(link);
+	link->previous = NULL;
+	link->next = hub->links;
+	if (link->next)
+		link->next->previous = link;
+	hub->links = link;
+}
+
+void guest_hub_unlist(GuestHub *hub, GuestLink *link)
+{
+	if (!link->listed)
+		return;
+	link->listed = false;
+	if (link->next)
+		link->next->previous = link->previous;
+	if (link->previous)
+		link->previous->next = link->next;
+	else
+		hub->links = link->next;
+	link->next = link->previous = NULL;
+	guest_link_unref(link);
+}
+
+int guest_hub_watch(GuestHub *hub, GuestLink *link, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.ptr = link };
+	int how = link->waits_for ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	if (events == link->waits_for)
+		return 0;
+	if (epoll_ctl(hub->epoll_fd, how, link->fd, &event) < 0)
+		return -errno;
+	link->waits_for = events;
+	return 0;
+}

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions to guests that cannot be answered, or must not be asked. (Answers: tests/e2e/test_guest_daemon.py.)"""
+
+import unittest
+
+from google.protobuf import duration_pb2
+
+from firecracker_host import FIRECRACKER, Host
+from harness import Code, DaemonTest, G, V
+
+SOON = duration_pb2.Duration(nanos=500_000_000)
+
+
+class InMemory(DaemonTest):
+    def setUp(self):
+        self.guest = self.daemon.client.guest
+
+    def bad(self, call, request):
+        return set(self.refused(call, request, Code.INVALID_ARGUMENT, "INVALID_REQUEST").violations)
+
+    def test_there_is_no_guest_in_memory(self):
+        vm = self.running()
+
+        failure = self.refused(self.guest.Ping, G.PingRequest(vm_id=vm.vm_id), Code.UNIMPLEMENTED,
+                               "UNSUPPORTED")
+
+        self.assertEqual("backend unsupported: guest (in_memory)", failure.message)
+
+    def test_a_vm_that_is_none_is_not_found(self):
+        for call, request in ((self.guest.Ping, G.PingRequest(vm_id="nobody")),
+                              (self.guest.Run, G.RunRequest(vm_id="nobody", command=["id"]))):
+            self.refused(call, request, Code.NOT_FOUND, "VM_NOT_FOUND")
+
+    def test_every_bad_field_is_named(self):
+        never = duration_pb2.Duration(seconds=-1)
+
+        self.assertEqual({"vm_id", "timeout"}, self.bad(self.guest.Ping, G.PingRequest(timeout=never)))
+        self.assertEqual({"timeout"}, self.bad(self.guest.Ping, G.PingRequest(
+            vm_id="x", timeout=duration_pb2.Duration())))
+        for env in ({"1A": "x"}, {"": "x"}, {"A=B": "x"}, {"A": "x" * 20000}):
+            self.assertEqual({"env"}, self.bad(self.guest.SetEnv, G.SetEnvRequest(vm_id="x", env=env)))
+        for name in ("", ".x", "a/b", "x" * 65):
+            self.assertEqual({"name"}, self.bad(self.guest.SetSecret, G.SetSecretRequest(
+                vm_id="x", name=name)))
+        self.assertEqual({"data"}, self.bad(self.guest.SetSecret, G.SetSecretRequest(
+            vm_id="x", name="x", data=b"x", remove=True)))
+        self.assertEqual({"data"}, self.bad(self.guest.SetSecret, G.SetSecretRequest(
+            vm_id="x", name="x", data=b"x" * 16385)))
+        self.assertEqual({"command"}, self.bad(self.guest.Run, G.RunRequest(vm_id="x")))
+        self.assertEqual(
+            {"command", "working_dir", "user", "input", "max_output_bytes", "timeout", "env"},
+            self.bad(self.guest.Run, G.RunRequest(
+                vm_id="x", command=["x"] * 257, working_dir="here", user="u" * 65,
+                input=b"x" * (768 * 1024 + 1), max_output_bytes=2**20 + 1,
+                timeout=duration_pb2.Duration(seconds=86401), env={"-": ""})))
+
+
+@unittest.skipUnless(FIRECRACKER, "no firecracker on PATH or in FIRECRACKER_BIN")
+class Firecracker(Host):
+    """The bare-metal guest has no daemon: that is what is told, and by whom."""
+
+    jail = ("--jailer-mode", "off")
+
+    def ping(self, vm, **fields):
+        return self.refused(self.daemon.client.guest.Ping, G.PingRequest(
+            vm_id=vm.vm_id, timeout=SOON, **fields), *self.expected)
+
+    def test_without_a_vsock_nothing_leads_there(self):
+        self.expected = Code.UNIMPLEMENTED, "UNSUPPORTED"
+
+        failure = self.ping(self.boot("exit=loop"))
+
+        self.assertIn("guest (firecracker without spec.devices.vsock)", failure.message)
+
+    def test_a_guest_without_the_daemon_is_told_of_in_time(self):
+        self.expected = Code.DEADLINE_EXCEEDED, "GUEST_METADATA"
+        vm = self.boot("exit=loop", devices=V.Devices(vsock=V.Vsock()))
+
+        failure = self.ping(vm)
+
+        # It echoes there, which is no daemon's answer either.
+        self.assertEqual("guest metadata: ping: hello: no answer in time", failure.message)
+        self.assertEqual("TIMEOUT", failure.metadata["cause"])
+
+    def test_one_that_is_stopped_has_no_guest(self):
+        self.expected = Code.UNAVAILABLE, "GUEST_METADATA"
+        vm = self.boot("exit=loop", devices=V.Devices(vsock=V.Vsock()))
+        self.vms.StopVm(V.StopVmRequest(vm_id=vm.vm_id, force=True), timeout=60)
+
+        self.assertIn("the vm is stopped", self.ping(vm).message)
