@@ -16,6 +16,8 @@ void call_unref(Call *call)
 {
 	if (atomic_fetch_sub(&call->refs, 1) != 1)
 		return;
+	if (call->release)
+		call->release(call->attached);
 	free(call->unknown);
 	free(call->principal);
 	free(call->vm_id);
@@ -35,6 +37,33 @@ const char *call_principal(const Call *call)
 bool call_ended(const Call *call)
 {
 	return atomic_load(&call->ended);
+}
+
+void call_attach(Call *call, void *data, void (*release)(void *data))
+{
+	assert(!call->release);
+	call->attached = data;
+	call->release = release;
+}
+
+void *call_attached(const Call *call)
+{
+	return call->attached;
+}
+
+void call_hold(Call *call)
+{
+	lock_take(&call->lock);
+	call->held = true;
+	lock_drop(&call->lock);
+}
+
+void call_go_on(Call *call)
+{
+	lock_take(&call->lock);
+	call->held = false;
+	lock_drop(&call->lock);
+	call_read_next(call);
 }
 
 void call_wake(Call *call)

@@ -10,7 +10,8 @@
  * thread; whoever keeps a Call past the handler's return holds a reference.
  * The closure argument is not used. The request lives until the handler
  * returns. A method whose requests stream has its handler called for each of
- * them, one after the other, and with NULL once there will be no more.
+ * them, one after the other, and with NULL once there will be no more; what
+ * they have in common it keeps with call_attach().
  *
  * Streams: a handler calls call_stream(), and the pump then writes whatever
  * there is while call_writable(). Pumps run on the stream threads, never two
@@ -38,6 +39,14 @@ const char *call_principal(const Call *call);
 void call_reply(Call *call, const ProtobufCMessage *message);
 /* Unary and streams: ends the call with @err as status, message and details. */
 void call_fail(Call *call, const Error *err);
+
+/* What a call's handlers know of it; @release runs with the last reference to the call. */
+void call_attach(Call *call, void *data, void (*release)(void *data));
+void *call_attached(const Call *call); /* NULL: nothing yet */
+
+/* After this request, which is being handled, no other is taken until call_go_on(). */
+void call_hold(Call *call);
+void call_go_on(Call *call);
 
 typedef void CallPump(Call *call, void *user);
 typedef void CallEnd(void *user);

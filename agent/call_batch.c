@@ -172,15 +172,14 @@ static void await_close(Call *call)
 	start(call, &op, 1, &call->closed);
 }
 
-/* Asks for the next request of a client that streams, once there is room for answers. */
-static void read_next(Call *call)
+void call_read_next(Call *call)
 {
 	grpc_op op = { .op = GRPC_OP_RECV_MESSAGE };
 	bool claimed;
 
 	lock_take(&call->lock);
 	claimed = call->method->requests_stream && !call->reading && !call->half_closed &&
-		  !call->gone && call_writable(call);
+		  !call->held && !call->gone && call_writable(call);
 	if (claimed) {
 		call->reading = true;
 		call->batches++;
@@ -269,7 +268,7 @@ static void on_sent(Tag *tag, bool ok)
 		call_advance(call);
 	if (!over && room) {
 		call_wake(call);
-		read_next(call);
+		call_read_next(call);
 	}
 	call_unref(call);
 }
@@ -324,7 +323,7 @@ static void on_received(Tag *tag, bool ok)
 	lock_take(&call->lock);
 	call->reading = false;
 	lock_drop(&call->lock);
-	read_next(call);
+	call_read_next(call);
 	call_unref(call);
 }
 
@@ -378,7 +377,7 @@ static void begin(Call *call)
 	else if (streams && !calls_track(call->calls, call))
 		refuse(call, ERROR_DRAINING, "hearthd is stopping", "");
 	else if (method->requests_stream)
-		read_next(call);
+		call_read_next(call);
 	else if (bytes)
 		handle(call, bytes);
 	else

@@ -71,11 +71,15 @@ struct Call {
 	bool sending;
 	bool reading;     /* a request is awaited, or being handled */
 	bool half_closed; /* no more requests */
+	bool held;        /* no other request, for now */
 	bool broken;      /* nothing can be sent any more */
 	bool closing;     /* the close is awaited, on its own or with the status */
 	bool final_sent, final_done, close_done;
 	bool counted; /* among calls in flight; the pollers' */
 	bool gone;    /* over, and core's part released */
+
+	void *attached; /* the handlers' */
+	void (*release)(void *attached);
 
 	StreamTask task;
 	CallPump *pump;
@@ -88,4 +92,6 @@ struct Call {
 
 /* Sends what there is to send, unless it is being sent already. */
 void call_advance(Call *call);
+/* Asks for the next request of a client that streams, once there is room for answers. */
+void call_read_next(Call *call);
 void call_failure_free(CallFailure *failure);

@@ -2,18 +2,23 @@
 #include "agent/guest_request.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-int64_t guest_timeout(const Google__Protobuf__Duration *timeout, int64_t max, int64_t unset,
-		      Error *err)
+enum {
+	ARGUMENTS_MAX = 256
+};
+
+int64_t guest_timeout(const char *field, const Google__Protobuf__Duration *timeout, int64_t max,
+		      int64_t unset, Error *err)
 {
 	Error found = { 0 };
-	int64_t usec = request_duration(timeout, "timeout", 0, max, unset, &found);
+	int64_t usec = request_duration(timeout, field, 0, max, unset, &found);
 
-	if (error_is_set(&found) || usec < USEC_PER_MSEC)
-		(void)error_add_violation(err, "timeout", "must be 1 ms to %" PRId64 " s", max);
+	if (timeout && (error_is_set(&found) || usec < USEC_PER_MSEC))
+		(void)error_add_violation(err, field, "must be 1 ms to %" PRId64 " s", max);
 	return usec;
 }
 
@@ -34,7 +39,19 @@ static bool is_name(const char *name)
 	       strspn(name, all) == length;
 }
 
-size_t guest_check_env(const GuestEnv *env, Error *err)
+void guest_check_name(const char *field, const char *name, Error *err)
+{
+	static const char all[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	size_t length = strlen(name);
+
+	if (length < 1 || length > GUEST_NAME_MAX || name[0] == '.' || strspn(name, all) != length)
+		(void)error_add_violation(err, field,
+					  "must be 1 to %d bytes of [A-Za-z0-9._-], no dot first",
+					  GUEST_NAME_MAX);
+}
+
+size_t guest_check_env(const char *field, const GuestEnv *env, Error *err)
 {
 	size_t bytes = 0;
 	bool bad = false;
@@ -45,7 +62,39 @@ size_t guest_check_env(const GuestEnv *env, Error *err)
 	}
 	if (bad)
 		(void)error_add_violation(
-			err, "env", "names must be 1 to %d bytes of [A-Za-z0-9_], no digit first",
+			err, field, "names must be 1 to %d bytes of [A-Za-z0-9_], no digit first",
 			GUEST_NAME_MAX);
 	return bytes;
+}
+
+/* One violation of @prefix and @field. */
+static void object(Error *err, const char *prefix, const char *field, const char *why, int number)
+{
+	char path[64];
+	cleanup_free char *text = text_printf("%s%d", why, number);
+
+	(void)snprintf(path, sizeof path, "%s%s", prefix, field);
+	(void)error_add_violation(err, path, "%s", number < 0 ? why : text);
+}
+
+void guest_check_program(const char *prefix, const GuestProgram *program, Error *err)
+{
+	char env[64];
+	size_t bytes = 0;
+
+	(void)snprintf(env, sizeof env, "%senv", prefix);
+	bytes = guest_check_env(env, &program->env, err);
+	for (size_t i = 0; i < program->argc; i++)
+		bytes += strlen(program->argv[i]) + 1;
+	if (program->argc < 1 || program->argc > ARGUMENTS_MAX || !*program->argv[0])
+		object(err, prefix, "command", "must be a program and its arguments, at most ",
+		       ARGUMENTS_MAX);
+	if (bytes > GUEST_DATA_MAX)
+		object(err, prefix, "command", "has with env more bytes than ", GUEST_DATA_MAX);
+	if (*program->dir && program->dir[0] != '/')
+		object(err, prefix, "working_dir", "must be an absolute path", -1);
+	if (strlen(program->dir) > GUEST_DATA_MAX / 4)
+		object(err, prefix, "working_dir", "is too long", -1);
+	if (strlen(program->user) > GUEST_NAME_MAX)
+		object(err, prefix, "user", "has more bytes than ", GUEST_NAME_MAX);
 }

@@ -11,12 +11,8 @@
 #include <string.h>
 
 enum {
-	ARGUMENTS_MAX = 256,
-	INPUT_MAX = 768 * 1024,
 	OUTPUT_MAX = 1024 * 1024,
-	BEGIN_TIMEOUT = 10 * USEC_PER_SEC,
 	TIMEOUT = 60 * USEC_PER_SEC,
-	TIMEOUT_MAX_SEC = 24 * 3600,
 };
 
 /* Held by the call, and by the run until it has ended. */
@@ -81,34 +77,18 @@ static void run_is_over(void *user, const GuestRan *ran, const Error *err)
 	unref(held);
 }
 
-static void check_command(const Hearth__V1__RunRequest *request, size_t env_bytes, Error *err)
+static void check(const Hearth__V1__RunRequest *request, const GuestProgram *program, Error *err)
 {
-	size_t bytes = env_bytes;
-
-	for (size_t i = 0; i < request->n_command; i++)
-		bytes += strlen(request->command[i]) + 1;
-	if (request->n_command < 1 || request->n_command > ARGUMENTS_MAX || !*request->command[0])
-		(void)error_add_violation(err, "command",
-					  "must be a program and up to %d arguments",
-					  ARGUMENTS_MAX - 1);
-	if (bytes > GUEST_DATA_MAX)
-		(void)error_add_violation(err, "command", "has with env more than %d bytes",
-					  GUEST_DATA_MAX);
-	if (*request->working_dir && request->working_dir[0] != '/')
-		(void)error_add_violation(err, "working_dir", "must be an absolute path");
-	if (strlen(request->working_dir) > GUEST_DATA_MAX / 4)
-		(void)error_add_violation(err, "working_dir", "is too long");
-	if (strlen(request->user) > GUEST_NAME_MAX)
-		(void)error_add_violation(err, "user", "has more than %d bytes", GUEST_NAME_MAX);
-	if (request->input.len > INPUT_MAX)
-		(void)error_add_violation(err, "input", "has more than %d bytes", INPUT_MAX);
+	request_check_vm_id(request->vm_id, err);
+	guest_check_program("", program, err);
+	if (request->input.len > GUEST_INPUT_MAX)
+		(void)error_add_violation(err, "input", "has more than %d bytes", GUEST_INPUT_MAX);
 	if (request->max_output_bytes > OUTPUT_MAX)
 		(void)error_add_violation(err, "max_output_bytes", "must be at most %d",
 					  OUTPUT_MAX);
 }
 
-static void begin(Call *call, Runtime *runtime, const GuestQuestion *question,
-		  GuestProgram *program)
+static void begin(Call *call, Runtime *runtime, const GuestQuestion *question, GuestRunSpec *spec)
 {
 	RunCall *held = new0(RunCall);
 	Error err = { 0 };
@@ -116,9 +96,9 @@ static void begin(Call *call, Runtime *runtime, const GuestQuestion *question,
 	held->refs = 2;
 	held->call = call_ref(call);
 	text_copy(held->vm_id, sizeof held->vm_id, question->vm_id);
-	program->done = run_is_over;
-	program->done_user = held;
-	if (runtime_guest_run(runtime, question, program, &held->run, &err) < 0) {
+	spec->done = run_is_over;
+	spec->user = held;
+	if (runtime_guest_run(runtime, question, spec, &held->run, &err) < 0) {
 		error_about_vm(&err, question->vm_id);
 		call_fail(call, &err);
 		unref(held);
@@ -133,15 +113,18 @@ static void run(Call *call, Runtime *runtime, const Hearth__V1__RunRequest *requ
 	const GuestQuestion question = {
 		.vm_id = request->vm_id,
 		.expected_uid = request->expected_uid,
-		.timeout = BEGIN_TIMEOUT,
+		.timeout = GUEST_BEGIN_TIMEOUT,
 	};
 	cleanup_free GuestVariable *items = new0_array(GuestVariable, request->n_env);
-	GuestProgram program = {
-		.argv = request->command,
-		.argc = request->n_command,
-		.env = { items, request->n_env, false },
-		.dir = request->working_dir,
-		.user = request->user,
+	GuestRunSpec spec = {
+		.program = {
+			.argv = request->command,
+			.argc = request->n_command,
+			.env = { items, request->n_env, false },
+			.dir = request->working_dir,
+			.user = request->user,
+			.has_input = request->input.len > 0,
+		},
 		.input = request->input.data,
 		.input_count = request->input.len,
 		.output_max = request->max_output_bytes ? request->max_output_bytes : OUTPUT_MAX,
@@ -150,11 +133,11 @@ static void run(Call *call, Runtime *runtime, const Hearth__V1__RunRequest *requ
 
 	for (size_t i = 0; i < request->n_env; i++)
 		items[i] = (GuestVariable){ request->env[i]->key, request->env[i]->value };
-	request_check_vm_id(request->vm_id, &err);
-	check_command(request, guest_check_env(&program.env, &err), &err);
-	program.timeout = guest_timeout(request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
+	check(request, &spec.program, &err);
+	spec.program.timeout =
+		guest_timeout("timeout", request->timeout, GUEST_PROGRAM_MAX_SEC, TIMEOUT, &err);
 	if (!request_fail(call, request->vm_id, &err))
-		begin(call, runtime, &question, &program);
+		begin(call, runtime, &question, &spec);
 }
 
 DEFINE_HANDLER(GuestService, run, Run, RunResponse);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * GuestService, but for Run: what is asked of the daemon in a guest. Nothing here
+ * GuestService, but for programs: what is asked of the daemon in a guest. Nothing here
  * waits: the answer comes on the guests' thread.
  */
 
@@ -83,7 +83,8 @@ static void ping(Call *call, Runtime *runtime, const Hearth__V1__PingRequest *re
 	Error err = { 0 };
 
 	request_check_vm_id(request->vm_id, &err);
-	question.timeout = guest_timeout(request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
+	question.timeout =
+		guest_timeout("timeout", request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
 	question.done = pinged;
@@ -113,8 +114,9 @@ static void set_env(Call *call, Runtime *runtime, const Hearth__V1__SetEnvReques
 	for (size_t i = 0; i < request->n_env; i++)
 		items[i] = (GuestVariable){ request->env[i]->key, request->env[i]->value };
 	request_check_vm_id(request->vm_id, &err);
-	question.timeout = guest_timeout(request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
-	if (guest_check_env(&env, &err) > GUEST_DATA_MAX)
+	question.timeout =
+		guest_timeout("timeout", request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
+	if (guest_check_env("env", &env, &err) > GUEST_DATA_MAX)
 		(void)error_add_violation(&err, "env", "has more than %d bytes", GUEST_DATA_MAX);
 	if (request_fail(call, request->vm_id, &err))
 		return;
@@ -137,16 +139,8 @@ static void secret_is_set(void *user, int64_t uptime, const Error *err)
 
 static void check_secret(const Hearth__V1__SetSecretRequest *request, Error *err)
 {
-	static const char all[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-	size_t length = strlen(request->name);
-
 	request_check_vm_id(request->vm_id, err);
-	if (length < 1 || length > GUEST_NAME_MAX || request->name[0] == '.' ||
-	    strspn(request->name, all) != length)
-		(void)error_add_violation(err, "name",
-					  "must be 1 to %d bytes of [A-Za-z0-9._-], no dot first",
-					  GUEST_NAME_MAX);
+	guest_check_name("name", request->name, err);
 	if (request->data.len > SECRET_MAX)
 		(void)error_add_violation(err, "data", "has more than %d bytes", SECRET_MAX);
 	if (request->data.len && request->remove)
@@ -162,7 +156,8 @@ static void set_secret(Call *call, Runtime *runtime, const Hearth__V1__SetSecret
 	Error err = { 0 };
 
 	check_secret(request, &err);
-	question.timeout = guest_timeout(request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
+	question.timeout =
+		guest_timeout("timeout", request->timeout, TIMEOUT_MAX_SEC, TIMEOUT, &err);
 	if (request_fail(call, request->vm_id, &err))
 		return;
 	question.done = secret_is_set;

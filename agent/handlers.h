@@ -51,6 +51,8 @@ void handle_drain(Hearth__V1__NodeService_Service *service, const Hearth__V1__Dr
 /* GuestService's, for guest_service.c. */
 void handle_run(Hearth__V1__GuestService_Service *service, const Hearth__V1__RunRequest *request,
 		Hearth__V1__RunResponse_Closure closure, void *data);
+void handle_exec(Hearth__V1__GuestService_Service *service, const Hearth__V1__ExecRequest *request,
+		 Hearth__V1__ExecResponse_Closure closure, void *data);
 
 /* EgressService's, for egress_service.c. */
 void handle_watch_egress(Hearth__V1__EgressService_Service *service,

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/guest.h"
 
 #include <assert.h>
 #include <libgen.h>
@@ -309,6 +310,8 @@ static void stop(Daemon *daemon)
 	int64_t grace = (int64_t)daemon->config.drain_timeout * USEC_PER_SEC;
 	Runtime *runtime = daemon->agent ? atomic_load(&daemon->agent->runtime) : NULL;
 
+	if (runtime)
+		runtime_leave_guests(runtime);
 	if (daemon->started)
 		server_stop(daemon->server, runtime ? grace : 0);
 	if (runtime && !runtime_close(runtime, grace)) {

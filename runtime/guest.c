@@ -39,7 +39,8 @@ static char *way_into(const Vm *vm, const VmRecord *record, bool *vsock)
 	return vm->backend->ops->guest_path(&job, vsock);
 }
 
-int guest_find(Runtime *runtime, const GuestQuestion *question, GuestLink **ret, Error *err)
+int guest_find(Runtime *runtime, const GuestQuestion *question, GuestLink **ret, char **run_dir,
+	       Error *err)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
 	cleanup_(vm_unrefp) Vm *vm = NULL;
@@ -62,7 +63,14 @@ int guest_find(Runtime *runtime, const GuestQuestion *question, GuestLink **ret,
 		return error_set(err, ERROR_UNSUPPORTED, "guest (%s without spec.devices.vsock)",
 				 vm_backend_name(vm->backend->ops->id));
 	*ret = take_link(vm, record->status.resolved->vmm_pid, path, vsock);
+	if (run_dir)
+		*run_dir = vm_run_dir(vm);
 	return 0;
+}
+
+void runtime_leave_guests(Runtime *runtime)
+{
+	guest_hub_stop(runtime->guests);
 }
 
 /* A question with one answer. */
@@ -91,7 +99,7 @@ static int ask(Runtime *runtime, const GuestQuestion *question, const char *op, 
 	GuestLink *link = NULL;
 	Ask *asked;
 
-	if (guest_find(runtime, question, &link, err) < 0) {
+	if (guest_find(runtime, question, &link, NULL, err) < 0) {
 		json_decref(members);
 		return -1;
 	}
@@ -100,12 +108,13 @@ static int ask(Runtime *runtime, const GuestQuestion *question, const char *op, 
 	asked->done = question->done;
 	asked->user = question->user;
 	asked->call = (GuestCall){
+		.id = guest_link_next_id(link),
 		.op = op,
 		.request = members,
 		.timeout = question->timeout,
 		.done = answered,
 	};
-	(void)guest_link_ask(link, &asked->call);
+	guest_link_ask(link, &asked->call);
 	return 0;
 }
 

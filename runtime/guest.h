@@ -14,6 +14,10 @@
 #include "runtime/guest_link.h"
 #include "runtime/runtime.h"
 
+/* Nothing is asked any more, and what waits fails: programs that run go on, as they do when the
+ * agent is killed. */
+void runtime_leave_guests(Runtime *runtime);
+
 /* @uptime: usec since the guest's boot, of ping alone. */
 typedef void GuestDone(void *user, int64_t uptime, const Error *err);
 
@@ -48,7 +52,57 @@ typedef struct GuestSecret {
 int runtime_guest_set_secret(Runtime *runtime, const GuestQuestion *question,
 			     const GuestSecret *secret, Error *err) must_check;
 
-/* What became of a program. */
+/* A program and all that it is to have; copied. */
+typedef struct GuestProgram {
+	char *const *argv; /* @argc of them, the first its name */
+	size_t argc;
+	GuestEnv env;
+	const char *dir, *user; /* "": the guest's choice */
+	bool has_input;         /* else it reads nothing */
+	int64_t timeout;        /* usec it may run; 0: as long as it likes */
+	uint32_t rows, columns; /* of its terminal; 0: it has none */
+} GuestProgram;
+
+/* What is heard of a program, on the guests' thread: nothing after its end, which comes exactly
+ * once. */
+typedef struct GuestExecUser {
+	void (*begun)(void *user, uint32_t pid);
+	/* @fd: 1 or 2. So much more comes once guest_exec_allow() was called. */
+	void (*output)(void *user, int fd, const void *bytes, size_t count);
+	/* All input that was given so far is on its way. */
+	void (*taken)(void *user);
+	void (*ended)(void *user, const GuestEnd *end, const Error *err);
+} GuestExecUser;
+
+enum {
+	GUEST_SIGNAL_MAX = 64
+};
+
+typedef struct GuestExec GuestExec;
+
+/**
+ * runtime_guest_exec() - run a program
+ * @question:	its timeout is until the program has begun
+ * @exec_id:	which must not have been used before (runtime/exec_ids.h); NULL: it has none
+ * @functions:	outlives the program, as @user does
+ * @ret:	to release; set before anything is heard
+ */
+int runtime_guest_exec(Runtime *runtime, const GuestQuestion *question, const char *exec_id,
+		       const GuestProgram *program, const GuestExecUser *functions, void *user,
+		       GuestExec **ret, Error *err) must_check;
+void guest_exec_unref(GuestExec *exec);
+/* Kills it, if it still runs. */
+void guest_exec_cancel(GuestExec *exec);
+/* More that it is to read, copied; @last: and then the end. */
+void guest_exec_input(GuestExec *exec, const void *bytes, size_t count, bool last);
+/* So much of its output has been dealt with. */
+void guest_exec_allow(GuestExec *exec, size_t count);
+/* Its terminal's size, 1 to 10000 each; a signal, 1 to GUEST_SIGNAL_MAX. Kept until it has begun.
+ */
+void guest_exec_resize(GuestExec *exec, uint32_t rows, uint32_t columns);
+void guest_exec_signal(GuestExec *exec, uint32_t number);
+
+/* What became of a program that was run to its end. */
 typedef struct GuestRan {
 	GuestEnd end;
 	const char *output[2]; /* standard output and error */
@@ -56,29 +110,20 @@ typedef struct GuestRan {
 	bool truncated;
 } GuestRan;
 
-typedef void GuestRunDone(void *user, const GuestRan *ran, const Error *err);
-
-/* A program and all that it is to have; copied. */
-typedef struct GuestProgram {
-	char *const *argv; /* @argc of them, the first its name */
-	size_t argc;
-	GuestEnv env;
-	const char *dir, *user; /* "": the guest's choice */
+typedef struct GuestRunSpec {
+	GuestProgram program;
 	const void *input;
 	size_t input_count;
-	int64_t timeout;    /* usec it may run */
-	size_t output_max;  /* bytes kept, of both outputs together */
-	GuestRunDone *done; /* exactly once, with what came of it or @err */
-	void *done_user;
-} GuestProgram;
+	size_t output_max; /* bytes kept, of both outputs together */
+	/* Exactly once, with what came of it or @err. */
+	void (*done)(void *user, const GuestRan *ran, const Error *err);
+	void *user;
+} GuestRunSpec;
 
 typedef struct GuestRun GuestRun;
 
-/**
- * runtime_guest_run() - run a program to its end
- * @question:	its timeout is until the program has begun
- * @ret:	to release with guest_run_release(), which gives it up if it still runs
- */
-int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const GuestProgram *program,
+/* The same, with what it reads and writes in one piece. @ret: to release with
+ * guest_run_release(), which gives it up if it still runs. */
+int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const GuestRunSpec *spec,
 		      GuestRun **ret, Error *err) must_check;
 void guest_run_release(GuestRun *run);

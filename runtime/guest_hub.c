@@ -12,6 +12,8 @@ enum {
 	TICK_MS = 50, /* while any link is listed */
 };
 
+static const char gone[] = "the agent ends";
+
 struct GuestHub {
 	pthread_t thread;
 	int epoll_fd, wake_fd;
@@ -21,14 +23,9 @@ struct GuestHub {
 	bool ending;             /* under lock */
 };
 
-bool guest_hub_has_ended(GuestHub *hub)
+static void do_nothing(GuestTask *task)
 {
-	bool ending;
-
-	lock_take(&hub->lock);
-	ending = hub->ending;
-	lock_drop(&hub->lock);
-	return ending;
+	(void)task;
 }
 
 static void run_task(GuestTask *task)
@@ -55,10 +52,15 @@ void guest_hub_run(GuestHub *hub, const GuestTask *task)
 	if (!ending)
 		hub->last = copy;
 	lock_drop(&hub->lock);
-	if (ending)
-		run_task(copy);
-	else
+	if (!ending) {
 		(void)eventfd_write(hub->wake_fd, 1);
+		return;
+	}
+	/* Links are the thread's, which may not have ended yet. */
+	if (copy->call)
+		guest_call_fail(copy->call, CAUSE_HOST, gone);
+	copy->run = do_nothing;
+	run_task(copy);
 }
 
 /* What is to be done; false once the hub is to end, and then nothing more comes. */
@@ -115,7 +117,7 @@ static void *serve(void *arg)
 		}
 	}
 	while (hub->links)
-		guest_link_break(hub->links, CAUSE_HOST, "the agent ends");
+		guest_link_break(hub->links, CAUSE_HOST, gone);
 	return NULL;
 }
 
@@ -142,15 +144,25 @@ GuestHub *guest_hub_new(void)
 	return take_ptr(hub);
 }
 
+void guest_hub_stop(GuestHub *hub)
+{
+	bool stopped;
+
+	lock_take(&hub->lock);
+	stopped = hub->ending;
+	hub->ending = true;
+	lock_drop(&hub->lock);
+	if (stopped)
+		return;
+	(void)eventfd_write(hub->wake_fd, 1);
+	(void)pthread_join(hub->thread, NULL);
+}
+
 void guest_hub_free(GuestHub *hub)
 {
 	if (!hub)
 		return;
-	lock_take(&hub->lock);
-	hub->ending = true;
-	lock_drop(&hub->lock);
-	(void)eventfd_write(hub->wake_fd, 1);
-	(void)pthread_join(hub->thread, NULL);
+	guest_hub_stop(hub);
 	(void)close(hub->epoll_fd);
 	(void)close(hub->wake_fd);
 	free(hub);

@@ -59,23 +59,22 @@ void guest_link_forget(GuestLink *link, const GuestCall *call)
 	}
 }
 
-/* The last of what @call hears. */
-static void fail(GuestLink *link, GuestCall *call, const Error *err)
-{
-	guest_link_forget(link, call);
-	json_decref(take_ptr(call->request));
-	if (call->streams)
-		call->ended(call, NULL, err);
-	else
-		call->done(call, NULL, err);
-}
-
-void guest_link_fail(GuestLink *link, GuestCall *call, ErrorCause cause, const char *words)
+void guest_call_fail(GuestCall *call, ErrorCause cause, const char *words)
 {
 	Error err = { 0 };
 
 	(void)error_set_cause(&err, ERROR_GUEST_METADATA, cause, "%s: %s", call->op, words);
-	fail(link, call, &err);
+	json_decref(take_ptr(call->request));
+	if (call->streams)
+		call->ended(call, NULL, &err);
+	else
+		call->done(call, NULL, &err);
+}
+
+void guest_link_fail(GuestLink *link, GuestCall *call, ErrorCause cause, const char *words)
+{
+	guest_link_forget(link, call);
+	guest_call_fail(call, cause, words);
 }
 
 static void let_go(GuestLink *link, const char *why)
@@ -304,10 +303,8 @@ static void run_ask(GuestTask *task)
 	GuestLink *link = task->link;
 	GuestCall *call = task->call;
 
-	if (guest_hub_has_ended(link->hub) || link->call_count >= GUEST_REQUESTS_MAX) {
-		guest_link_fail(link, call, link->call_count ? CAUSE_EXHAUSTED : CAUSE_HOST,
-				link->call_count ? "too many calls wait for this guest"
-						 : "the agent ends");
+	if (link->call_count >= GUEST_REQUESTS_MAX) {
+		guest_call_fail(call, CAUSE_EXHAUSTED, "too many calls wait for this guest");
 		return;
 	}
 	call->deadline = clock_mono_us() + call->timeout;
@@ -323,15 +320,17 @@ static void run_ask(GuestTask *task)
 		connect_link(link);
 }
 
-uint64_t guest_link_ask(GuestLink *link, GuestCall *call)
+uint64_t guest_link_next_id(GuestLink *link)
 {
-	uint64_t id = atomic_fetch_add(&link->next_id, 1) + 1;
+	return atomic_fetch_add(&link->next_id, 1) + 1;
+}
+
+void guest_link_ask(GuestLink *link, GuestCall *call)
+{
 	const GuestTask task = { .run = run_ask, .link = link, .call = call };
 
-	call->id = id;
 	call->sent = call->streams = false;
 	guest_hub_run(link->hub, &task);
-	return id;
 }
 
 static GuestCall *find_stream(const GuestTask *task)
@@ -354,6 +353,21 @@ static void run_tell(GuestTask *task)
 void guest_link_tell(GuestLink *link, uint64_t id, json_t *members)
 {
 	const GuestTask task = { .run = run_tell, .link = link, .id = id, .members = members };
+
+	guest_hub_run(link->hub, &task);
+}
+
+static void run_poke(GuestTask *task)
+{
+	GuestCall *call = find_stream(task);
+
+	if (call)
+		call->poked(call);
+}
+
+void guest_link_poke(GuestLink *link, uint64_t id)
+{
+	const GuestTask task = { .run = run_poke, .link = link, .id = id };
 
 	guest_hub_run(link->hub, &task);
 }

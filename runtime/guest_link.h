@@ -23,7 +23,9 @@ typedef struct GuestCall GuestCall;
 
 /* NULL with errno set. */
 GuestHub *guest_hub_new(void);
-/* All that is asked fails. Links that others hold stay, and fail whatever they are asked. */
+/* All that is asked fails, from now on as well. */
+void guest_hub_stop(GuestHub *hub);
+/* Stops it first. Links that others hold stay, and fail whatever they are asked. */
 void guest_hub_free(GuestHub *hub); /* accepts NULL */
 
 /* @path: of the VMM's unix socket; @vsock: Firecracker's, where the port is asked for first. */
@@ -48,23 +50,30 @@ struct GuestCall {
 	int64_t timeout; /* usec until the answer */
 	/* Exactly once; @answer is borrowed, and NULL with @err. */
 	void (*done)(GuestCall *call, const json_t *answer, const Error *err);
-	/* Of exec alone, after done without @err: output, room for input, and once the end. */
+	uint64_t id; /* of guest_link_next_id() */
+	/* Of exec alone, after done without @err: output, room for input, what guest_link_poke()
+	 * asks for, and once the end. */
 	void (*output)(GuestCall *call, int fd, const void *bytes, size_t count);
 	void (*credit)(GuestCall *call, size_t count);
+	void (*poked)(GuestCall *call);
 	void (*ended)(GuestCall *call, const GuestEnd *end, const Error *err);
 	/* The link's. */
-	uint64_t id;
 	int64_t deadline, window;
 	bool sent, streams;
 	GuestCall *next;
 };
 
+uint64_t guest_link_next_id(GuestLink *link);
+
 /*
  * @err: GUEST_METADATA, in the words of the stage that failed (connect, hello, or the request),
  * with cause TIMEOUT, CORRUPT (the guest says what it must not), EXHAUSTED, or as the guest says:
- * INPUT, MISSING. Returns the id for guest_link_tell().
+ * INPUT, MISSING.
  */
-uint64_t guest_link_ask(GuestLink *link, GuestCall *call);
+void guest_link_ask(GuestLink *link, GuestCall *call);
+
+/* Has poked() called on the guests' thread, if the stream @id has begun and is not over. */
+void guest_link_poke(GuestLink *link, uint64_t id);
 
 /* More of the stream @id: @members of protocol.h's lines but stream, taken over. Of one that is
  * over nothing comes. */

@@ -54,15 +54,13 @@ struct GuestTask {
 	GuestTask *next;
 };
 
-/* Runs @task, which it copies, on the hub's thread; at once, and so that all fails, where that has
- * ended. */
+/* Runs @task, which it copies, on the hub's thread; where that ends, @task's call fails at once. */
 void guest_hub_run(GuestHub *hub, const GuestTask *task);
 /* The hub looks after @link: from now on; or no more. */
 void guest_hub_list(GuestHub *hub, GuestLink *link);
 void guest_hub_unlist(GuestHub *hub, GuestLink *link);
 /* @link's socket is to be waited for, for @events: 0 or -errno. */
 int guest_hub_watch(GuestHub *hub, GuestLink *link, uint32_t events) must_check;
-bool guest_hub_has_ended(GuestHub *hub);
 
 /* @link's socket has @events. */
 void guest_link_ready(GuestLink *link, uint32_t events);
@@ -73,7 +71,9 @@ void guest_link_break(GuestLink *link, ErrorCause cause, const char *words);
 
 /* guest_link.c, for guest_talk.c. */
 
-/* @call hears the last. */
+/* @call, which is no link's, hears the last. */
+void guest_call_fail(GuestCall *call, ErrorCause cause, const char *words);
+/* The same of a link's. */
 void guest_link_fail(GuestLink *link, GuestCall *call, ErrorCause cause, const char *words);
 /* @call is over, and no more the link's. */
 void guest_link_forget(GuestLink *link, const GuestCall *call);

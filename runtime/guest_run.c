@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/text.h"
-#include "runtime/guest_input.h"
-#include "runtime/guest_internal.h"
+#include "runtime/guest.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -9,14 +7,11 @@
 /* A program that is run to its end, what it writes kept as far as that is wanted. */
 
 struct GuestRun {
-	GuestCall call;
-	atomic_uint refs; /* the caller's, and the link's until the end */
-	GuestLink *link;
-	GuestRunDone *done;
+	atomic_uint refs; /* the caller's, and the program's until its end */
+	GuestExec *exec;
+	void (*done)(void *user, const GuestRan *ran, const Error *err);
 	void *user;
 	/* The guests' thread's. */
-	char *input;
-	size_t input_count, input_sent, input_room;
 	char *output[2];
 	size_t count[2], output_max;
 	bool truncated;
@@ -26,60 +21,15 @@ static void unref(GuestRun *run)
 {
 	if (atomic_fetch_sub(&run->refs, 1) != 1)
 		return;
-	guest_link_unref(run->link);
-	free(run->input);
+	guest_exec_unref(run->exec);
 	free(run->output[0]);
 	free(run->output[1]);
 	free(run);
 }
 
-static void finish(GuestRun *run, const GuestEnd *end, const Error *err)
+static void take_output(void *user, int fd, const void *bytes, size_t count)
 {
-	const GuestRan ran = {
-		.end = end ? *end : (GuestEnd){ 0 },
-		.output = { run->output[0], run->output[1] },
-		.count = { run->count[0], run->count[1] },
-		.truncated = run->truncated,
-	};
-
-	run->done(run->user, err ? NULL : &ran, err);
-	unref(run);
-}
-
-/* As much of the input as there is room for, and then its end. */
-static void send_input(GuestRun *run)
-{
-	while (run->input_sent < run->input_count && run->input_room > 0) {
-		size_t left = run->input_count - run->input_sent;
-		size_t count = left < run->input_room ? left : run->input_room;
-		cleanup_free char *data = NULL;
-
-		if (count > GUEST_DATA_MAX)
-			count = GUEST_DATA_MAX;
-		data = guest_encode(run->input + run->input_sent, count);
-		run->input_sent += count;
-		run->input_room -= count;
-		guest_link_tell(run->link, run->call.id, json_pack("{s:s}", "data", data));
-	}
-	if (run->input_count && run->input_sent == run->input_count) {
-		run->input_count = 0;
-		guest_link_tell(run->link, run->call.id, json_pack("{s:b}", "eof", 1));
-	}
-}
-
-static void begun(GuestCall *call, const json_t *answer, const Error *err)
-{
-	GuestRun *run = container_of(call, GuestRun, call);
-
-	if (answer)
-		send_input(run);
-	else
-		finish(run, NULL, err);
-}
-
-static void take_output(GuestCall *call, int fd, const void *bytes, size_t count)
-{
-	GuestRun *run = container_of(call, GuestRun, call);
+	GuestRun *run = user;
 	size_t room = run->output_max - run->count[0] - run->count[1];
 	size_t kept = count < room ? count : room;
 	char **output = &run->output[fd - 1];
@@ -91,77 +41,58 @@ static void take_output(GuestCall *call, int fd, const void *bytes, size_t count
 		*used += kept;
 	}
 	run->truncated |= kept < count;
-	guest_link_allow(run->link, run->call.id, count);
+	guest_exec_allow(run->exec, count);
 }
 
-static void take_room(GuestCall *call, size_t count)
+static void ended(void *user, const GuestEnd *end, const Error *err)
 {
-	GuestRun *run = container_of(call, GuestRun, call);
+	GuestRun *run = user;
+	const GuestRan ran = {
+		.end = end ? *end : (GuestEnd){ 0 },
+		.output = { run->output[0], run->output[1] },
+		.count = { run->count[0], run->count[1] },
+		.truncated = run->truncated,
+	};
 
-	run->input_room =
-		count > GUEST_CREDIT - run->input_room ? GUEST_CREDIT : run->input_room + count;
-	send_input(run);
+	run->done(run->user, err ? NULL : &ran, err);
+	unref(run);
 }
 
-static void ended(GuestCall *call, const GuestEnd *end, const Error *err)
+static void begun(void *user, uint32_t pid)
 {
-	finish(container_of(call, GuestRun, call), end, err);
+	(void)user;
+	(void)pid;
 }
 
-static json_t *request_of(const GuestProgram *program)
+static void taken(void *user)
 {
-	json_t *argv = json_array();
-	json_t *request = json_object();
-
-	for (size_t i = 0; i < program->argc; i++)
-		(void)json_array_append_new(argv, json_string(program->argv[i]));
-	(void)json_object_set_new(request, "argv", argv);
-	(void)json_object_set_new(request, "env", guest_env_object(&program->env));
-	if (*program->dir)
-		(void)json_object_set_new(request, "cwd", json_string(program->dir));
-	if (*program->user)
-		(void)json_object_set_new(request, "user", json_string(program->user));
-	(void)json_object_set_new(request, "stdin", json_boolean(program->input_count > 0));
-	(void)json_object_set_new(request, "timeout_ms",
-				  json_integer((program->timeout + 999) / 1000));
-	return request;
+	(void)user;
 }
 
-int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const GuestProgram *program,
+int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const GuestRunSpec *spec,
 		      GuestRun **ret, Error *err)
 {
-	GuestLink *link = NULL;
-	GuestRun *run;
+	static const GuestExecUser functions = { begun, take_output, taken, ended };
+	GuestRun *run = new0(GuestRun);
 
-	if (guest_find(runtime, question, &link, err) < 0)
-		return -1;
-	run = new0(GuestRun);
 	run->refs = 2;
-	run->link = link;
-	run->done = program->done;
-	run->user = program->done_user;
-	run->input = must_calloc(program->input_count, 1);
-	if (program->input_count)
-		memcpy(run->input, program->input, program->input_count);
-	run->input_count = program->input_count;
-	run->input_room = GUEST_CREDIT;
-	run->output_max = program->output_max;
-	run->call = (GuestCall){
-		.op = "exec",
-		.request = request_of(program),
-		.timeout = question->timeout,
-		.done = begun,
-		.output = take_output,
-		.credit = take_room,
-		.ended = ended,
-	};
+	run->done = spec->done;
+	run->user = spec->user;
+	run->output_max = spec->output_max;
+	/* Before anything is heard, which may be the end. */
 	*ret = run;
-	(void)guest_link_ask(link, &run->call);
+	if (runtime_guest_exec(runtime, question, NULL, &spec->program, &functions, run, &run->exec,
+			       err) < 0) {
+		free(run);
+		return -1;
+	}
+	if (spec->input_count)
+		guest_exec_input(run->exec, spec->input, spec->input_count, true);
 	return 0;
 }
 
 void guest_run_release(GuestRun *run)
 {
-	guest_link_cancel(run->link, run->call.id);
+	guest_exec_cancel(run->exec);
 	unref(run);
 }

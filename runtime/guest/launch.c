@@ -134,11 +134,14 @@ __attribute__((__noreturn__)) static void give_up(int status, GuestLaunchStage s
 	_exit(127);
 }
 
+/* Whoever started the daemon may have had it ignore some, as shells do with what they start in the
+ * background. */
 static void reset_signals(void)
 {
 	sigset_t none;
 
-	(void)signal(SIGPIPE, SIG_DFL);
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }

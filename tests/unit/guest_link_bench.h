@@ -228,7 +228,8 @@ static void ask(Bench *bench, Asked *asked, const char *op, int64_t timeout)
 		asked->call.credit = take_room;
 		asked->call.ended = take_end;
 	}
-	(void)guest_link_ask(bench->link, &asked->call);
+	asked->call.id = guest_link_next_id(bench->link);
+	guest_link_ask(bench->link, &asked->call);
 }
 
 /* Until it has been answered, or has ended; never in vain. */
