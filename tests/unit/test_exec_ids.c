@@ -4,7 +4,6 @@
 #include "runtime/exec_ids.h"
 
 #include <criterion/criterion.h>
-#include <criterion/new/assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -29,8 +28,8 @@ static bool spend(const char *id)
 
 	if (exec_ids_spend(dir, id, &err) == 0)
 		return true;
-	cr_assert(eq(int, err.kind, ERROR_GUEST_METADATA));
-	cr_assert(eq(int, err.cause, CAUSE_EXISTS), "%s", err.what);
+	cr_assert_eq(err.kind, ERROR_GUEST_METADATA);
+	cr_assert_eq(err.cause, CAUSE_EXISTS, "%s", err.what);
 	return false;
 }
 
@@ -112,6 +111,6 @@ Test(exec_ids, what_the_disk_says_is_told)
 	Error err = { 0 };
 
 	cr_assert_eq(exec_ids_spend("/nonexistent", "a", &err), -1);
-	cr_expect(eq(int, err.kind, ERROR_GUEST_METADATA));
-	cr_expect(eq(str, err.what, "exec: /nonexistent/exec_ids: No such file or directory"));
+	cr_expect_eq(err.kind, ERROR_GUEST_METADATA);
+	cr_expect_str_eq(err.what, "exec: /nonexistent/exec_ids: No such file or directory");
 }
