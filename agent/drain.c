@@ -218,9 +218,9 @@ static void read_action(Drain *drain, const Hearth__V1__DrainRequest *request, E
 	int64_t grace = request_duration(request->grace, "grace", 0, GRACE_MAX_SEC,
 					 vm_default_ladder.power_button_timeout, err);
 
-	drain->ladder = (StopLadder){ -1, -1 };
+	drain->ladder = STOP_AT_ONCE;
 	if (grace > 0)
-		drain->ladder = (StopLadder){ grace, vm_default_ladder.terminate_timeout };
+		drain->ladder = (StopLadder){ grace, grace, vm_default_ladder.terminate_timeout };
 	switch (request->action) {
 	case HEARTH__V1__DRAIN_ACTION__DRAIN_ACTION_STOP:
 		drain->op = VM_OP_STOP;

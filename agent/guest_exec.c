@@ -150,14 +150,14 @@ static void begin(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *r
 		.timeout = GUEST_BEGIN_TIMEOUT,
 	};
 	ExecCall *held = new0(ExecCall);
+	const GuestExecSpec spec = { request->exec_id, *program, &functions, held };
 	Error err = { 0 };
 
 	held->call = call_ref(call);
 	held->has_terminal = program->rows > 0;
 	text_copy(held->vm_id, sizeof held->vm_id, request->vm_id);
 	call_attach(call, held, release);
-	if (runtime_guest_exec(runtime, &question, request->exec_id, program, &functions, held,
-			       &held->exec, &err) < 0) {
+	if (runtime_guest_exec(runtime, &question, &spec, &held->exec, &err) < 0) {
 		error_about_vm(&err, request->vm_id);
 		call_fail(call, &err);
 		call_unref(call);

@@ -40,6 +40,8 @@ DECLARE_VM_HANDLER(list_vms, ListVms, ListVmsResponse);
 DECLARE_VM_HANDLER(list_vm_events, ListVmEvents, ListVmEventsResponse);
 DECLARE_VM_HANDLER(watch_vms, WatchVms, WatchVmsResponse);
 DECLARE_VM_HANDLER(wait_vm, WaitVm, Vm);
+/* Answers @call with @record's VM once it is Ready, or with why that will not be. */
+void reply_when_ready(Call *call, Runtime *runtime, const VmRecord *record);
 DECLARE_VM_HANDLER(read_console, ReadConsole, ReadConsoleResponse);
 DECLARE_VM_HANDLER(diagnose_vm, DiagnoseVm, DiagnoseVmResponse);
 DECLARE_VM_HANDLER(get_vm_metrics, GetVmMetrics, VmMetrics);

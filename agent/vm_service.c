@@ -46,6 +46,25 @@ static void reply_vm(void *user, const VmRecord *record, const Error *err)
 	call_unref(call);
 }
 
+/* The same, of whoever wants to hear of a VM that is ready. */
+static void reply_ready(void *user, const VmRecord *record, const Error *err)
+{
+	Call *call = user;
+	const VmCondition *ready = record ? record_condition(record, "Ready") : NULL;
+
+	if (!record || record->status.state != VM_RUNNING || ready->status == CONDITION_TRUE) {
+		reply_vm(user, record, err);
+		return;
+	}
+	reply_when_ready(call, agent_runtime(call), record);
+	call_unref(call);
+}
+
+static VmReply *reply_for(ReturnWhen return_when)
+{
+	return return_when == RETURN_WHEN_READY ? reply_ready : reply_vm;
+}
+
 /* What all verbs have in common; @err holds what was wrong with the rest. */
 static void run_vm(Call *call, Runtime *runtime, VmOp op, VmCall *vm_call, Error *err)
 {
@@ -53,7 +72,7 @@ static void run_vm(Call *call, Runtime *runtime, VmOp op, VmCall *vm_call, Error
 	if (request_fail(call, vm_call->vm_id, err))
 		return;
 	vm_call->principal = call_principal(call);
-	runtime_run_vm(runtime, op, vm_call, reply_vm, call_ref(call));
+	runtime_run_vm(runtime, op, vm_call, reply_for(vm_call->return_when), call_ref(call));
 }
 
 static int check_create(VmSpec **spec, const Hearth__V1__CreateVmRequest *request, Error *err)
@@ -114,7 +133,7 @@ static void create_vm(Call *call, Runtime *runtime, const Hearth__V1__CreateVmRe
 		.return_when = (ReturnWhen)request->return_when,
 		.principal = call_principal(call),
 	};
-	runtime_create_vm(runtime, &create, reply_vm, call_ref(call));
+	runtime_create_vm(runtime, &create, reply_for(create.return_when), call_ref(call));
 }
 
 static void start_vm(Call *call, Runtime *runtime, const Hearth__V1__StartVmRequest *request)
@@ -141,13 +160,15 @@ static void stop_vm(Call *call, Runtime *runtime, const Hearth__V1__StopVmReques
 	Error err = { 0 };
 
 	vm_call.return_when = (ReturnWhen)request->return_when;
+	vm_call.ladder.guest_timeout = rung(request->guest_timeout, "guest_timeout",
+					    vm_default_ladder.guest_timeout, &err);
 	vm_call.ladder.power_button_timeout =
 		rung(request->power_button_timeout, "power_button_timeout",
 		     vm_default_ladder.power_button_timeout, &err);
 	vm_call.ladder.terminate_timeout = rung(request->terminate_timeout, "terminate_timeout",
 						vm_default_ladder.terminate_timeout, &err);
 	if (request->force)
-		vm_call.ladder = (StopLadder){ -1, -1 };
+		vm_call.ladder = STOP_AT_ONCE;
 	run_vm(call, runtime, VM_OP_STOP, &vm_call, &err);
 }
 

@@ -28,6 +28,7 @@ typedef struct VmWait {
 	char vm_id[64];
 	char uid[64];
 	unsigned states;
+	unsigned hopeless;                 /* states in which the condition is waited for in vain */
 	char condition[CONDITION_MAX + 1]; /* empty: none */
 	uint64_t cursor;
 } VmWait;
@@ -77,6 +78,13 @@ static bool wait_see(VmWait *wait, const Change *change)
 		return false;
 	if (wait_matches(wait, record)) {
 		reply_record(wait->call, record);
+		return true;
+	}
+	if (wait->hopeless & 1U << record->status.state && change->type != CHANGE_DELETED) {
+		(void)error_set(&err, ERROR_GUEST_METADATA, "the vm is %s and was never ready",
+				vm_state_name(record->status.state));
+		error_about_vm(&err, wait->vm_id);
+		call_fail(wait->call, &err);
 		return true;
 	}
 	if (change->type != CHANGE_DELETED)
@@ -135,6 +143,16 @@ static void check_wait(VmWait *ret, const Hearth__V1__WaitVmRequest *request, Er
 	text_copy(ret->condition, sizeof ret->condition, request->condition);
 }
 
+/* Takes @wait over. */
+static void begin(Call *call, VmWait *wait, const VmRecord *record)
+{
+	text_copy(wait->vm_id, sizeof wait->vm_id, record->vm_id);
+	text_copy(wait->uid, sizeof wait->uid, record->uid);
+	wait->watcher.wake = wait_wake;
+	wait->call = call_ref(call);
+	call_stream(call, wait_pump, wait_end, wait);
+}
+
 static void wait_vm(Call *call, Runtime *runtime, const Hearth__V1__WaitVmRequest *request)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
@@ -155,11 +173,19 @@ static void wait_vm(Call *call, Runtime *runtime, const Hearth__V1__WaitVmReques
 		reply_record(call, record);
 		return;
 	}
-	text_copy(wait->vm_id, sizeof wait->vm_id, record->vm_id);
-	text_copy(wait->uid, sizeof wait->uid, record->uid);
-	wait->watcher.wake = wait_wake;
-	wait->call = call_ref(call);
-	call_stream(call, wait_pump, wait_end, take_ptr(wait));
+	begin(call, take_ptr(wait), record);
+}
+
+/* What a start that was to be READY is waited for until, and what ends the wait. */
+void reply_when_ready(Call *call, Runtime *runtime, const VmRecord *record)
+{
+	VmWait *wait = new0(VmWait);
+
+	wait->registry = runtime_registry(runtime);
+	wait->cursor = record->revision;
+	wait->hopeless = 1U << VM_STOPPED | 1U << VM_FAILED | 1U << VM_BACKOFF | 1U << VM_POISONED;
+	text_copy(wait->condition, sizeof wait->condition, "Ready");
+	begin(call, wait, record);
 }
 
 DEFINE_HANDLER(VmService, wait_vm, WaitVm, Vm);

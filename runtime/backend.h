@@ -16,6 +16,7 @@
 
 typedef struct Job Job;
 typedef struct Backend Backend;
+typedef struct GuestLink GuestLink;
 typedef struct Launcher Launcher;
 typedef struct Network Network;
 
@@ -27,11 +28,14 @@ enum {
 	BACKEND_JAIL = 16,   /* its VMMs can run in a jail, as a user of their own */
 };
 
-/* How StopVm goes about it; a negative time-out skips the rung. */
+/* How StopVm goes about it, in usec; a negative time-out skips the rung. */
 typedef struct StopLadder {
-	int64_t power_button_timeout; /* usec */
-	int64_t terminate_timeout;    /* usec */
+	int64_t guest_timeout;
+	int64_t power_button_timeout;
+	int64_t terminate_timeout;
 } StopLadder;
+
+#define STOP_AT_ONCE ((StopLadder){ -1, -1, -1 })
 
 /* The work of one operation on one VM, as a backend sees it. */
 struct Job {
@@ -44,6 +48,7 @@ struct Job {
 	bool whole;           /* update: nobody knows which of @spec the VMM has */
 	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
 	void *steps;          /* runtime's; see job_step() */
+	GuestLink *guest; /* stop: to the daemon in its guest, if the connection stands; or NULL */
 	const Backend *backend;
 };
 

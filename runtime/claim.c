@@ -94,7 +94,8 @@ static void join(Operation *operation, Operation *other)
 
 static bool is_forced(const Operation *operation)
 {
-	return operation->op == VM_OP_STOP && operation->ladder.power_button_timeout < 0 &&
+	return operation->op == VM_OP_STOP && operation->ladder.guest_timeout < 0 &&
+	       operation->ladder.power_button_timeout < 0 &&
 	       operation->ladder.terminate_timeout < 0;
 }
 

@@ -36,35 +36,49 @@ static char *way_into(const Vm *vm, const VmRecord *record, bool *vsock)
 		.backend = vm->backend,
 	};
 
-	return vm->backend->ops->guest_path(&job, vsock);
+	return vm->backend->ops->guest_path ? vm->backend->ops->guest_path(&job, vsock) : NULL;
 }
 
-int guest_find(Runtime *runtime, const GuestQuestion *question, GuestLink **ret, char **run_dir,
-	       Error *err)
+GuestLink *vm_guest_link(Vm *vm, const VmRecord *record)
+{
+	bool vsock = false;
+	cleanup_free char *path = way_into(vm, record, &vsock);
+
+	return path ? take_link(vm, record->status.resolved->vmm_pid, path, vsock) : NULL;
+}
+
+void guest_way_clear(GuestWay *way)
+{
+	guest_link_unref(take_ptr(way->link));
+	vm_unref(take_ptr(way->vm));
+}
+
+int guest_find(Runtime *runtime, const GuestQuestion *question, GuestWay *ret, Error *err)
 {
 	cleanup_(record_unrefp) VmRecord *record = NULL;
-	cleanup_(vm_unrefp) Vm *vm = NULL;
-	cleanup_free char *path = NULL;
-	bool vsock = false;
+	cleanup_(guest_way_clear) GuestWay way = { 0 };
+	const char *backend;
 
 	if (runtime_get_vm(runtime, question->vm_id, question->expected_uid, &record, err) < 0)
 		return -1;
-	vm = vm_find(runtime, question->vm_id);
-	if (!vm || !text_equal(vm->uid, record->uid))
+	way.vm = vm_find(runtime, question->vm_id);
+	if (!way.vm || !text_equal(way.vm->uid, record->uid))
 		return error_set_vm(err, ERROR_VM_NOT_FOUND, question->vm_id);
-	if (!vm->backend->ops->guest_path)
-		return error_set(err, ERROR_UNSUPPORTED, "guest (%s)",
-				 vm_backend_name(vm->backend->ops->id));
+	backend = vm_backend_name(way.vm->backend->ops->id);
+	if (!way.vm->backend->ops->guest_path)
+		return error_set(err, ERROR_UNSUPPORTED, "guest (%s)", backend);
 	if (record->status.state != VM_RUNNING)
 		return error_set(err, ERROR_GUEST_METADATA, "the vm is %s: no guest runs",
 				 vm_state_name(record->status.state));
-	path = way_into(vm, record, &vsock);
-	if (!path)
+	way.link = vm_guest_link(way.vm, record);
+	if (!way.link)
 		return error_set(err, ERROR_UNSUPPORTED, "guest (%s without spec.devices.vsock)",
-				 vm_backend_name(vm->backend->ops->id));
-	*ret = take_link(vm, record->status.resolved->vmm_pid, path, vsock);
-	if (run_dir)
-		*run_dir = vm_run_dir(vm);
+				 backend);
+	*ret = (GuestWay){
+		.vm = take_ptr(way.vm),
+		.link = take_ptr(way.link),
+		.vmm_pid = record->status.resolved->vmm_pid,
+	};
 	return 0;
 }
 
@@ -76,9 +90,11 @@ void runtime_leave_guests(Runtime *runtime)
 /* A question with one answer. */
 typedef struct Ask {
 	GuestCall call;
-	GuestLink *link;
+	GuestWay way;
 	GuestDone *done;
 	void *user;
+	char *secret; /* that is set, or with: removed */
+	bool removes;
 } Ask;
 
 static void answered(GuestCall *call, const json_t *answer, const Error *err)
@@ -88,33 +104,47 @@ static void answered(GuestCall *call, const json_t *answer, const Error *err)
 	Ask *ask = container_of(call, Ask, call);
 	json_int_t uptime = json_integer_value(json_object_get(answer, "uptime_ms"));
 
+	if (ask->secret && !err)
+		vm_note_secret(ask->way.vm, ask->way.vmm_pid, ask->secret, !ask->removes);
 	ask->done(ask->user, uptime < 0 || uptime > longest ? 0 : uptime * 1000, err);
-	guest_link_unref(ask->link);
+	guest_way_clear(&ask->way);
+	free(ask->secret);
 	free(ask);
 }
 
-static int ask(Runtime *runtime, const GuestQuestion *question, const char *op, json_t *members,
-	       Error *err)
+/* NULL, with @members released, if it cannot be asked. */
+static Ask *ask_new(Runtime *runtime, const GuestQuestion *question, const char *op,
+		    json_t *members, Error *err)
 {
-	GuestLink *link = NULL;
-	Ask *asked;
+	Ask *ask;
+	GuestWay way;
 
-	if (guest_find(runtime, question, &link, NULL, err) < 0) {
+	if (guest_find(runtime, question, &way, err) < 0) {
 		json_decref(members);
-		return -1;
+		return NULL;
 	}
-	asked = new0(Ask);
-	asked->link = link;
-	asked->done = question->done;
-	asked->user = question->user;
-	asked->call = (GuestCall){
-		.id = guest_link_next_id(link),
+	ask = new0(Ask);
+	ask->way = way;
+	ask->done = question->done;
+	ask->user = question->user;
+	ask->call = (GuestCall){
+		.id = guest_link_next_id(way.link),
 		.op = op,
 		.request = members,
 		.timeout = question->timeout,
 		.done = answered,
 	};
-	guest_link_ask(link, &asked->call);
+	return ask;
+}
+
+static int ask(Runtime *runtime, const GuestQuestion *question, const char *op, json_t *members,
+	       Error *err)
+{
+	Ask *asked = ask_new(runtime, question, op, members, err);
+
+	if (!asked)
+		return -1;
+	guest_link_ask(asked->way.link, &asked->call);
 	return 0;
 }
 
@@ -147,6 +177,7 @@ int runtime_guest_set_secret(Runtime *runtime, const GuestQuestion *question,
 {
 	json_t *members = json_pack("{s:s}", "name", secret->name);
 	char *text = secret->data ? guest_encode(secret->data, secret->count) : NULL;
+	Ask *asked;
 
 	if (text) {
 		(void)json_object_set_new(members, "data", json_string(text));
@@ -155,5 +186,11 @@ int runtime_guest_set_secret(Runtime *runtime, const GuestQuestion *question,
 	} else {
 		(void)json_object_set_new(members, "remove", json_true());
 	}
-	return ask(runtime, question, "set_secret", members, err);
+	asked = ask_new(runtime, question, "set_secret", members, err);
+	if (!asked)
+		return -1;
+	asked->secret = text_dup(secret->name);
+	asked->removes = !secret->data;
+	guest_link_ask(asked->way.link, &asked->call);
+	return 0;
 }

@@ -78,17 +78,21 @@ enum {
 	GUEST_SIGNAL_MAX = 64
 };
 
+typedef struct GuestExecSpec {
+	const char *exec_id; /* must not have been used before (runtime/exec_ids.h); NULL: none */
+	GuestProgram program;
+	const GuestExecUser *functions; /* outlive the program, as @user does */
+	void *user;
+} GuestExecSpec;
+
 typedef struct GuestExec GuestExec;
 
 /**
  * runtime_guest_exec() - run a program
  * @question:	its timeout is until the program has begun
- * @exec_id:	which must not have been used before (runtime/exec_ids.h); NULL: it has none
- * @functions:	outlives the program, as @user does
  * @ret:	to release; set before anything is heard
  */
-int runtime_guest_exec(Runtime *runtime, const GuestQuestion *question, const char *exec_id,
-		       const GuestProgram *program, const GuestExecUser *functions, void *user,
+int runtime_guest_exec(Runtime *runtime, const GuestQuestion *question, const GuestExecSpec *spec,
 		       GuestExec **ret, Error *err) must_check;
 void guest_exec_unref(GuestExec *exec);
 /* Kills it, if it still runs. */

@@ -267,25 +267,23 @@ static GuestExec *exec_new(GuestLink *link, const GuestQuestion *question,
 	return exec;
 }
 
-int runtime_guest_exec(Runtime *runtime, const GuestQuestion *question, const char *exec_id,
-		       const GuestProgram *program, const GuestExecUser *functions, void *user,
+int runtime_guest_exec(Runtime *runtime, const GuestQuestion *question, const GuestExecSpec *spec,
 		       GuestExec **ret, Error *err)
 {
-	cleanup_free char *run_dir = NULL;
-	GuestLink *link = NULL;
+	cleanup_(guest_way_clear) GuestWay way = { 0 };
 	GuestExec *exec;
 
-	if (guest_find(runtime, question, &link, &run_dir, err) < 0)
+	if (guest_find(runtime, question, &way, err) < 0)
 		return -1;
-	exec = *ret = exec_new(link, question, program);
-	exec->functions = functions;
-	exec->user = user;
-	if (!exec_id) {
-		guest_link_ask(link, &exec->call);
+	exec = *ret = exec_new(guest_link_ref(way.link), question, &spec->program);
+	exec->functions = spec->functions;
+	exec->user = spec->user;
+	if (!spec->exec_id) {
+		guest_link_ask(exec->link, &exec->call);
 		return 0;
 	}
-	exec->run_dir = take_ptr(run_dir);
-	exec->exec_id = text_dup(exec_id);
+	exec->run_dir = vm_run_dir(way.vm);
+	exec->exec_id = text_dup(spec->exec_id);
 	exec->work.run = spend_and_ask;
 	workers_submit(runtime->desk, &exec->work);
 	return 0;

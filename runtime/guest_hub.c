@@ -59,6 +59,8 @@ void guest_hub_run(GuestHub *hub, const GuestTask *task)
 	/* Links are the thread's, which may not have ended yet. */
 	if (copy->call)
 		guest_call_fail(copy->call, CAUSE_HOST, gone);
+	if (copy->watch)
+		copy->watch->released(copy->watch);
 	copy->run = do_nothing;
 	run_task(copy);
 }
@@ -116,8 +118,10 @@ static void *serve(void *arg)
 			ticked = clock_mono_us();
 		}
 	}
-	while (hub->links)
+	while (hub->links) {
+		guest_watch_drop(hub->links);
 		guest_link_break(hub->links, CAUSE_HOST, gone);
+	}
 	return NULL;
 }
 

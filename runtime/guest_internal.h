@@ -5,7 +5,14 @@
 
 #include "runtime/guest.h"
 
-/* The link to the guest that is meant, a reference; @run_dir: of its VM, to free; may be NULL. */
-int guest_find(Runtime *runtime, const GuestQuestion *question, GuestLink **ret, char **run_dir,
-	       Error *err) must_check;
+/* The guest that is meant: references to its VM and the link to it. */
+typedef struct GuestWay {
+	struct Vm *vm;
+	GuestLink *link;
+	uint32_t vmm_pid; /* of its run */
+} GuestWay;
+
+int guest_find(Runtime *runtime, const GuestQuestion *question, GuestWay *ret, Error *err)
+	must_check;
+void guest_way_clear(GuestWay *way);
 json_t *guest_env_object(const GuestEnv *env);

@@ -13,8 +13,10 @@ enum {
 	OUT_MAX = 4 * 1024 * 1024,      /* not taken by a guest that does not read */
 	RETRY = 100 * USEC_PER_MSEC,    /* between two tries to connect */
 	HELLO_AGAIN = 2 * USEC_PER_SEC, /* until it is answered */
-	SILENCE = 10 * USEC_PER_SEC,    /* after which the guest's daemon may be another one */
-	KEPT_OPEN = 30 * USEC_PER_SEC,  /* without a call */
+	SILENCE = GUEST_SILENCE,        /* after which the guest's daemon may be another one */
+	KEPT_OPEN = 30 * USEC_PER_SEC,  /* without a call or watch */
+	EAGER = 60 * USEC_PER_SEC,      /* a guest may take to boot, before it is tried seldom: */
+	RETRY_SELDOM = USEC_PER_SEC,
 	NONCE_BYTES = 16,
 };
 
@@ -77,12 +79,15 @@ void guest_link_fail(GuestLink *link, GuestCall *call, ErrorCause cause, const c
 	guest_call_fail(call, cause, words);
 }
 
-static void let_go(GuestLink *link, const char *why)
+void guest_link_close(GuestLink *link, const char *why)
 {
 	if (link->fd >= 0)
 		(void)close(link->fd);
 	link->fd = -1;
 	link->waits_for = 0;
+	if (link->state == LINK_OPEN)
+		link->closed = clock_mono_us();
+	atomic_store(&link->open, false);
 	link->state = LINK_CLOSED;
 	link->out_count = 0;
 	link->retry = clock_mono_us() + RETRY;
@@ -90,7 +95,7 @@ static void let_go(GuestLink *link, const char *why)
 	link->input.skipping = false;
 	link->input.skipped = 0;
 	text_copy(link->why, sizeof link->why, why);
-	if (!link->calls)
+	if (!link->calls && !link->watch)
 		guest_hub_unlist(link->hub, link);
 }
 
@@ -103,7 +108,7 @@ void guest_link_lose(GuestLink *link, ErrorCause cause, const char *why)
 		if (call->sent)
 			guest_link_fail(link, call, cause, why);
 	}
-	let_go(link, why);
+	guest_link_close(link, why);
 	guest_link_unref(link);
 }
 
@@ -112,7 +117,7 @@ void guest_link_break(GuestLink *link, ErrorCause cause, const char *words)
 	(void)guest_link_ref(link);
 	while (link->calls)
 		guest_link_fail(link, link->calls, cause, words);
-	let_go(link, words);
+	guest_link_close(link, words);
 	guest_link_unref(link);
 }
 
@@ -196,7 +201,7 @@ static int open_socket(GuestLink *link)
 	return r < 0 ? -errno : guest_hub_watch(link->hub, link, EPOLLIN);
 }
 
-static void connect_link(GuestLink *link)
+void guest_link_connect(GuestLink *link)
 {
 	cleanup_free char *line = text_printf("CONNECT %d\n", GUEST_PORT);
 	char why[sizeof link->why];
@@ -204,7 +209,7 @@ static void connect_link(GuestLink *link)
 
 	if (r < 0) {
 		(void)snprintf(why, sizeof why, "connect: %s", strerrordesc_np(-r));
-		let_go(link, why);
+		guest_link_close(link, why);
 		return;
 	}
 	text_random_hex(link->nonce, NONCE_BYTES);
@@ -239,15 +244,22 @@ static void send_call(GuestLink *link, GuestCall *call)
 	explicit_bzero(text, strlen(text));
 }
 
-void guest_link_open(GuestLink *link)
+void guest_link_open(GuestLink *link, const json_t *answer)
 {
 	link->state = LINK_OPEN;
-	link->heard = clock_mono_us();
+	link->answered = clock_mono_us();
+	atomic_store(&link->open, true);
+	guest_watch_opened(link, answer);
 	for (GuestCall *call = link->calls, *next; call && link->state == LINK_OPEN; call = next) {
 		next = call->next;
 		if (!call->sent)
 			send_call(link, call);
 	}
+}
+
+bool guest_link_is_open(const GuestLink *link)
+{
+	return atomic_load(&link->open);
 }
 
 void guest_link_ready(GuestLink *link, uint32_t events)
@@ -273,36 +285,8 @@ static const char *stage_of(const GuestLink *link)
 					   : "no answer in time";
 }
 
-void guest_link_tick(GuestLink *link, int64_t now)
+void guest_link_add(GuestLink *link, GuestCall *call)
 {
-	bool silent = false;
-
-	(void)guest_link_ref(link);
-	for (GuestCall *call = link->calls, *next; call; call = next) {
-		next = call->next;
-		if (call->deadline > now)
-			continue;
-		silent |= call->sent;
-		guest_link_fail(link, call, CAUSE_TIMEOUT, stage_of(link));
-	}
-	if (link->calls)
-		link->used = now;
-	if (silent && link->state == LINK_OPEN && link->heard < now - SILENCE)
-		guest_link_lose(link, CAUSE_TIMEOUT, "the guest has fallen silent");
-	else if (link->calls && link->fd < 0 && now >= link->retry)
-		connect_link(link);
-	else if (link->calls && link->state == LINK_HELLO && link->greeted < now - HELLO_AGAIN)
-		guest_link_greet(link);
-	else if (!link->calls && link->used < now - KEPT_OPEN)
-		let_go(link, "");
-	guest_link_unref(link);
-}
-
-static void run_ask(GuestTask *task)
-{
-	GuestLink *link = task->link;
-	GuestCall *call = task->call;
-
 	if (link->call_count >= GUEST_REQUESTS_MAX) {
 		guest_call_fail(call, CAUSE_EXHAUSTED, "too many calls wait for this guest");
 		return;
@@ -317,7 +301,56 @@ static void run_ask(GuestTask *task)
 	if (link->state == LINK_OPEN)
 		send_call(link, call);
 	else if (link->fd < 0 && clock_mono_us() >= link->retry)
-		connect_link(link);
+		guest_link_connect(link);
+}
+
+/* Fails what has waited for too long; true if nothing comes for what was sent. */
+static bool end_late(GuestLink *link, int64_t now)
+{
+	bool silent = false;
+
+	for (GuestCall *call = link->calls, *next; call; call = next) {
+		next = call->next;
+		if (call->deadline > now)
+			continue;
+		silent |= call->sent;
+		guest_link_fail(link, call, CAUSE_TIMEOUT, stage_of(link));
+	}
+	return silent;
+}
+
+/* Nobody waits for a guest that may never have a daemon. */
+static bool may_retry(const GuestLink *link, int64_t now)
+{
+	if (link->calls || now < link->watched + EAGER)
+		return now >= link->retry;
+	return now >= link->retry + RETRY_SELDOM;
+}
+
+void guest_link_tick(GuestLink *link, int64_t now)
+{
+	bool silent, wanted;
+
+	(void)guest_link_ref(link);
+	silent = end_late(link, now);
+	wanted = link->calls || link->watch;
+	if (wanted)
+		link->used = now;
+	if (silent && link->state == LINK_OPEN && link->answered < now - SILENCE)
+		guest_link_lose(link, CAUSE_TIMEOUT, "the guest has fallen silent");
+	else if (wanted && link->fd < 0 && may_retry(link, now))
+		guest_link_connect(link);
+	else if (wanted && link->state == LINK_HELLO && link->greeted < now - HELLO_AGAIN)
+		guest_link_greet(link);
+	else if (!wanted && link->used < now - KEPT_OPEN)
+		guest_link_close(link, "");
+	guest_watch_tick(link, now);
+	guest_link_unref(link);
+}
+
+static void run_ask(GuestTask *task)
+{
+	guest_link_add(task->link, task->call);
 }
 
 uint64_t guest_link_next_id(GuestLink *link)

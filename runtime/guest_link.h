@@ -41,6 +41,28 @@ typedef struct GuestEnd {
 	bool timed_out;
 } GuestEnd;
 
+/* What a guest's daemon has told of itself, in printable ASCII, cut to fit. */
+typedef struct GuestHeard {
+	bool open; /* the connection to it stands */
+	bool ready;
+	char agent[64], boot_id[64];
+} GuestHeard;
+
+/* Whoever wants to hear it, part of the caller's own structure; on the hub's thread. */
+typedef struct GuestWatch GuestWatch;
+struct GuestWatch {
+	void (*heard)(GuestWatch *watch, const GuestHeard *heard);
+	void (*released)(GuestWatch *watch); /* exactly once, the last */
+};
+
+/* Connects, and again whenever that is lost, and asks now and then whether anybody is there, until
+ * it is no longer watched. One at a time. */
+void guest_link_watch(GuestLink *link, GuestWatch *watch);
+/* And lets go of the socket. */
+void guest_link_unwatch(GuestLink *link);
+/* Does the connection stand at this moment? */
+bool guest_link_is_open(const GuestLink *link);
+
 /* A request on its way, part of the caller's own structure. The caller fills in what is above the
  * line, and may release it in the last of what is called: done, or for a command that runs ended.
  */

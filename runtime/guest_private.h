@@ -2,12 +2,16 @@
 #pragma once
 
 /* What the hub (guest_hub.c) and its links (guest_link.c) know of each other. All of a link but
- * refs and next_id belongs to the hub's thread. */
+ * what is atomic belongs to the hub's thread. */
 
 #include "runtime/guest_input.h"
 #include "runtime/guest_link.h"
 
 #include <stdatomic.h>
+
+enum {
+	GUEST_SILENCE = 10 * 1000 * 1000 /* usec, after which the daemon may be another one */
+};
 
 typedef enum LinkState {
 	LINK_CLOSED,
@@ -17,11 +21,15 @@ typedef enum LinkState {
 } LinkState;
 
 struct GuestLink {
-	atomic_uint refs;
 	atomic_uint_least64_t next_id;
+	atomic_uint refs;
+	atomic_bool open;
+	bool vsock;
+	bool listed;
 	GuestHub *hub;
 	char *path;
-	bool vsock;
+	GuestLink *next,
+		*previous; /* the hub's list of those that have calls, a watch or a socket */
 
 	LinkState state;
 	int fd;
@@ -29,17 +37,23 @@ struct GuestLink {
 	char nonce[33];
 	char port[32]; /* of "OK ..." what has come */
 	size_t port_count;
-	char why[160];       /* it is not open */
-	int64_t retry;       /* when to connect again */
-	int64_t greeted;     /* when the hello was last sent */
-	int64_t heard, used; /* when the guest last answered; when there last was a call */
+	char why[160];          /* it is not open */
+	int64_t retry;          /* when to connect again */
+	int64_t greeted;        /* when the hello was last sent */
+	int64_t answered, used; /* when the guest last did; when there last was a call */
 	GuestInput input;
 	char *out; /* not yet sent */
 	size_t out_count;
 	GuestCall *calls;
 	size_t call_count;
-	GuestLink *next, *previous; /* the hub's list of those that have calls or a socket */
-	bool listed;
+
+	/* guest_watch.c's */
+	GuestWatch *watch; /* or NULL */
+	GuestHeard heard;
+	bool beating;
+	GuestCall beat;  /* a ping that is asked while nothing else is */
+	int64_t watched; /* since when it is */
+	int64_t closed;  /* since when it is not open, which the watch does not know yet; or 0 */
 };
 
 /* Something for the hub's thread to do with a link. */
@@ -48,6 +62,7 @@ struct GuestTask {
 	void (*run)(GuestTask *task);
 	GuestLink *link; /* a reference */
 	GuestCall *call;
+	GuestWatch *watch;
 	uint64_t id;
 	json_t *members;
 	size_t count;
@@ -69,7 +84,7 @@ void guest_link_tick(GuestLink *link, int64_t now);
 /* All that is asked fails with these words; the socket is closed. */
 void guest_link_break(GuestLink *link, ErrorCause cause, const char *words);
 
-/* guest_link.c, for guest_talk.c. */
+/* guest_link.c, for the others. */
 
 /* @call, which is no link's, hears the last. */
 void guest_call_fail(GuestCall *call, ErrorCause cause, const char *words);
@@ -82,8 +97,22 @@ void guest_link_lose(GuestLink *link, ErrorCause cause, const char *why);
 /* Takes @object over. */
 void guest_link_say(GuestLink *link, json_t *object);
 void guest_link_greet(GuestLink *link);
-/* The guest has answered the hello. */
-void guest_link_open(GuestLink *link);
+/* The guest has answered the hello, with @answer. */
+void guest_link_open(GuestLink *link, const json_t *answer);
+/* One call more, which is sent as soon as it can be. */
+void guest_link_add(GuestLink *link, GuestCall *call);
+void guest_link_connect(GuestLink *link);
+/* The socket is closed, with nobody told; @why: for calls that wait. */
+void guest_link_close(GuestLink *link, const char *why);
+
+/* guest_watch.c: what the daemon tells of itself, for the watch if there is one. */
+
+void guest_watch_opened(GuestLink *link, const json_t *answer);
+/* The guest has said that it is ready. */
+void guest_watch_ready(GuestLink *link);
+void guest_watch_tick(GuestLink *link, int64_t now);
+/* The watch, if there is one, is no more. */
+void guest_watch_drop(GuestLink *link);
 
 /* guest_talk.c, for guest_link.c. */
 

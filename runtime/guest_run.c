@@ -74,6 +74,11 @@ int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const Gue
 {
 	static const GuestExecUser functions = { begun, take_output, taken, ended };
 	GuestRun *run = new0(GuestRun);
+	const GuestExecSpec exec = {
+		.program = spec->program,
+		.functions = &functions,
+		.user = run,
+	};
 
 	run->refs = 2;
 	run->done = spec->done;
@@ -81,8 +86,7 @@ int runtime_guest_run(Runtime *runtime, const GuestQuestion *question, const Gue
 	run->output_max = spec->output_max;
 	/* Before anything is heard, which may be the end. */
 	*ret = run;
-	if (runtime_guest_exec(runtime, question, NULL, &spec->program, &functions, run, &run->exec,
-			       err) < 0) {
+	if (runtime_guest_exec(runtime, question, &exec, &run->exec, err) < 0) {
 		free(run);
 		return -1;
 	}

@@ -138,7 +138,7 @@ static bool take_object(GuestLink *link, const json_t *object)
 	if (text_equal(json_string_value(json_object_get(object, "hello")), link->nonce) &&
 	    json_is_string(json_object_get(object, "agent"))) {
 		if (link->state == LINK_HELLO)
-			guest_link_open(link);
+			guest_link_open(link, object);
 		return true;
 	}
 	if (text_equal(json_string_value(json_object_get(object, "event")), "started")) {
@@ -147,6 +147,10 @@ static bool take_object(GuestLink *link, const json_t *object)
 	}
 	if (link->state != LINK_OPEN)
 		return false;
+	if (text_equal(json_string_value(json_object_get(object, "event")), "ready")) {
+		guest_watch_ready(link);
+		return false;
+	}
 	return take_answer(link, object) || take_frame(link, object);
 }
 
@@ -188,7 +192,7 @@ static void take_bytes(GuestLink *link, const char *bytes, size_t count)
 	while (link->fd >= 0 && guest_input_take(&link->input, &bytes, &count, &object)) {
 		if (take_object(link, object)) {
 			link->input.skipped = 0;
-			link->heard = clock_mono_us();
+			link->answered = clock_mono_us();
 		} else {
 			link->input.skipped += NOISE_LINE;
 		}

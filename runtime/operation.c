@@ -34,6 +34,7 @@ void operation_free(Operation *operation)
 	for (size_t i = 0; i < operation->job.rungs.count; i++)
 		fields_clear(&vm_rung_table, &((VmRung *)operation->job.rungs.items)[i]);
 	free(operation->job.rungs.items);
+	guest_link_unref(operation->job.guest);
 	free(operation->exit.console_tail);
 	free(operation->run_dir);
 	drives_release(operation->runtime, operation->drives);

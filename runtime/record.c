@@ -206,6 +206,19 @@ const FieldTable vm_resolved_table = {
 	"Resolved", sizeof(VmResolved), resolved_fields, array_size(resolved_fields),
 };
 
+#define AT(member) .offset = offsetof(VmGuestStatus, member)
+static const Field guest_status_fields[] = {
+	{ "connected",     FIELD_BOOL,  AT(connected) },
+	{ "ready",         FIELD_BOOL,  AT(ready) },
+	{ "agent_version", FIELD_TEXT,  AT(agent_version) },
+	{ "boot_id",       FIELD_TEXT,  AT(boot_id) },
+	{ "secrets",       FIELD_TEXTS, AT(secrets) },
+};
+#undef AT
+const FieldTable vm_guest_status_table = {
+	"GuestStatus", sizeof(VmGuestStatus), guest_status_fields, array_size(guest_status_fields),
+};
+
 #define AT(member) .offset = offsetof(VmStatus, member)
 static const Field status_fields[] = {
 	{ "state",               FIELD_ENUM,   AT(state), .names = state_names, .name_count = VM_STATE_COUNT_ },
@@ -217,6 +230,7 @@ static const Field status_fields[] = {
 	{ "restart_count",       FIELD_U32,    AT(restart_count) },
 	{ "next_restart_time",   FIELD_TIME,   AT(next_restart_time) },
 	{ "resolved",            FIELD_OBJECT, AT(resolved), .table = &vm_resolved_table },
+	{ "guest",               FIELD_OBJECT, AT(guest), .table = &vm_guest_status_table },
 };
 #undef AT
 const FieldTable vm_status_table = {

@@ -160,6 +160,15 @@ typedef struct VmResolved {
 	uint32_t network_slot;        /* leased, from 1; 0: none */
 } VmResolved;
 
+/* What the daemon in the guest of the present run has told. */
+typedef struct VmGuestStatus {
+	bool connected;
+	bool ready;
+	char *agent_version;
+	char *boot_id;
+	FieldTexts secrets; /* that it has, of the spec's */
+} VmGuestStatus;
+
 typedef struct VmStatus {
 	VmState state;
 	uint64_t observed_generation;
@@ -170,6 +179,7 @@ typedef struct VmStatus {
 	uint32_t restart_count;
 	int64_t next_restart_time;
 	VmResolved *resolved;
+	VmGuestStatus *guest;
 } VmStatus;
 
 enum {
@@ -193,8 +203,8 @@ typedef struct VmRecord {
 extern const FieldTable
 	vm_record_table; /* its own members; spec and status have tables of their own */
 extern const FieldTable vm_status_table, vm_operation_table, vm_exit_table, vm_resolved_table,
-	vm_resolved_interface_table, vm_condition_table, vm_step_table, vm_rung_table,
-	vm_failure_table;
+	vm_resolved_interface_table, vm_guest_status_table, vm_condition_table, vm_step_table,
+	vm_rung_table, vm_failure_table;
 
 VmRecord *record_new(void);
 VmRecord *record_ref(VmRecord *record);

@@ -370,7 +370,8 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 
 	if (!runtime)
 		return true;
-	/* No more exits and timers; what runs may end. */
+	/* No more exits and timers, and nothing from guests; what runs may end. */
+	guest_hub_stop(runtime->guests);
 	loop_stop(runtime->loop);
 	runtime_end_restarts(runtime);
 	while (runtime->live_operations && clock_mono_us() < deadline) {

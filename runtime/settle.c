@@ -458,6 +458,7 @@ static Operation *chain_pause(Vm *vm, Operation *operation, Operation *pause)
 void vm_settle(Operation *operation)
 {
 	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm); /* outlives the operation */
+	cleanup_(record_unrefp) VmRecord *settled = NULL;
 	int64_t restart_at;
 	bool started = operation->op == VM_OP_START && !error_is_set(&operation->error);
 	Operation *pause = NULL;
@@ -477,11 +478,13 @@ void vm_settle(Operation *operation)
 	restart_at = change->record->status.next_restart_time;
 	pause = chain_pause(vm, operation, pause);
 	gone = vm->gone = change->type == CHANGE_DELETED;
+	settled = record_ref(change->record);
 	vm_submit(vm, change);
 	if (gone)
 		vm_leave(vm->runtime, vm); /* the id is free for what is submitted from now on */
 	lock_drop(&vm->lock);
 
+	vm_follow_guest(vm, settled);
 	if (pause)
 		operation_free(pause);
 	if (gone)

@@ -122,6 +122,12 @@ VmDesired spec_desired(const VmSpec *spec)
 	return spec->desired_state ? spec->desired_state : VM_DESIRED_STOPPED;
 }
 
+bool spec_wants_guest(const VmSpec *spec)
+{
+	return spec->guest_agent > VM_GUEST_AGENT_NONE ||
+	       (!spec->guest_agent && spec->secrets.count);
+}
+
 const char *vm_backend_name(VmBackend backend)
 {
 	assert(backend > VM_BACKEND_UNSET && backend < VM_BACKEND_COUNT_);

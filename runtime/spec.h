@@ -43,6 +43,14 @@ typedef enum VmExpireAction {
 	VM_EXPIRE_COUNT_,
 } VmExpireAction;
 
+typedef enum VmGuestAgent {
+	VM_GUEST_AGENT_UNSET,
+	VM_GUEST_AGENT_NONE,
+	VM_GUEST_AGENT_OPTIONAL,
+	VM_GUEST_AGENT_REQUIRED,
+	VM_GUEST_AGENT_COUNT_,
+} VmGuestAgent;
+
 typedef enum VmHugePages {
 	VM_HUGE_PAGES_UNSET,
 	VM_HUGE_PAGES_NONE,
@@ -206,6 +214,8 @@ typedef struct VmSpec {
 	FieldList drives;             /* VmDrive */
 	FieldList network_interfaces; /* VmInterface */
 	VmEgressPolicy *egress;
+	FieldTexts secrets; /* names */
+	VmGuestAgent guest_agent;
 	VmRestartPolicy *restart_policy;
 	int64_t expires_at;
 	VmExpireAction expire_action;
@@ -247,6 +257,8 @@ enum {
 	SPEC_DRIVES_MAX = 16,
 	SPEC_INTERFACES_MAX = 8,
 	SPEC_LABELS_MAX = 64,
+	SPEC_SECRETS_MAX = 32,
+	SPEC_SECRET_NAME_MAX = 64,
 	HUGE_PAGE_MIB = 2,
 };
 uint32_t spec_vcpus(const VmSpec *spec);
@@ -268,6 +280,9 @@ const VmVsock *spec_vsock(const VmSpec *spec);
 const VmBalloon *spec_balloon(const VmSpec *spec);
 const VmMmds *spec_mmds(const VmSpec *spec);
 const VmRateLimiter *spec_entropy_limiter(const VmSpec *spec);
+
+/* Is anything expected of a daemon in the guest? */
+bool spec_wants_guest(const VmSpec *spec);
 
 /* The limits meant, each unset one at its default. */
 VmLimits spec_limits(const VmSpec *spec);

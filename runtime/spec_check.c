@@ -232,6 +232,24 @@ static void check_limits(const VmSpec *spec, Error *err)
 					  SPEC_OVERHEAD_MIN_MIB, least, spec->limits->memory_mib);
 }
 
+/* As SetSecret has them. */
+static void check_secrets(const VmSpec *spec, Error *err)
+{
+	for (size_t i = 0; i < spec->secrets.count && i < SPEC_SECRETS_MAX; i++) {
+		const char *name = spec->secrets.items[i];
+		char path[32];
+
+		(void)snprintf(path, sizeof path, "spec.secrets[%zu]", i);
+		if (strlen(name) > SPEC_SECRET_NAME_MAX || name[0] == '.')
+			(void)error_add_violation(err, path, "must be up to %d bytes, no dot first",
+						  SPEC_SECRET_NAME_MAX);
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(spec->secrets.items[k], name) == 0)
+				(void)error_add_violation(err, path, "is spec.secrets[%zu] as well",
+							  k);
+	}
+}
+
 static void check_together(const VmSpec *spec, Error *err)
 {
 	const VmRestartPolicy *restart = spec->restart_policy;
@@ -243,6 +261,7 @@ static void check_together(const VmSpec *spec, Error *err)
 	check_balloon(spec, err);
 	check_mmds(spec, err);
 	check_limits(spec, err);
+	check_secrets(spec, err);
 	if (spec->expire_action && !spec->expires_at)
 		(void)error_add_violation(err, "spec.expire_action", "needs spec.expires_at");
 	if (restart && restart->max_backoff && restart->max_backoff < restart->initial_backoff)

@@ -9,6 +9,8 @@
 #define SECONDS(n) ((uint64_t)(n)*USEC_PER_SEC)
 
 static const char mac_bytes[] = "0123456789abcdefABCDEF:";
+static const char secret_bytes[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 static const char id_bytes[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
 static const char printable_bytes[] =
 	" !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`"
@@ -40,6 +42,13 @@ static const char *const expire_names[] = {
 	[VM_EXPIRE_DESTROY] = "destroy",
 };
 static_assert(array_size(expire_names) == VM_EXPIRE_COUNT_, "name every action");
+
+static const char *const guest_agent_names[] = {
+	[VM_GUEST_AGENT_NONE] = "none",
+	[VM_GUEST_AGENT_OPTIONAL] = "optional",
+	[VM_GUEST_AGENT_REQUIRED] = "required",
+};
+static_assert(array_size(guest_agent_names) == VM_GUEST_AGENT_COUNT_, "name every expectation");
 
 static const char *const huge_pages_names[] = {
 	[VM_HUGE_PAGES_NONE] = "none",
@@ -284,6 +293,8 @@ static const Field spec_fields[] = {
 	{ "drives",         FIELD_LIST,   AT(drives), .table = &vm_drive_table, .max = SPEC_DRIVES_MAX },
 	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_interface_table, .max = SPEC_INTERFACES_MAX },
 	{ "egress",         FIELD_OBJECT, AT(egress), .table = &vm_egress_policy_table },
+	{ "secrets",        FIELD_TEXTS,  AT(secrets), .max = SPEC_SECRETS_MAX, .accept = secret_bytes },
+	{ "guest_agent",    FIELD_ENUM,   AT(guest_agent), .names = guest_agent_names, .name_count = VM_GUEST_AGENT_COUNT_ },
 	{ "restart_policy", FIELD_OBJECT, AT(restart_policy), .table = &restart_table },
 	{ "expires_at",     FIELD_TIME,   AT(expires_at) },
 	{ "expire_action",  FIELD_ENUM,   AT(expire_action), .names = expire_names, .name_count = VM_EXPIRE_COUNT_ },

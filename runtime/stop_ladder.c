@@ -3,6 +3,7 @@
 
 #include "base/process.h"
 #include "base/text.h"
+#include "runtime/guest_shutdown.h"
 #include "runtime/vmm_process.h"
 
 #include <poll.h>
@@ -122,17 +123,19 @@ static int climb_all(Climb *climb, const StopLadder *ladder, const char *name,
 		     const FirstRung *first, Error *err)
 {
 	const Rung rungs[] = {
+		{ .name = "guest", .ask = guest_shutdown_ask },
 		{ .name = first->name, .ask = first->ask },
 		{ .name = "terminate", .ask = ask_terminate, .useless = first->deaf },
 		{ .name = "kill", .ask = ask_kill, .is_last = true },
 	};
 	const int64_t timeouts[array_size(rungs)] = {
+		ladder->guest_timeout,
 		ladder->power_button_timeout,
 		ladder->terminate_timeout,
 		VMM_KILL_TIMEOUT,
 	};
 
-	for (size_t i = 0; i < array_size(rungs); i++)
+	for (size_t i = climb->job->guest ? 0 : 1; i < array_size(rungs); i++)
 		if (climb_rung(climb, &rungs[i], timeouts[i]) == RUNG_ENDED)
 			return 0;
 	return error_set(err, ERROR_SHUTDOWN, "%s, pid %d, did not end by SIGKILL%s%s", name,

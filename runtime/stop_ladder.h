@@ -4,8 +4,9 @@
 /*
  * The stop ladder: each rung asks a VM's VMM more firmly than the one before,
  * and waits its time for it to end. Being given up skips all but the last. The
- * first rung is the backend's own; then come SIGTERM and SIGKILL. For backends
- * with a VMM process; safe from any thread.
+ * first rung is the daemon in the guest, where the connection to it stands, the
+ * next the backend's own; then come SIGTERM and SIGKILL. For backends with a
+ * VMM process; safe from any thread.
  */
 
 #include "runtime/backend.h"

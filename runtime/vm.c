@@ -183,7 +183,8 @@ int vm_check_spec(const Runtime *runtime, Backend *backend, const VmSpec *spec, 
 	int r = backend->ops->check(backend, spec, err);
 	Error more = { 0 };
 
-	if (vm_check_network(runtime, backend, spec, &more) == 0)
+	if (vm_check_network(runtime, backend, spec, &more) == 0 &&
+	    vm_check_guest(backend, spec, &more) == 0)
 		return r;
 	if (r < 0)
 		error_merge_violations(err, &more);
@@ -287,6 +288,7 @@ void vm_set_state(VmRecord *record, VmState state)
 			     condition_rules[state].reason, NULL);
 	record_set_condition(record, "Ready", condition_rules[state].running,
 			     condition_rules[state].reason, NULL);
+	vm_set_guest_conditions(record, condition_rules[state].reason);
 	if (state != VM_BACKOFF)
 		record->status.next_restart_time = 0;
 }
@@ -294,7 +296,7 @@ void vm_set_state(VmRecord *record, VmState state)
 void vm_set_not_adopted(VmRecord *record)
 {
 	static const char *const types[] = { "VmmRunning", "Ready", "NetworkReady",
-					     "EgressEnforced" };
+					     "EgressEnforced", "GuestConnected" };
 
 	for (size_t i = 0; i < array_size(types); i++)
 		if (record_condition(record, types[i]))

@@ -125,6 +125,7 @@ struct Vm {
 	bool exit_pending;  /* under lock: the VMM ended while an operation ran */
 	GuestLink *guest;   /* under lock: to the guest of the VMM with guest_pid; or NULL */
 	uint32_t guest_pid; /* under lock */
+	bool guest_watched; /* under lock: what it tells goes into the record */
 	bool rebooted;      /* claimed: what ran ended with an earlier boot of the host */
 	bool awaits_turn;   /* under the runtime's lock: in its queue of restarts, before: */
 	Vm *restart_next;   /* under the runtime's lock */
@@ -213,6 +214,18 @@ void vm_set_not_adopted(VmRecord *record);
 /* What @record's interface says of NetworkReady and EgressEnforced; @failure: what the operation
  * that just ended says against it, or NULL. */
 void vm_set_network_conditions(VmRecord *record, const Error *failure);
+/* vm_guest.c: what @record's guest has told, as conditions; @reason: for which no guest runs, if
+ * none does. Part of vm_set_state(). */
+void vm_set_guest_conditions(VmRecord *record, const char *reason);
+/* @record is @vm's latest: its guest is listened to while its VMM runs, if the spec says so. */
+void vm_follow_guest(Vm *vm, const VmRecord *record);
+/* The guest of the run with @vmm_pid has been given the secret @name, or it was taken away. */
+void vm_note_secret(Vm *vm, uint32_t vmm_pid, const char *name, bool has);
+/* Can what @spec expects of its guest be had on @backend? */
+int vm_check_guest(const Backend *backend, const VmSpec *spec, Error *err) must_check;
+/* guest.c: the link to the guest of @record's run, a reference; NULL: nothing leads there. */
+GuestLink *vm_guest_link(Vm *vm, const VmRecord *record);
+
 /* vm->latest's successor, in @state. Under lock. */
 VmRecord *vm_next_record(Vm *vm, VmState state) lock_requires(vm->lock);
 /* Puts @change's record at the end of the chain and queues it. Under lock. Takes over. */

@@ -11,7 +11,8 @@ enum {
 	DEFAULT_MAX_BACKOFF_SEC = 300,
 };
 
-const StopLadder vm_default_ladder = { 10 * (int64_t)USEC_PER_SEC, 5 * (int64_t)USEC_PER_SEC };
+const StopLadder vm_default_ladder = { 10 * (int64_t)USEC_PER_SEC, 10 * (int64_t)USEC_PER_SEC,
+				       5 * (int64_t)USEC_PER_SEC };
 
 /* The VMM whose end is waited for; its notice may come late, when another runs. */
 typedef struct ExitWatch {

@@ -51,7 +51,7 @@ static int watch_vmm(Operation *operation, Error *err)
 
 static int work_start(Operation *operation, Error *err)
 {
-	static const StopLadder kill_at_once = { -1, -1 };
+	const StopLadder kill_at_once = STOP_AT_ONCE;
 	Vm *vm = operation->vm;
 	Error ignored = { 0 };
 	int r;
@@ -77,8 +77,26 @@ static int work_start(Operation *operation, Error *err)
 	return -1;
 }
 
+/* A paused guest answers nobody. */
+static void find_guest(Operation *operation)
+{
+	Vm *vm = operation->vm;
+	GuestLink *link = NULL;
+
+	if (operation->op != VM_OP_STOP || operation->from != VM_RUNNING)
+		return;
+	lock_take(&vm->lock);
+	link = guest_link_ref(vm->guest);
+	lock_drop(&vm->lock);
+	if (link && guest_link_is_open(link))
+		operation->job.guest = link;
+	else
+		guest_link_unref(link);
+}
+
 static int work_stop(Operation *operation, Error *err)
 {
+	find_guest(operation);
 	return end_vmm(operation, &operation->ladder, err);
 }
 
@@ -117,7 +135,7 @@ static int work_resume(Operation *operation, Error *err)
 
 static int work_destroy(Operation *operation, Error *err)
 {
-	static const StopLadder kill_at_once = { -1, -1 };
+	const StopLadder kill_at_once = STOP_AT_ONCE;
 	Runtime *runtime = operation->runtime;
 	int r;
 

@@ -136,7 +136,7 @@ static void run_one(const char *vm_id, unsigned dice)
 	VmOp op = dice % VM_OP_COUNT_;
 
 	if (dice & 32)
-		call.ladder = (StopLadder){ -1, -1 };
+		call.ladder = STOP_AT_ONCE;
 	if (op == VM_OP_UPDATE)
 		update_one(vm_id, dice);
 	else

@@ -139,7 +139,7 @@ VmState qemu_bench_look(QemuBench *bench)
 
 void qemu_bench_stop(QemuBench *bench, int64_t power_button, int64_t terminate)
 {
-	const StopLadder ladder = { power_button, terminate };
+	const StopLadder ladder = { -1, power_button, terminate };
 	Error err = { 0 };
 
 	cr_assert_eq(bench->backend->ops->stop(bench->backend, &bench->job, &ladder, &err), 0, "%s",

@@ -248,6 +248,23 @@ static void fit_devices(VmSpec *spec)
 			text_printf("169.254.%lu.%lu", 1 + random() % 254, random() % 256);
 }
 
+/* Secrets differ, and are for a guest that can be talked to. */
+static void fit_guest(VmSpec *spec)
+{
+	bool wanted = spec_vsock(spec) && spec->guest_agent != VM_GUEST_AGENT_NONE;
+
+	if (!spec_vsock(spec))
+		spec->guest_agent = VM_GUEST_AGENT_UNSET;
+	for (size_t i = 0; i < spec->secrets.count; i++) {
+		free(spec->secrets.items[i]);
+		spec->secrets.items[i] = text_printf("secret-%zu", i);
+	}
+	for (; !wanted && spec->secrets.count; spec->secrets.count--)
+		free(spec->secrets.items[spec->secrets.count - 1]);
+	if (!spec->secrets.count)
+		free(take_ptr(spec->secrets.items));
+}
+
 static void fit_rest(VmSpec *spec)
 {
 	VmRestartPolicy *restart = spec->restart_policy;
@@ -255,6 +272,7 @@ static void fit_rest(VmSpec *spec)
 
 	if (spec->limits && spec->limits->memory_mib && spec->limits->memory_mib < least)
 		spec->limits->memory_mib = least;
+	fit_guest(spec);
 	if (!spec->expires_at)
 		spec->expire_action = VM_EXPIRE_UNSET;
 	if (restart && restart->max_backoff && restart->max_backoff < restart->initial_backoff)

@@ -52,7 +52,7 @@ struct Bench {
 };
 
 /* The next line the host says, without its end; false: it has gone. Not for long: overwritten. */
-static const char *hear(Bench *bench)
+static inline const char *hear(Bench *bench)
 {
 	static _Thread_local char line[LINE];
 
@@ -64,14 +64,14 @@ static const char *hear(Bench *bench)
 	return line;
 }
 
-static void say(Bench *bench, const char *line)
+static inline void say(Bench *bench, const char *line)
 {
 	(void)fprintf(bench->to, "%s\n", line);
 	(void)fflush(bench->to);
 }
 
 /* Hears the hello, answers it. */
-static void meet(Bench *bench)
+static inline void meet(Bench *bench)
 {
 	const char *hello = hear(bench);
 	json_t *object = hello ? json_loads(hello, 0, NULL) : NULL;
@@ -87,8 +87,14 @@ static void meet(Bench *bench)
 	json_decref(object);
 }
 
+static inline void be_silent(Bench *bench)
+{
+	while (hear(bench))
+		;
+}
+
 /* The id of the next request; 0: none comes. */
-static json_int_t hear_request(Bench *bench)
+static inline json_int_t hear_request(Bench *bench)
 {
 	const char *line = hear(bench);
 	json_t *object = line ? json_loads(line, 0, NULL) : NULL;
@@ -98,7 +104,7 @@ static json_int_t hear_request(Bench *bench)
 	return id;
 }
 
-static bool accept_host(Bench *bench)
+static inline bool accept_host(Bench *bench)
 {
 	bench->client = accept(bench->listener, NULL, NULL);
 	if (bench->client < 0)
@@ -108,14 +114,14 @@ static bool accept_host(Bench *bench)
 	return true;
 }
 
-static void hang_up(Bench *bench)
+static inline void hang_up(Bench *bench)
 {
 	(void)fclose(bench->from);
 	(void)fclose(bench->to);
 	(void)close(bench->client);
 }
 
-static void *guest_main(void *user)
+static inline void *guest_main(void *user)
 {
 	Bench *bench = user;
 
@@ -126,7 +132,7 @@ static void *guest_main(void *user)
 	return NULL;
 }
 
-static Bench *bench_new(void (*guest)(Bench *bench), bool vsock)
+static inline Bench *bench_new(void (*guest)(Bench *bench), bool vsock)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	Bench *bench = new0(Bench);
@@ -149,7 +155,7 @@ static Bench *bench_new(void (*guest)(Bench *bench), bool vsock)
 	return bench;
 }
 
-static void bench_free(Bench *bench)
+static inline void bench_free(Bench *bench)
 {
 	guest_hub_free(bench->hub);
 	guest_link_unref(bench->link);
@@ -163,7 +169,7 @@ static void bench_free(Bench *bench)
 }
 DEFINE_CLEANUP(Bench *, bench_free);
 
-static void take_answer(GuestCall *call, const json_t *answer, const Error *err)
+static inline void take_answer(GuestCall *call, const json_t *answer, const Error *err)
 {
 	Asked *asked = container_of(call, Asked, call);
 
@@ -176,7 +182,7 @@ static void take_answer(GuestCall *call, const json_t *answer, const Error *err)
 	lock_drop(&asked->lock);
 }
 
-static void take_output(GuestCall *call, int fd, const void *bytes, size_t count)
+static inline void take_output(GuestCall *call, int fd, const void *bytes, size_t count)
 {
 	Asked *asked = container_of(call, Asked, call);
 
@@ -188,13 +194,13 @@ static void take_output(GuestCall *call, int fd, const void *bytes, size_t count
 	lock_drop(&asked->lock);
 }
 
-static void take_room(GuestCall *call, size_t count)
+static inline void take_room(GuestCall *call, size_t count)
 {
 	(void)call;
 	(void)count;
 }
 
-static void take_end(GuestCall *call, const GuestEnd *end, const Error *err)
+static inline void take_end(GuestCall *call, const GuestEnd *end, const Error *err)
 {
 	Asked *asked = container_of(call, Asked, call);
 
@@ -208,14 +214,14 @@ static void take_end(GuestCall *call, const GuestEnd *end, const Error *err)
 	lock_drop(&asked->lock);
 }
 
-static void asked_init(Asked *asked)
+static inline void asked_init(Asked *asked)
 {
 	*asked = (Asked){ .answers = 0 };
 	lock_init(&asked->lock);
 	cond_init(&asked->changed);
 }
 
-static void ask(Bench *bench, Asked *asked, const char *op, int64_t timeout)
+static inline void ask(Bench *bench, Asked *asked, const char *op, int64_t timeout)
 {
 	asked->call = (GuestCall){
 		.op = op,
@@ -233,7 +239,7 @@ static void ask(Bench *bench, Asked *asked, const char *op, int64_t timeout)
 }
 
 /* Until it has been answered, or has ended; never in vain. */
-static void wait_answers(Asked *asked, int answers, int ends, size_t output)
+static inline void wait_answers(Asked *asked, int answers, int ends, size_t output)
 {
 	lock_take(&asked->lock);
 	while (asked->answers < answers || asked->ends < ends || asked->output < output)
@@ -241,14 +247,14 @@ static void wait_answers(Asked *asked, int answers, int ends, size_t output)
 	lock_drop(&asked->lock);
 }
 
-static void ping(Bench *bench, Asked *asked, int64_t timeout)
+static inline void ping(Bench *bench, Asked *asked, int64_t timeout)
 {
 	asked_init(asked);
 	ask(bench, asked, "ping", timeout);
 	wait_answers(asked, 1, 0, 0);
 }
 
-static void expect(const Asked *asked, ErrorCause cause, const char *words)
+static inline void expect(const Asked *asked, ErrorCause cause, const char *words)
 {
 	cr_assert_eq(asked->err.kind, ERROR_GUEST_METADATA);
 	cr_assert_eq(asked->err.cause, cause, "%s", asked->err.what);

@@ -279,7 +279,7 @@ Test(firecracker, a_firecracker_that_was_never_told_to_boot_is_ended)
 static void *start_and_stop(void *user)
 {
 	QemuBench *bench = user;
-	const StopLadder ladder = { -1, QEMU_BENCH_LONG };
+	const StopLadder ladder = { -1, -1, QEMU_BENCH_LONG };
 	VmmExit exit = { 0 };
 	Error err = { 0 };
 

@@ -29,12 +29,6 @@ Test(guest_link, a_guest_that_answers_is_heard_again_and_again)
 	}
 }
 
-static void be_silent(Bench *bench)
-{
-	while (hear(bench))
-		;
-}
-
 Test(guest_link, a_silent_guest_is_not_waited_for_for_ever)
 {
 	cleanup_(bench_freep) Bench *bench = bench_new(be_silent, false);

@@ -58,7 +58,7 @@ Test(runtime, a_verb_already_satisfied_still_says_what_is_desired)
 Test(runtime, a_forced_stop_hastens_the_one_that_runs)
 {
 	VmCall call = { .vm_id = "web-1" };
-	VmCall force = { .vm_id = "web-1", .ladder = { -1, -1 } };
+	VmCall force = { .vm_id = "web-1", .ladder = STOP_AT_ONCE };
 	TestAnswer patient, forced;
 
 	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-hangs"), VM_RUNNING);
