@@ -35,6 +35,25 @@ Test(guest_exec, a_program_gets_what_it_was_promised_and_no_more)
 			 "/dev/null\n/usr\n2,x y\n0 1 2 3\nSigBlk: 0000000000000000\nleads\n");
 }
 
+Test(guest_exec, a_program_ignores_no_signal_the_daemon_was_started_to_ignore)
+{
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGRTMAX, SIG_IGN);
+	BENCH(bench);
+	cleanup_outcome Outcome ignored =
+		shell(&bench, 1, "echo $(grep SigIgn /proc/self/status)", "");
+	cleanup_outcome Outcome ended = { 0 };
+
+	say(&bench,
+	    "{'id': 2, 'op': 'exec', 'argv': ['sleep', '1000'], 'tty': true, 'stdin': true}");
+	expect_done(&bench, 2);
+	say(&bench, "{'stream': 2, 'data': 'Aw=='}"); /* Ctrl-C */
+	ended = finish(&bench, 2);
+
+	cr_assert_str_eq(ignored.output, "SigIgn: 0000000000000000\n");
+	cr_assert_eq(ended.signal, SIGINT);
+}
+
 Test(guest_exec, a_user_is_a_name_or_a_number)
 {
 	BENCH(bench);
