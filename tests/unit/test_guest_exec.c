@@ -106,7 +106,7 @@ Test(guest_exec, input_is_credited_and_10_mb_of_it_pass)
 	say(&bench, "{'stream': 1, 'eof': true}");
 	outcome = finish(&bench, 1);
 
-	cr_assert_eq(atoi(outcome.output), CHUNK * CHUNKS);
+	cr_assert_eq(strtol(outcome.output, NULL, 10), (long)CHUNK * CHUNKS);
 }
 
 Test(guest_exec, input_beyond_the_credit_ends_the_command)
@@ -139,7 +139,7 @@ Test(guest_exec, input_nobody_reads_is_credited_all_the_same)
 	expect_done(&bench, 1);
 	for (int i = 0; i < 4; i++)
 		say(&bench, "{'stream': 1, 'data': '%s'}", text);
-	while (credit < 4 * GUEST_DATA_MAX) {
+	while (credit < INT64_C(4) * GUEST_DATA_MAX) {
 		cleanup_json json_t *object = hear_with(&bench, "credit");
 
 		credit += number_in(object, "credit");
@@ -265,7 +265,7 @@ Test(guest_exec, all_that_was_written_is_said_to_a_host_that_is_slow)
 	(void)usleep(1500000);
 	outcome = finish(&bench, 1);
 
-	cr_assert_eq(outcome.length, 2 * GUEST_CREDIT);
+	cr_assert_eq(outcome.length, 2UL * GUEST_CREDIT);
 }
 
 Test(guest_exec, twenty_run_at_once)
@@ -367,6 +367,6 @@ Test(guest_exec, ten_megabytes_of_each_of_twenty_pass_in_little_memory)
 	for (int i = 1; i <= 20; i++)
 		cr_expect(lengths[i] >= 10000000 && lengths[i] < 10040000, "%d: %d", i,
 			  (int)lengths[i]);
-	fprintf(stderr, "resident: %ld KiB idle, %ld KiB after 200 MB\n", before, after);
+	(void)fprintf(stderr, "resident: %ld KiB idle, %ld KiB after 200 MB\n", before, after);
 	cr_assert_lt(after, 2048);
 }

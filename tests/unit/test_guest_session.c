@@ -69,9 +69,9 @@ Test(guest_session, a_line_that_is_too_long_is_skipped_as_a_whole)
 {
 	BENCH(bench);
 	cleanup_json json_t *object = NULL;
-	cleanup_free char *long_one = new0_array(char, 3 * GUEST_LINE_MAX);
+	cleanup_free char *long_one = new0_array(char, 3UL * GUEST_LINE_MAX);
 
-	memset(long_one, ' ', (size_t)3 * GUEST_LINE_MAX - 1);
+	memset(long_one, ' ', 3UL * GUEST_LINE_MAX - 1);
 	say(&bench, "%s{'id': 1, 'op': 'ping'}", long_one);
 	say(&bench, "{'id': 2, 'op': 'ping'}");
 	object = hear_with(&bench, "id");
@@ -144,10 +144,11 @@ Test(guest_session, unknown_requests_and_bad_members_are_named)
 		{ "'op': 'exec', 'argv': ['a'], 'tty': 1", "BAD_REQUEST", "tty" },
 		{ "'op': 'exec', 'argv': ['a'], 'timeout_ms': -1", "BAD_REQUEST", "timeout_ms" },
 		{ "'op': 'exec', 'argv': ['a'], 'rows': 1.5", "BAD_REQUEST", "rows" },
-		{ "'op': 'exec', 'argv': ['/no/program']", "NOT_FOUND", "argv" },
-		{ "'op': 'exec', 'argv': ['/tmp']", "FAILED", "argv" },
-		{ "'op': 'exec', 'argv': ['true'], 'cwd': '/no/dir'", "NOT_FOUND", "cwd" },
-		{ "'op': 'exec', 'argv': ['true'], 'user': 'nobody-at-all'", "NOT_FOUND", "user" },
+		{ "'op': 'exec', 'argv': ['/no/program']", "NOT_FOUND", "/no/program" },
+		{ "'op': 'exec', 'argv': ['/tmp']", "FAILED", "/tmp" },
+		{ "'op': 'exec', 'argv': ['true'], 'cwd': '/no/dir'", "NOT_FOUND", "/no/dir" },
+		{ "'op': 'exec', 'argv': ['true'], 'user': 'nobody-at-all'", "NOT_FOUND",
+		  "there is no user 'nobody-at-all'" },
 		{ "'op': 'set_env'", "BAD_REQUEST", "env" },
 		{ "'op': 'set_env', 'env': {'1A': 'x'}", "BAD_REQUEST", "env" },
 		{ "'op': 'set_env', 'env': {}, 'replace': 'x'", "BAD_REQUEST", "replace" },
