@@ -86,11 +86,9 @@ static int open_terminal(Ends *ends, const GuestExecSpec *spec)
 
 static int find_user(Identity *ret, const char *user)
 {
-	const struct passwd *entry;
-	char *end;
+	const struct passwd *entry = getpwnam(user);
+	unsigned long number;
 
-	errno = 0;
-	entry = getpwnam(user);
 	if (entry) {
 		*ret = (Identity){ .uid = entry->pw_uid, .gid = entry->pw_gid };
 		(void)snprintf(ret->name, sizeof ret->name, "%s", entry->pw_name);
@@ -98,10 +96,11 @@ static int find_user(Identity *ret, const char *user)
 	}
 	if (strspn(user, "0123456789") != strlen(user))
 		return -ENOENT;
-	errno = 0;
-	ret->uid = (uid_t)strtoul(user, &end, 10);
-	if (errno || strlen(user) > 10 || ret->uid == (uid_t)-1)
+	/* One that is too large is ULONG_MAX; all ones are nobody. */
+	number = strtoul(user, NULL, 10);
+	if (number >= (uid_t)-1)
 		return -ENOENT;
+	ret->uid = (uid_t)number;
 	entry = getpwuid(ret->uid);
 	/* A number nobody has is a group of its own, rather than root's. */
 	ret->gid = entry ? entry->pw_gid : ret->uid;
