@@ -3,22 +3,29 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-int guest_dir_make(const char *dir)
+static bool is_in_memory(const char *dir)
 {
 	struct statfs where;
 
+	/* The types of the two differ between C libraries. */
+	return statfs(dir, &where) == 0 && ((unsigned long)where.f_type == TMPFS_MAGIC ||
+					    (unsigned long)where.f_type == RAMFS_MAGIC);
+}
+
+int guest_dir_make(const char *dir)
+{
+	/* First: mkdir() waits while the disk is frozen that the directory is on, be it there. */
+	if (is_in_memory(dir))
+		return 0;
 	if (mkdir(dir, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	if (statfs(dir, &where) < 0)
-		return -errno;
-	/* The types of the two differ between C libraries. */
-	if ((unsigned long)where.f_type == TMPFS_MAGIC ||
-	    (unsigned long)where.f_type == RAMFS_MAGIC)
+	if (is_in_memory(dir))
 		return 0;
 	if (mount("hearth", dir, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755,size=16m") <
 	    0)

@@ -227,14 +227,20 @@ static inline void bench_start(Bench *bench, bool wait_ready)
 	bench->used = 0;
 }
 
-static inline Bench bench_new(bool wait_ready)
+static inline Bench bench_in(const char *folder, bool wait_ready)
 {
-	Bench bench = { .dir = "/dev/shm/hearth-guest-XXXXXX", .fd = -1 };
+	Bench bench = { .fd = -1 };
 
+	(void)snprintf(bench.dir, sizeof bench.dir, "%s/hearth-guest-XXXXXX", folder);
 	cr_assert_not_null(mkdtemp(bench.dir));
 	(void)snprintf(bench.socket, sizeof bench.socket, "%s/host.sock", bench.dir);
 	bench_start(&bench, wait_ready);
 	return bench;
+}
+
+static inline Bench bench_new(bool wait_ready)
+{
+	return bench_in("/dev/shm", wait_ready);
 }
 
 /* A daemon that has been greeted. */

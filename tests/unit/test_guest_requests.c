@@ -264,3 +264,26 @@ Test(guest_requests, file_systems_freeze_until_the_time_is_up_or_thaw)
 	cr_assert_eq(number_in(again, "frozen"), 1);
 	cr_assert_eq(number_in(late, "thawed"), 0);
 }
+
+Test(guest_requests, settings_wait_for_no_frozen_disk)
+{
+	cleanup_json json_t *frozen = NULL, *thawed = NULL;
+
+	if (!enter_disks())
+		cr_skip_test("no disk can be made here");
+	/* Its directory is on that disk, and has a file system of its own in memory. */
+	cleanup_(bench_free) Bench bench = bench_in("/disk", false);
+	greet(&bench, "first");
+
+	say(&bench, "{'id': 1, 'op': 'freeze', 'timeout_ms': 30000}");
+	frozen = answer(&bench, 1);
+	say(&bench, "{'id': 2, 'op': 'set_env', 'env': {'A': 'a'}}");
+	expect_done(&bench, 2);
+	say(&bench, "{'id': 3, 'op': 'set_secret', 'name': 'a', 'data': 'AAAA'}");
+	expect_done(&bench, 3);
+	say(&bench, "{'id': 4, 'op': 'thaw'}");
+	thawed = answer(&bench, 4);
+
+	cr_assert_eq(number_in(frozen, "frozen"), 1);
+	cr_assert_eq(number_in(thawed, "thawed"), 1);
+}
