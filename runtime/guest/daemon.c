@@ -55,7 +55,6 @@ static bool take_signals(Daemon *daemon)
 	}
 	if (child) {
 		guest_commands_reap(daemon->guest.commands);
-		guest_freezer_reap(&daemon->guest.freezer);
 		guest_power_reap(&daemon->guest.power);
 	}
 	return true;

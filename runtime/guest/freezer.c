@@ -46,7 +46,7 @@ void guest_freezer_freeze(GuestFreezer *freezer, const GuestRequest *request)
 	if (guest_request_number(request, "timeout_ms", GUEST_OPTIONAL, TIMEOUT_MOST_MS,
 				 &timeout_ms) < 0)
 		return;
-	if (freezer->pid) {
+	if (freezer->fd >= 0) {
 		guest_session_fail(request->session, request->id, GUEST_EXHAUSTED,
 				   "frozen already");
 		return;
@@ -95,13 +95,14 @@ static void answer(GuestFreezer *freezer, int64_t count, const char *name)
 	freezer->id = 0;
 }
 
-static void hang_up(GuestFreezer *freezer)
+/* The process has said its last, so that this waits for its end no longer than that takes. */
+static void finish(GuestFreezer *freezer)
 {
-	if (freezer->busy)
-		answer(freezer, -EIO, freezer->frozen ? "thawed" : "frozen");
 	(void)close(freezer->fd);
 	freezer->fd = -1;
 	freezer->frozen = false;
+	while (waitpid(freezer->pid, NULL, 0) < 0 && errno == EINTR)
+		;
 }
 
 void guest_freezer_serve(GuestFreezer *freezer, const GuestPoll *poll)
@@ -115,22 +116,12 @@ void guest_freezer_serve(GuestFreezer *freezer, const GuestPoll *poll)
 	/* A reset, by a thaw that came too late, says nothing of what was said before it. */
 	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == ECONNRESET))
 		return;
-	if (n != (ssize_t)sizeof count) {
-		hang_up(freezer);
-		return;
-	}
-	if (!freezer->frozen) {
-		freezer->frozen = count >= 0;
-		answer(freezer, count, "frozen");
-		return;
-	}
+	if (n != (ssize_t)sizeof count)
+		count = -EIO;
 	/* By request, or as its time is up. */
-	freezer->frozen = false;
-	answer(freezer, count, "thawed");
-}
-
-void guest_freezer_reap(GuestFreezer *freezer)
-{
-	if (freezer->pid && waitpid(freezer->pid, NULL, WNOHANG) == freezer->pid)
-		freezer->pid = 0;
+	answer(freezer, count, freezer->frozen ? "thawed" : "frozen");
+	if (freezer->frozen || count < 0)
+		finish(freezer);
+	else
+		freezer->frozen = true;
 }

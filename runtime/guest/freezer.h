@@ -29,4 +29,3 @@ void guest_freezer_abandon(GuestFreezer *freezer);
 
 void guest_freezer_prepare(GuestFreezer *freezer, GuestPoll *poll);
 void guest_freezer_serve(GuestFreezer *freezer, const GuestPoll *poll);
-void guest_freezer_reap(GuestFreezer *freezer);
