@@ -15,7 +15,8 @@
 #include <sys/types.h>
 
 enum {
-	SYSTEMS_MAX = 64
+	SYSTEMS_MAX = 64,
+	FILES_MAX = 1024, /* more than the daemon ever opens */
 };
 
 typedef struct System {
@@ -146,6 +147,14 @@ static int64_t freeze(Systems *systems, int64_t deadline)
 	return count;
 }
 
+/* Those of the daemon: an input that it closes is to end, and a port is opened only once. */
+static void close_all_but(int fd)
+{
+	for (int other = 3; other < FILES_MAX; other++)
+		if (other != fd)
+			(void)close(other);
+}
+
 static void say(int fd, int64_t count)
 {
 	(void)!send(fd, &count, sizeof count, MSG_NOSIGNAL);
@@ -155,9 +164,10 @@ void guest_freeze_hold(int fd, int64_t deadline)
 {
 	static Systems systems;
 	struct pollfd told = { .fd = fd, .events = POLLIN };
-	int64_t count = find_systems(&systems);
-	int64_t left;
+	int64_t count, left;
 
+	close_all_but(fd);
+	count = find_systems(&systems);
 	/* Whoever ends the daemon's group is not to leave the disks frozen. */
 	(void)setsid();
 	(void)signal(SIGTERM, SIG_IGN);

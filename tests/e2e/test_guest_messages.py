@@ -302,8 +302,11 @@ class GuestMessages(MessagesTest):
 
     def test_freeze_holds_writers_until_thaw(self):
         self.mount_disk()
+        reader = self.host.start("cat", stdin=True)
 
         frozen = self.host.call("freeze", timeout_ms=60000)
+        self.host.send(stream=reader, eof=True)
+        self.assertEqual(0, self.host.finish(reader).exit)  # nobody else has its input
         writer = self.host.start("sh", "-c", "echo x > /disk/x")
         self.refused("EXHAUSTED", "frozen already", "freeze")
         self.host.sh("sleep 1")
