@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -160,17 +161,38 @@ static void say(int fd, int64_t count)
 	(void)!send(fd, &count, sizeof count, MSG_NOSIGNAL);
 }
 
+/* A guest that shuts down sends SIGTERM to everybody, and must then write to its disks. */
+static int open_end(void)
+{
+	sigset_t end;
+
+	(void)sigemptyset(&end);
+	(void)sigaddset(&end, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &end, NULL);
+	return signalfd(-1, &end, SFD_CLOEXEC);
+}
+
+static void wait_for_thaw(int fd, int end, int64_t deadline)
+{
+	struct pollfd told[] = { { .fd = fd, .events = POLLIN }, { .fd = end, .events = POLLIN } };
+	int64_t left;
+
+	while ((left = deadline - guest_clock_ms()) > 0 &&
+	       poll(told, array_size(told), (int)left) < 0)
+		;
+}
+
 void guest_freeze_hold(int fd, int64_t deadline)
 {
 	static Systems systems;
-	struct pollfd told = { .fd = fd, .events = POLLIN };
-	int64_t count, left;
+	int64_t count;
+	int end;
 
 	close_all_but(fd);
-	count = find_systems(&systems);
-	/* Whoever ends the daemon's group is not to leave the disks frozen. */
+	/* Whoever ends the daemon's group by force is not to leave the disks frozen. */
 	(void)setsid();
-	(void)signal(SIGTERM, SIG_IGN);
+	end = open_end();
+	count = find_systems(&systems);
 	if (count == 0)
 		count = freeze(&systems, deadline);
 	if (count < 0)
@@ -178,8 +200,7 @@ void guest_freeze_hold(int fd, int64_t deadline)
 	say(fd, count);
 	if (count < 0)
 		_exit(1);
-	while ((left = deadline - guest_clock_ms()) > 0 && poll(&told, 1, (int)left) < 0)
-		;
+	wait_for_thaw(fd, end, deadline);
 	(void)!recv(fd, &count, sizeof count, MSG_DONTWAIT);
 	say(fd, thaw(&systems));
 	_exit(0);

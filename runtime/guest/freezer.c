@@ -75,6 +75,12 @@ void guest_freezer_thaw(GuestFreezer *freezer, const GuestRequest *request)
 	freezer->id = request->id;
 }
 
+void guest_freezer_release(const GuestFreezer *freezer)
+{
+	if (freezer->fd >= 0)
+		(void)!send(freezer->fd, "", 1, MSG_NOSIGNAL);
+}
+
 void guest_freezer_abandon(GuestFreezer *freezer)
 {
 	freezer->id = 0;

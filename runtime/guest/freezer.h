@@ -24,6 +24,9 @@ typedef struct GuestFreezer {
 void guest_freezer_freeze(GuestFreezer *freezer, const GuestRequest *request);
 void guest_freezer_thaw(GuestFreezer *freezer, const GuestRequest *request);
 
+/* The guest ends: its disks are to be written to. */
+void guest_freezer_release(const GuestFreezer *freezer);
+
 /* The session is over; the time-out goes on. */
 void guest_freezer_abandon(GuestFreezer *freezer);
 

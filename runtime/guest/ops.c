@@ -101,12 +101,14 @@ static void serve_exec(Guest *guest, const GuestRequest *request)
 static void serve_shutdown(Guest *guest, const GuestRequest *request)
 {
 	guest_session_answer(request->session, request->id);
+	guest_freezer_release(&guest->freezer);
 	guest_power_ask(&guest->power, false);
 }
 
 static void serve_reboot(Guest *guest, const GuestRequest *request)
 {
 	guest_session_answer(request->session, request->id);
+	guest_freezer_release(&guest->freezer);
 	guest_power_ask(&guest->power, true);
 }
 

@@ -328,6 +328,16 @@ class GuestMessages(MessagesTest):
         self.host.greet(next(self.nonces))
         self.assertEqual({"thawed": 1}, self.host.call("thaw"))
 
+    def test_freeze_ends_when_the_guest_ends_all_programs(self):
+        self.mount_disk()
+        self.assertEqual({"frozen": 1}, self.host.call("freeze", timeout_ms=60000))
+        writer = self.host.start("sh", "-c", "echo z > /disk/z")
+
+        self.host.sh("for pid in $(pidof hearth-guest); do [ $pid = $PPID ] || kill $pid; done")
+
+        self.assertEqual(0, self.host.finish(writer).exit)
+        self.assertEqual({"thawed": 0}, self.host.call("thaw"))
+
     def test_freeze_counts_what_can_be_frozen(self):
         self.assertEqual({"frozen": 0}, self.host.call("freeze"))
         self.assertEqual({"thawed": 0}, self.host.call("thaw"))
