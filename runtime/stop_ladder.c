@@ -3,12 +3,16 @@
 
 #include "base/process.h"
 #include "base/text.h"
-#include "runtime/guest_shutdown.h"
+#include "runtime/guest_ask.h"
 #include "runtime/vmm_process.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+
+enum {
+	GUEST_PATIENCE = 5 * USEC_PER_SEC /* for its answer, before it ends */
+};
 
 typedef struct Rung {
 	const char *name;
@@ -32,6 +36,21 @@ static RungOutcome send_signal(Climb *climb, int signal)
 		return RUNG_UNSET;
 	text_copy(climb->why, sizeof climb->why, strerrordesc_np(-r));
 	return RUNG_FAILED;
+}
+
+static RungOutcome ask_guest(Climb *climb, int64_t timeout)
+{
+	const GuestQuery query = {
+		.op = "shutdown",
+		.members = json_object(),
+		.timeout = timeout < GUEST_PATIENCE ? timeout : GUEST_PATIENCE,
+		.cancel_fd = climb->job->cancel_fd,
+		.vmm = climb->vmm,
+	};
+	Error err = { 0 };
+
+	return guest_ask(climb->job->guest, &query, &err) < 0 ? stop_ladder_failed(climb, &err)
+							      : RUNG_UNSET;
 }
 
 static RungOutcome ask_terminate(Climb *climb, int64_t timeout)
@@ -123,7 +142,7 @@ static int climb_all(Climb *climb, const StopLadder *ladder, const char *name,
 		     const FirstRung *first, Error *err)
 {
 	const Rung rungs[] = {
-		{ .name = "guest", .ask = guest_shutdown_ask },
+		{ .name = "guest", .ask = ask_guest },
 		{ .name = first->name, .ask = first->ask },
 		{ .name = "terminate", .ask = ask_terminate, .useless = first->deaf },
 		{ .name = "kill", .ask = ask_kill, .is_last = true },

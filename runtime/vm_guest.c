@@ -16,6 +16,13 @@ typedef struct VmGuestWatch {
 	uint32_t vmm_pid; /* of the run it is about */
 } VmGuestWatch;
 
+/* Is there a run whose guest can have told anything? */
+static bool has_run(VmState state)
+{
+	return vm_state_has_vmm(state) || state == VM_PAUSING || state == VM_RESUMING ||
+	       state == VM_STOPPING;
+}
+
 static bool has_secret(const VmGuestStatus *guest, const char *name)
 {
 	for (size_t i = 0; guest && i < guest->secrets.count; i++)
@@ -68,14 +75,14 @@ void vm_set_guest_conditions(VmRecord *record, const char *reason)
 
 	if (!record->spec || !spec_wants_guest(record->spec))
 		return;
-	if (!vm_state_has_vmm(state))
+	if (!has_run(state))
 		end_run(&record->status);
 	connected = record->status.guest && record->status.guest->connected;
 	list_missing(record, missing, sizeof missing);
 	record_set_condition(record, "GuestConnected", connected ? CONDITION_TRUE : CONDITION_FALSE,
-			     connected                 ? "Connected"
-			     : vm_state_has_vmm(state) ? "NotConnected"
-						       : reason,
+			     connected        ? "Connected"
+			     : has_run(state) ? "NotConnected"
+					      : reason,
 			     NULL);
 	if (record->spec->secrets.count)
 		record_set_condition(record, "SecretsDelivered",
@@ -91,7 +98,7 @@ static VmRecord *next_record(Vm *vm, uint32_t vmm_pid) lock_requires(vm->lock)
 {
 	VmRecord *record;
 
-	if (vm->gone || !vm_state_has_vmm(vm->latest->status.state) ||
+	if (vm->gone || !has_run(vm->latest->status.state) ||
 	    vm->latest->status.resolved->vmm_pid != vmm_pid)
 		return NULL;
 	record = record_copy(vm->latest);
@@ -241,7 +248,7 @@ static void watch(Vm *vm, const VmRecord *record)
 
 void vm_follow_guest(Vm *vm, const VmRecord *record)
 {
-	if (!vm_state_has_vmm(record->status.state))
+	if (!has_run(record->status.state))
 		leave(vm);
 	else if (spec_wants_guest(record->spec) && record->status.resolved->vmm_pid)
 		watch(vm, record);

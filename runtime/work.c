@@ -2,10 +2,15 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/guest_ask.h"
 #include "runtime/run_record.h"
 #include "runtime/vm.h"
 
 #include <string.h>
+
+enum {
+	CLOCK_PATIENCE = 2 * USEC_PER_SEC
+};
 
 /* An operation's work: 0 or -1, on the claimed VM, without a lock. */
 typedef int WorkFn(Operation *operation, Error *err);
@@ -77,26 +82,24 @@ static int work_start(Operation *operation, Error *err)
 	return -1;
 }
 
-/* A paused guest answers nobody. */
-static void find_guest(Operation *operation)
+/* The daemon in the guest, if there is one and it can be talked to now; a reference. */
+static GuestLink *find_guest(Vm *vm)
 {
-	Vm *vm = operation->vm;
-	GuestLink *link = NULL;
+	GuestLink *link;
 
-	if (operation->op != VM_OP_STOP || operation->from != VM_RUNNING)
-		return;
 	lock_take(&vm->lock);
 	link = guest_link_ref(vm->guest);
 	lock_drop(&vm->lock);
-	if (link && guest_link_is_open(link))
-		operation->job.guest = link;
-	else
-		guest_link_unref(link);
+	if (!link || guest_link_is_open(link))
+		return link;
+	guest_link_unref(link);
+	return NULL;
 }
 
 static int work_stop(Operation *operation, Error *err)
 {
-	find_guest(operation);
+	if (operation->from == VM_RUNNING)
+		operation->job.guest = find_guest(operation->vm);
 	return end_vmm(operation, &operation->ladder, err);
 }
 
@@ -124,13 +127,33 @@ static int work_pause(Operation *operation, Error *err)
 	return ops_of(operation)->pause(operation->vm->backend, &operation->job, err);
 }
 
+/* The guest's stood still. It goes on all the same if that cannot be told it. */
+static void step_clock(Operation *operation)
+{
+	cleanup_(guest_link_unrefp) GuestLink *guest = find_guest(operation->vm);
+	const GuestQuery query = {
+		.timeout = CLOCK_PATIENCE,
+		.cancel_fd = operation->job.cancel_fd,
+		.vmm = -1,
+	};
+	Error ignored = { 0 };
+
+	if (!guest)
+		return;
+	job_step(&operation->job, "guest_clock");
+	(void)!guest_set_clock(guest, &query, &ignored);
+}
+
 static int work_resume(Operation *operation, Error *err)
 {
 	if (!ops_of(operation)->resume)
 		return unsupported(operation, err);
 	if (watch_if_resumed(operation, err) < 0)
 		return -1;
-	return ops_of(operation)->resume(operation->vm->backend, &operation->job, err);
+	if (ops_of(operation)->resume(operation->vm->backend, &operation->job, err) < 0)
+		return -1;
+	step_clock(operation);
+	return 0;
 }
 
 static int work_destroy(Operation *operation, Error *err)

@@ -70,11 +70,14 @@ class GuestReady(GuestTest):
         again = self.get(vm)
         self.assertEqual((V.CONDITION_STATUS_TRUE, "GuestReady"), self.says(again, "Ready"))
         self.assertEqual(vm.status.guest, again.status.guest)
+        self.guest_call("Ping", vm)
         paused = self.vms.PauseVm(V.PauseVmRequest(vm_id=vm.vm_id), timeout=60)
         self.assertEqual((V.CONDITION_STATUS_FALSE, "Paused"), self.says(paused, "Ready"))
+        time.sleep(4)
         resumed = self.vms.ResumeVm(V.ResumeVmRequest(vm_id=vm.vm_id, return_when=V.RETURN_WHEN_READY), timeout=60)
         self.assertEqual((V.CONDITION_STATUS_TRUE, "GuestReady"), self.says(resumed, "Ready"))
-        self.guest_call("Ping", vm)
+        self.assertIn("guest_clock", [step.name for step in resumed.status.last_operation.steps])
+        self.assertLess(abs(time.time() - int(self.guest_call("Run", vm, command=["date", "+%s"]).output)), 2)
 
     def test_without_a_daemon_it_is_optional_or_never_ready(self):
         vm = self.create("hearth.mute", agent=V.GUEST_AGENT_OPTIONAL)

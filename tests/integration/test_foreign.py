@@ -15,7 +15,7 @@ METHODS = {
                   "GetVmMetrics", "DiagnoseVm"},
     "NodeService": {"GetNode", "WatchNode", "Cordon", "Uncordon", "Drain", "Doctor"},
     "EgressService": {"GetEgressPolicy", "SetEgressPolicy", "ExplainEgress", "WatchEgress"},
-    "GuestService": {"Ping", "SetEnv", "SetSecret", "Run"},
+    "GuestService": {"Ping", "SetEnv", "SetSecret", "Run", "Exec"},
 }
 
 
