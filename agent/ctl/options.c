@@ -219,37 +219,56 @@ static void add_argument(Options *options, const char *word)
 	options->arguments[options->n_arguments++] = word;
 }
 
-/* One option word (and its value in the next): how many words that was, or -1. */
-static int parse_option(Options *options, const char *const *words, char *problem)
+/* Adds @option, whose value is @attached to it or the @next word: how many words that was, or -1.
+ */
+static int take_option(Options *options, const Option *option, const char *attached,
+		       const char *next, char *problem)
 {
-	const char *word = words[0];
-	bool is_long = word[1] == '-';
-	const char *name = word + (is_long ? 2 : 1);
-	size_t length = is_long ? strcspn(name, "=") : 1;
-	const Option *option = find(options, name, length, (char)(is_long ? 0 : *name));
-	const char *value = NULL;
-	int used = 1;
+	const char *value = attached ? attached : next;
 
-	if (!option)
-		return say(problem, "unknown option '%.*s'", (int)(length + (is_long ? 2 : 1)),
-			   word);
-	if (name[length])
-		value = name + length + (name[length] == '=');
 	if (option->type == OPTION_FLAG) {
-		if (value)
+		if (attached)
 			return say(problem, "--%s takes no value", option->name);
 		add_given(options, option, NULL);
 		return 1;
-	}
-	if (!value) {
-		value = words[1];
-		used = 2;
 	}
 	if (!value)
 		return say(problem, "--%s needs a value (%s)", option->name, option->value);
 	if (check_value(option, value, problem) < 0)
 		return -1;
 	add_given(options, option, value);
+	return attached ? 1 : 2;
+}
+
+static int parse_long(Options *options, const char *const *words, char *problem)
+{
+	const char *name = words[0] + 2;
+	size_t length = strcspn(name, "=");
+	const Option *option = find(options, name, length, '\0');
+
+	if (!option)
+		return say(problem, "unknown option '--%.*s'", (int)length, name);
+	return take_option(options, option, name[length] ? name + length + 1 : NULL, words[1],
+			   problem);
+}
+
+/* "-f", "-ojson", "-o=json", and several at once: "-it". */
+static int parse_letters(Options *options, const char *const *words, char *problem)
+{
+	const char *letter = words[0] + 1;
+	int used;
+
+	do {
+		const Option *option = find(options, letter, 1, *letter);
+		const char *rest = letter + 1;
+		bool more = option && option->type == OPTION_FLAG && *rest && *rest != '=';
+		const char *attached = *rest && !more ? rest + (*rest == '=') : NULL;
+
+		if (!option)
+			return say(problem, "unknown option '-%c'", *letter);
+		used = take_option(options, option, attached, words[1], problem);
+		letter = more ? rest : "";
+	} while (used > 0 && *letter);
 	return used;
 }
 
@@ -269,7 +288,8 @@ int options_parse(Options *options, const char *const *words, bool stop_at_argum
 		} else if (strcmp(words[at], "--") == 0) {
 			only_arguments = true;
 		} else {
-			used = parse_option(options, words + at, problem);
+			used = words[at][1] == '-' ? parse_long(options, words + at, problem)
+						   : parse_letters(options, words + at, problem);
 		}
 		if (used < 0)
 			return -1;

@@ -64,7 +64,7 @@ void options_release(Options *options);
  * @stop_at_argument:	leave the first word that is no option, and all after it
  * @problem:		on failure, what is wrong, for the user
  *
- * Options and arguments may be mixed; "--" ends options.
+ * Options and arguments may be mixed; "--" ends options. Letters of flags may share a word: "-it".
  *
  * Return: the number of words consumed, or -1.
  */

@@ -12,6 +12,7 @@ static const Option globals[] = {
 
 static const Option table[] = {
 	{ "force", OPTION_FLAG, 'f', .help = "flag" },
+	{ "quiet", OPTION_FLAG, 'q', .help = "flag" },
 	{ "label", OPTION_TEXT, 'l', .many = true, .value = "KEY=VALUE", .help = "text" },
 	{ "number", OPTION_NUMBER, 0, .value = "N", .help = "number" },
 	{ "grace", OPTION_DURATION, 0, .value = "DURATION", .help = "duration" },
@@ -55,6 +56,22 @@ Test(ctl_options, options_and_arguments_may_be_mixed)
 	cr_assert_eq(options.n_arguments, 3);
 	cr_assert_str_eq(options.arguments[1], "web-2");
 	cr_assert_str_eq(options.arguments[2], "-f");
+}
+
+Test(ctl_options, letters_may_share_a_word)
+{
+	cleanup_(options_release) Options options = options_new();
+	char problem[OPTION_PROBLEM_MAX];
+
+	cr_assert_eq(options_parse(&options, LINE("-fq", "-qla=b", "-qfo", "json", "web-1"), false,
+				   problem),
+		     5);
+
+	cr_assert(options_has(&options, "force"));
+	cr_assert(options_has(&options, "quiet"));
+	cr_assert_str_eq(options_text(&options, "label"), "a=b");
+	cr_assert_str_eq(options_text(&options, "output"), "json");
+	cr_assert_eq(options.n_arguments, 1);
 }
 
 Test(ctl_options, parsing_can_stop_at_the_command)
@@ -105,6 +122,9 @@ Test(ctl_options, what_makes_no_sense_is_refused_with_the_reason)
 	cr_assert(refuses(LINE("--number", "99999999999999999999"), "not a whole number"));
 	cr_assert(refuses(LINE("--number"), "needs a value"));
 	cr_assert(refuses(LINE("--force=yes"), "takes no value"));
+	cr_assert(refuses(LINE("-f=yes"), "takes no value"));
+	cr_assert(refuses(LINE("-fx"), "unknown option '-x'"));
+	cr_assert(refuses(LINE("-fo"), "--output needs a value"));
 	cr_assert(refuses(LINE("-o", "yaml"), "none of table|json"));
 	cr_assert(refuses(LINE("--restart", "sometimes"), "never, on-failure, always"));
 	cr_assert(refuses(LINE("--state", "running,unspecified"), "none of"));
