@@ -2,6 +2,7 @@
 #include "agent/ctl/client.h"
 
 #include "agent/ctl/message.h"
+#include "agent/ctl/pump.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -29,16 +30,13 @@ struct Client {
 	bool ticking;
 };
 
-/* One batch under way; its address is the tag. */
-typedef struct Batch {
-	bool done;
-} Batch;
-
 struct ClientStream {
 	Client *client;
+	Pump *pump; /* of a duplex call, else NULL */
 	grpc_call *call;
 	const ProtobufCMessageDescriptor *output;
-	Batch sent, received, ended;
+	Batch begun, sent, received, ended;
+	bool receiving; /* a message was asked for and has not been taken */
 	grpc_metadata_array initial, trailing;
 	grpc_byte_buffer *message;
 	grpc_status_code code;
@@ -128,6 +126,10 @@ static void wait_for(ClientStream *stream, const Batch *batch)
 	Client *client = stream->client;
 	bool cancelled = false;
 
+	if (stream->pump) {
+		pump_wait(stream->pump, batch);
+		return;
+	}
 	while (!batch->done) {
 		gpr_timespec until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 						  gpr_time_from_millis(TICK_MS, GPR_TIMESPAN));
@@ -154,7 +156,8 @@ static const ProtobufCMethodDescriptor *find_method(Method method)
 	return found;
 }
 
-static grpc_call *make_call(Client *client, Method method, int64_t timeout)
+static grpc_call *make_call(Client *client, grpc_completion_queue *queue, Method method,
+			    int64_t timeout)
 {
 	gpr_timespec deadline = gpr_inf_future(GPR_CLOCK_MONOTONIC);
 	char path[256];
@@ -166,8 +169,8 @@ static grpc_call *make_call(Client *client, Method method, int64_t timeout)
 		deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
 					gpr_time_from_micros(timeout, GPR_TIMESPAN));
 	slice = grpc_slice_from_copied_string(path);
-	call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-					client->queue, slice, NULL, deadline, NULL);
+	call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, queue,
+					slice, NULL, deadline, NULL);
 	grpc_slice_unref(slice);
 	return call;
 }
@@ -193,35 +196,60 @@ static void start(grpc_call *call, const grpc_op *ops, size_t count, Batch *batc
 	(void)error;
 }
 
-ClientStream *client_stream(Client *client, Method method, const ProtobufCMessage *request,
-			    int64_t timeout)
+/* Starts what brings the answer's beginning and the call's end. */
+static void expect(ClientStream *stream)
 {
-	ClientStream *stream = new0(ClientStream);
-	grpc_byte_buffer *buffer = pack(request);
-	grpc_op send[] = {
-		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
-		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = buffer },
-		{ .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
-		{ .op = GRPC_OP_RECV_INITIAL_METADATA,
-		  .data.recv_initial_metadata.recv_initial_metadata = &stream->initial },
+	const grpc_op metadata = {
+		.op = GRPC_OP_RECV_INITIAL_METADATA,
+		.data.recv_initial_metadata.recv_initial_metadata = &stream->initial,
 	};
-	grpc_op end = {
+	const grpc_op status = {
 		.op = GRPC_OP_RECV_STATUS_ON_CLIENT,
 		.data.recv_status_on_client = { .trailing_metadata = &stream->trailing,
 						.status = &stream->code,
 						.status_details = &stream->details },
 	};
 
+	start(stream->call, &metadata, 1, &stream->begun);
+	start(stream->call, &status, 1, &stream->ended);
+}
+
+/* @pump: the stream's from now on; NULL: its call is on the client's queue. */
+static ClientStream *stream_new(Client *client, Pump *pump, Method method, int64_t timeout)
+{
+	ClientStream *stream = new0(ClientStream);
+
 	stream->client = client;
+	stream->pump = pump;
 	stream->output = find_method(method)->output;
 	stream->details = grpc_empty_slice();
-	stream->received.done = true;
 	grpc_metadata_array_init(&stream->initial);
 	grpc_metadata_array_init(&stream->trailing);
-	stream->call = make_call(client, method, timeout);
-	start(stream->call, send, array_size(send), &stream->sent);
-	start(stream->call, &end, 1, &stream->ended);
+	stream->call = make_call(client, pump ? pump_queue(pump) : client->queue, method, timeout);
+	return stream;
+}
+
+/* Sends the first request; it is the last if @only. */
+static void begin(ClientStream *stream, const ProtobufCMessage *request, bool only)
+{
+	grpc_byte_buffer *buffer = pack(request);
+	const grpc_op ops[] = {
+		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
+		{ .op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = buffer },
+		{ .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
+	};
+
+	start(stream->call, ops, array_size(ops) - !only, &stream->sent);
 	grpc_byte_buffer_destroy(buffer);
+	expect(stream);
+}
+
+ClientStream *client_stream(Client *client, Method method, const ProtobufCMessage *request,
+			    int64_t timeout)
+{
+	ClientStream *stream = stream_new(client, NULL, method, timeout);
+
+	begin(stream, request, true);
 	return stream;
 }
 
@@ -230,14 +258,18 @@ void client_stream_free(ClientStream *stream)
 	if (!stream->ended.done)
 		(void)grpc_call_cancel(stream->call, NULL);
 	wait_for(stream, &stream->ended);
+	wait_for(stream, &stream->begun);
 	wait_for(stream, &stream->sent);
-	wait_for(stream, &stream->received);
+	if (stream->receiving)
+		wait_for(stream, &stream->received);
 	if (stream->message)
 		grpc_byte_buffer_destroy(stream->message);
 	grpc_metadata_array_destroy(&stream->initial);
 	grpc_metadata_array_destroy(&stream->trailing);
 	grpc_slice_unref(stream->details);
 	grpc_call_unref(stream->call);
+	if (stream->pump)
+		pump_free(stream->pump);
 	free(stream);
 }
 
@@ -301,16 +333,26 @@ static int fail_undecodable(const ClientStream *stream, Failure *failure)
 	return -1;
 }
 
-int client_stream_next(ClientStream *stream, void *ret, Failure *failure)
+static void receive(ClientStream *stream)
 {
-	grpc_op receive = {
+	const grpc_op op = {
 		.op = GRPC_OP_RECV_MESSAGE,
 		.data.recv_message.recv_message = &stream->message,
 	};
+
+	if (stream->receiving)
+		return;
+	start(stream->call, &op, 1, &stream->received);
+	stream->receiving = true;
+}
+
+int client_stream_next(ClientStream *stream, void *ret, Failure *failure)
+{
 	ProtobufCMessage *message;
 
-	start(stream->call, &receive, 1, &stream->received);
+	receive(stream);
 	wait_for(stream, &stream->received);
+	stream->receiving = false;
 	if (!stream->message)
 		return finish(stream, failure);
 	message = unpack(stream->output, stream->message);
@@ -319,6 +361,49 @@ int client_stream_next(ClientStream *stream, void *ret, Failure *failure)
 		return fail_undecodable(stream, failure);
 	memcpy(ret, &message, sizeof(void *));
 	return 1;
+}
+
+ClientStream *client_duplex(Client *client, Method method, const ProtobufCMessage *request,
+			    int64_t timeout)
+{
+	Pump *pump = pump_new();
+	ClientStream *stream;
+
+	if (!pump)
+		return NULL;
+	stream = stream_new(client, pump, method, timeout);
+	begin(stream, request, false);
+	return stream;
+}
+
+bool client_stream_sent(const ClientStream *stream)
+{
+	return stream->sent.done;
+}
+
+void client_stream_send(ClientStream *stream, const ProtobufCMessage *request)
+{
+	grpc_byte_buffer *buffer = pack(request);
+	const grpc_op op = {
+		.op = GRPC_OP_SEND_MESSAGE,
+		.data.send_message.send_message = buffer,
+	};
+
+	assert(stream->sent.done);
+	start(stream->call, &op, 1, &stream->sent);
+	grpc_byte_buffer_destroy(buffer);
+}
+
+bool client_stream_arrived(ClientStream *stream)
+{
+	receive(stream);
+	/* Without a message it is over, and next() will want to say how. */
+	return stream->received.done && (stream->message || stream->ended.done);
+}
+
+void client_stream_poll(ClientStream *stream, struct pollfd *fds, size_t count)
+{
+	pump_poll(stream->pump, fds, count);
 }
 
 int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,

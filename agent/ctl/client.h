@@ -8,10 +8,15 @@
  * While a call waits, client_set_tick()'s function runs every now and then,
  * and may make calls of its own (in which nothing ticks). SIGINT and SIGTERM
  * cancel what is being waited for; the agent carries on with what it accepted.
+ *
+ * A duplex call, in which requests are streamed too, is waited for together
+ * with descriptors: it has a queue of its own in a Pump, nothing ticks in it,
+ * and signals are its caller's.
  */
 
 #include "agent/ctl/failure.h"
 
+#include <poll.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdint.h>
 
@@ -62,3 +67,22 @@ DEFINE_CLEANUP(ClientStream *, client_stream_free);
  * Return: 1 with a message; 0 at the end; -1 with *@failure filled.
  */
 int client_stream_next(ClientStream *stream, void *ret, Failure *failure) must_check;
+
+/**
+ * client_duplex() - start a call in which both sides stream
+ * @request:	the first
+ *
+ * Its messages are client_stream_next()'s. Of what is below nothing waits but client_stream_poll().
+ *
+ * Return: the stream; NULL with errno set if this process cannot have it.
+ */
+ClientStream *client_duplex(Client *client, Method method, const ProtobufCMessage *request,
+			    int64_t timeout);
+/* Has gRPC passed on the last request? Only then may the next be sent: so one at most is held. */
+bool client_stream_sent(const ClientStream *stream);
+void client_stream_send(ClientStream *stream, const ProtobufCMessage *request);
+/* Would client_stream_next() return at once? */
+bool client_stream_arrived(ClientStream *stream);
+/* Waits until either of those may have become true, or as poll() does; fds[0] is not the caller's.
+ */
+void client_stream_poll(ClientStream *stream, struct pollfd *fds, size_t count);

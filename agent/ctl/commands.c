@@ -12,7 +12,7 @@ const Option global_options[] = {
 	  .help = "where hearthd listens: unix:PATH or HOST:PORT (default: $HEARTH_ADDRESS, or unix:/run/hearth/hearth.sock)" },
 	{ "output", OPTION_CHOICE, 'o', .value = "FORMAT", .choices = "table|wide|json|name",
 	  .help = "how to print" },
-	{ "timeout", OPTION_DURATION, 't', .value = "DURATION",
+	{ "timeout", OPTION_DURATION, 0, .value = "DURATION",
 	  .help = "how long to wait for an answer (default: 60s; streams and wait: for ever)" },
 	{ "help", OPTION_FLAG, 'h', .help = "what the command does and takes" },
 	{ 0 },
@@ -172,10 +172,14 @@ static const Option metrics_options[] = {
 };
 
 static const Option exec_options[] = {
-	{ "stdin", OPTION_FLAG, 'i', .help = "it reads hearthctl's standard input, up to 768 KiB; else nothing" },
+	{ "stdin", OPTION_FLAG, 'i', .help = "it reads hearthctl's standard input; else nothing" },
+	{ "tty", OPTION_FLAG, 't', .help = "it gets a terminal, which is hearthctl's own; with -i" },
 	{ "dir", OPTION_TEXT, 'C', .value = "PATH", .help = "where it runs (default: /)" },
 	{ "user", OPTION_TEXT, 'u', .value = "USER", .help = "a name or number in the guest (default: root)" },
-	{ "limit", OPTION_DURATION, 0, .value = "DURATION", .help = "kill it after so long (default: 60s)" },
+	{ "env", OPTION_TEXT, 'e', .many = true, .value = "NAME=VALUE", .help = "a variable of its environment" },
+	{ "limit", OPTION_DURATION, 0, .value = "DURATION", .help = "kill it after so long (default: never)" },
+	{ "exec-id", OPTION_TEXT, 0, .value = "ID",
+	  .help = "this request's name, of which the VM takes no second one (default: made)" },
 	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" },
 	{ 0 },
 };
@@ -259,11 +263,15 @@ const Command commands[] = {
 	{ "metrics", "VM", "what a VM's VMM counts and uses of the host", run_metrics, metrics_options, TAKES_VM, 1, 1,
 	  "Counters count since the VMM was started.\n\n"
 	  "  hearthctl metrics web-1 --filter vcpu.\n" },
-	{ "exec", "VM -- PROGRAM [ARGUMENT...]", "run a program in the guest", run_exec, exec_options, TAKES_VM, 2, 256,
-	  "Needs hearth-guest in the guest. Shows what it wrote once it has ended, at most 1 MiB, and exits as it\n"
-	  "did: with its code, or 128 and the signal's number.\n\n"
+	{ "exec", "VM -- PROGRAM [ARGUMENT...]", "run a program in the guest", run_exec, exec_options, TAKES_VM, 2, 257,
+	  "Needs hearth-guest in the guest. Shows what the program writes as it comes. With -it it gets what is typed,\n"
+	  "Ctrl-C as well; without -t it gets SIGINT and SIGTERM, but the second one ends hearthctl. If hearthctl ends\n"
+	  "first, or the connection breaks on its side, the program is killed.\n\n"
+	  "Exits as the program did: with its code, or 128 and the signal's number. If the call failed it exits as\n"
+	  "'hearthctl help exit-codes' says, and tells why on standard error.\n\n"
 	  "  hearthctl exec web-1 -- uname -a\n"
-	  "  hearthctl exec web-1 -i -- sh -c 'cat > /tmp/file' < file\n" },
+	  "  hearthctl exec web-1 -i -- sh -c 'cat > /tmp/file' < file\n"
+	  "  hearthctl exec web-1 -it -- sh\n" },
 	{ "ping", "VM", "does hearth-guest answer in the guest", run_ping, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress get", "VM", "what a VM may reach, and what became of packets", run_egress_get, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,

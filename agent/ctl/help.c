@@ -85,7 +85,8 @@ static int help_exit_codes(void)
 		     EXIT_LOCAL, EXIT_USAGE, EXIT_RPC);
 	for (int code = 1; code < GRPC_CODES; code++)
 		(void)printf("  %2d  %s\n", EXIT_RPC + code, code_name(code));
-	(void)printf("With several VMs, the first failure counts.\n");
+	(void)printf(
+		"With several VMs, the first failure counts. exec exits as its program did.\n");
 	return 0;
 }
 
