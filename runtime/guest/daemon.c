@@ -93,11 +93,13 @@ static bool turn(Daemon *daemon)
 		return false;
 	if (guest_poll_got(poll, daemon->ready_place))
 		take_ready(daemon);
-	/* What is freed in a turn is served no more, what is new gets its turn with the next one.
-	 */
-	guest_commands_serve(daemon->guest.commands, poll);
 	guest_freezer_serve(&daemon->guest.freezer, poll);
+	/*
+	 * Before the commands: nothing else wakes one that has waited for room to say something,
+	 * or has heard something. Of one that begins here nothing has been polled yet.
+	 */
 	guest_transport_serve(&daemon->transport, poll);
+	guest_commands_serve(daemon->guest.commands, poll);
 	(void)guest_session_output(daemon->guest.session, &output);
 	guest_power_serve(&daemon->guest.power, !output);
 	return true;
