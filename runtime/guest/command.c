@@ -98,7 +98,6 @@ void guest_command_hear(GuestCommand *command, const GuestRequest *line)
 	if (guest_request_number(line, "kill", GUEST_OPTIONAL, SIGRTMAX, &number) == 0 && number)
 		send_signal(command, (int)number);
 	hear_size(command, line);
-	guest_command_input_write(command);
 }
 
 void guest_command_abandon(GuestCommand *command)

@@ -149,6 +149,25 @@ Test(guest_exec, input_nobody_reads_is_credited_all_the_same)
 	cr_assert_eq(outcome.code, 0);
 }
 
+Test(guest_exec, no_input_is_credited_before_the_answer)
+{
+	BENCH(bench);
+	cleanup_json json_t *first = NULL;
+	static char bytes[GUEST_DATA_MAX], text[GUEST_BASE64_LENGTH(GUEST_DATA_MAX) + 1];
+
+	*guest_base64_write(text, bytes, sizeof bytes) = '\0';
+	say(&bench,
+	    "{'id': 1, 'op': 'exec', 'argv': ['sleep', '1000'], 'stdin': true}\n"
+	    "{'stream': 1, 'data': '%s'}",
+	    text);
+	json_decref(hear_with(&bench, "event"));
+	first = hear(&bench);
+
+	cr_assert_eq(number_in(first, "id"), 1);
+	json_decref(hear_with(&bench, "credit"));
+	say(&bench, "{'stream': 1, 'kill': 9}");
+}
+
 Test(guest_exec, a_terminal_has_a_size_that_changes)
 {
 	BENCH(bench);
