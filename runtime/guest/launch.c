@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+enum {
+	GROUPS_MAX = 1024,
+};
+
 /* Both ends of all there is between the daemon and a program; with a terminal, input of both is
  * output too. */
 typedef struct Ends {
@@ -108,6 +112,21 @@ static int find_user(Identity *ret, const char *user)
 	return 0;
 }
 
+/* musl's initgroups() fails beyond 32 groups. */
+static int set_groups(const Identity *who)
+{
+	static gid_t groups[GROUPS_MAX];
+	int count = GROUPS_MAX;
+
+	if (!*who->name)
+		return setgroups(0, NULL);
+	if (getgrouplist(who->name, who->gid, groups, &count) < 0) {
+		errno = E2BIG;
+		return -1;
+	}
+	return setgroups((size_t)count, groups);
+}
+
 static int become(const char *user, int terminal)
 {
 	Identity who = { 0 };
@@ -117,8 +136,7 @@ static int become(const char *user, int terminal)
 		return r;
 	if (terminal >= 0)
 		(void)!fchown(terminal, who.uid, (gid_t)-1);
-	r = *who.name ? initgroups(who.name, who.gid) : setgroups(0, NULL);
-	if (r < 0 || setgid(who.gid) < 0 || setuid(who.uid) < 0)
+	if (set_groups(&who) < 0 || setgid(who.gid) < 0 || setuid(who.uid) < 0)
 		return -errno;
 	return 0;
 }

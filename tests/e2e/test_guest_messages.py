@@ -356,12 +356,15 @@ class GuestMessages(MessagesTest):
 
     def test_exec_runs_as_who_it_is_told(self):
         self.host.sh("echo root:x:0:0::/:/bin/sh > /etc/passwd; echo user:x:1000:100::/:/bin/sh >> /etc/passwd; "
-                     "echo users:x:100: > /etc/group; echo more:x:101:user >> /etc/group")
+                     "echo many:x:1001:100::/:/bin/sh >> /etc/passwd; "
+                     "echo users:x:100: > /etc/group; echo more:x:101:user >> /etc/group; "
+                     "for n in $(seq 200 299); do echo g$n:x:$n:many; done >> /etc/group")
 
         ids = "echo $(id -u) $(id -g) $(id -G)"
         self.assertEqual("1000 100 100 101\n", self.host.sh(ids, user="user"))
         self.assertEqual("1000 100 100 101\n", self.host.sh(ids, user=1000))
         self.assertEqual("4321 4321 4321\n", self.host.sh(ids, user="4321"))
+        self.assertEqual("102\n", self.host.sh("grep ^Groups: /proc/$$/status | wc -w", user="many"))
         self.assertEqual("0 0 0\n", self.host.sh(ids, user="root"))
 
     def test_exec_says_what_is_not_there(self):
