@@ -13,6 +13,7 @@
 
 enum {
 	GROUPS_MAX = 1024,
+	FILES_MAX = 1024, /* more than whoever starts the daemon leaves open */
 };
 
 /* Both ends of all there is between the daemon and a program; with a terminal, input of both is
@@ -163,6 +164,16 @@ static void reset_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* What the daemon has of whoever started it: its own files are closed anyway. */
+static void close_when_executed(void)
+{
+	if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	/* Before Linux 5.11. */
+	for (int fd = 3; fd < FILES_MAX; fd++)
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
 __attribute__((__noreturn__)) static void run(const Ends *ends, const GuestExecSpec *spec)
 {
 	int errors = spec->tty ? ends->child_output : ends->child_errors;
@@ -183,8 +194,7 @@ __attribute__((__noreturn__)) static void run(const Ends *ends, const GuestExecS
 		give_up(ends->child_status, GUEST_LAUNCH_USER, -r, spec->user);
 	if (chdir(spec->cwd) < 0)
 		give_up(ends->child_status, GUEST_LAUNCH_CWD, errno, spec->cwd);
-	/* What the daemon has of whoever started it: its own files are closed anyway. */
-	(void)syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC);
+	close_when_executed();
 	environ = spec->env.variables;
 	(void)execvp(argv[0], argv);
 	give_up(ends->child_status, GUEST_LAUNCH_PROGRAM, errno, argv[0]);
