@@ -121,11 +121,13 @@ void guest_transport_close(GuestTransport *transport)
 
 void guest_transport_prepare(GuestTransport *transport, GuestPoll *poll)
 {
+	bool accepts = guest_clock_ms() >= transport->accept_at;
 	size_t room, output;
 	int events = 0;
 
 	transport->place = 0;
-	transport->listener_place = guest_poll_add(poll, transport->listener, POLLIN);
+	transport->listener_place = guest_poll_add(poll, transport->listener, accepts ? POLLIN : 0);
+	guest_poll_by(poll, accepts ? -1 : transport->accept_at);
 	if (transport->fd < 0) {
 		guest_poll_by(poll, transport->socket ? -1 : transport->look_at);
 		return;
@@ -172,8 +174,11 @@ static void take_connection(GuestTransport *transport)
 {
 	int fd = accept4(transport->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	if (fd < 0)
+	/* Whoever cannot be accepted, as for lack of memory, would end every poll() at once. */
+	if (fd < 0) {
+		transport->accept_at = guest_clock_ms() + PAUSE_MS;
 		return;
+	}
 	if (!transport->socket && !is_host(fd)) {
 		(void)close(fd);
 		return;

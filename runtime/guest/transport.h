@@ -18,6 +18,7 @@ typedef struct GuestTransport {
 	int fd;             /* the port or the connection, or -1 */
 	bool serial;        /* it is a port */
 	int64_t pause_to;   /* nobody is at the other end of the port: when to look again */
+	int64_t accept_at;  /* when to accept a connection again */
 	int64_t look_at;    /* when to look for a port again */
 	int64_t looks;
 	size_t listener_place, place;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/guest_bench.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <time.h>
+
 Test(guest_session, a_hello_is_answered_with_the_boot)
 {
 	BENCH(bench);
@@ -224,6 +228,47 @@ Test(guest_session, a_command_goes_on_when_its_session_is_over)
 
 	cr_assert_eq(access(path, F_OK), 0);
 	bench.fd = bench_connect(&bench);
+}
+
+static void limit_files(const Bench *bench, rlim_t count)
+{
+	struct rlimit limit = { .rlim_cur = count, .rlim_max = 256 };
+
+	cr_assert_eq(prlimit(bench->daemon, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+static int64_t cpu_us(pid_t pid)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	cr_assert_eq(clock_getcpuclockid(pid, &clock), 0);
+	cr_assert_eq(clock_gettime(clock, &used), 0);
+	return (int64_t)used.tv_sec * 1000000 + used.tv_nsec / 1000;
+}
+
+Test(guest_session, a_connection_that_cannot_be_accepted_waits_and_costs_nothing)
+{
+	enum {
+		TAKEN = 16
+	};
+	int64_t before;
+	int first;
+
+	while (open("/dev/null", O_RDONLY) < TAKEN)
+		;
+	BENCH(bench);
+	first = bench.fd;
+
+	limit_files(&bench, TAKEN);
+	bench.fd = bench_connect(&bench);
+	before = cpu_us(bench.daemon);
+	(void)usleep(700000);
+
+	cr_expect_lt(cpu_us(bench.daemon) - before, 100000);
+	limit_files(&bench, 256);
+	greet(&bench, "second");
+	(void)close(first);
 }
 
 Test(guest_session, a_new_connection_takes_the_place_of_the_old)
