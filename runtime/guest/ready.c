@@ -8,6 +8,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+enum {
+	TRIES = 50,
+	TRY_US = 100000,
+};
+
 static const char word[] = "ready";
 
 static int address_of(struct sockaddr_un *ret, const char *dir)
@@ -62,16 +67,26 @@ bool guest_ready_was_kept(const char *dir)
 	       access(path, F_OK) == 0;
 }
 
+static int say(int fd, const struct sockaddr_un *address)
+{
+	ssize_t n = sendto(fd, word, sizeof word - 1, MSG_DONTWAIT,
+			   (const struct sockaddr *)address, sizeof *address);
+
+	return n < 0 ? -errno : 0;
+}
+
+/* A daemon that has just been started does not listen yet; one that hangs is not waited for. */
 int guest_ready_say(const char *dir)
 {
 	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_un address;
 	int r = fd < 0 ? -errno : address_of(&address, dir);
 
-	if (r < 0)
-		return r;
-	if (sendto(fd, word, sizeof word - 1, 0, (const struct sockaddr *)&address,
-		   sizeof address) < 0)
-		return -errno;
-	return 0;
+	if (r == 0)
+		r = say(fd, &address);
+	for (int i = 0; i < TRIES && (r == -ENOENT || r == -ECONNREFUSED || r == -EAGAIN); i++) {
+		(void)usleep(TRY_US);
+		r = say(fd, &address);
+	}
+	return r;
 }

@@ -20,5 +20,5 @@ bool guest_ready_hear(int fd);
 int guest_ready_keep(const char *dir) must_check;
 bool guest_ready_was_kept(const char *dir);
 
-/* Says it to the daemon. Return: 0 or -errno. */
+/* Says it to the daemon, which is given some seconds to listen. Return: 0 or -errno. */
 int guest_ready_say(const char *dir) must_check;

@@ -139,6 +139,27 @@ Test(guest_requests, ready_is_what_somebody_said)
 	json_decref(hear_with(&bench, "event"));
 }
 
+Test(guest_requests, ready_may_be_said_before_the_daemon_listens)
+{
+	cleanup_(bench_free) Bench bench = bench_new(true);
+	const char *bin = getenv("HEARTH_BIN");
+	cleanup_free char *command = text_printf(
+		"%s/hearth-guest ready --dir %s && touch %s/said &", bin, bench.dir, bench.dir);
+
+	closep(&bench.fd);
+	(void)kill(bench.daemon, SIGTERM);
+	(void)waitpid(bench.daemon, NULL, 0);
+	run(command);
+	(void)usleep(200000);
+	bench_start(&bench, true);
+	greet(&bench, "second");
+
+	json_decref(hear_with(&bench, "event"));
+	for (int i = 0; i < 500 && !is_there(&bench, "said"); i++)
+		(void)usleep(10000);
+	cr_assert(is_there(&bench, "said"));
+}
+
 Test(guest_requests, an_interface_is_set_up_and_its_addresses_replaced)
 {
 	cr_assert_eq(unshare(CLONE_NEWNET), 0);
