@@ -85,6 +85,7 @@ static inline void send_bytes(const Bench *bench, const char *bytes, size_t leng
 }
 
 /* Quotes are written as ' for the sake of whoever reads the tests. */
+static inline void say(const Bench *bench, const char *format, ...) printf_like(2, 3);
 static inline void say(const Bench *bench, const char *format, ...)
 {
 	cleanup_free char *text = NULL;

@@ -54,7 +54,7 @@ Test(guest_session, garbage_is_skipped)
 	static const char zeros[100];
 
 	say(&bench, "garbage");
-	say(&bench, "");
+	send_bytes(&bench, "\n", 1);
 	say(&bench, "[1, 2]");
 	say(&bench, "{'id': 1, 'op': 'ping'");
 	say(&bench, "{'id': 0, 'op': 'ping'}");
