@@ -14,7 +14,8 @@
  *	halt		sleeps for ever, at no cost to the host, and without drivers
  *	anything else	ticks for ever
  * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
- * them. Wherever it ticks it also answers on its vsock and minds its balloon, if it has them.
+ * them. Wherever it ticks it also answers on its vsock and minds its balloon, if it has them. With
+ * "daemon=1" its vsock answers as hearth-guest does, else it is an echo.
  *
  * Firecracker has no ACPI events but a keyboard: its power button is Ctrl-Alt-Del, and all that
  * ends a guest is a reset by the keyboard's controller.
@@ -23,6 +24,7 @@
 #include "guest.h"
 
 #include "balloon.h"
+#include "daemon.h"
 #include "vsock.h"
 
 enum {
@@ -236,6 +238,7 @@ void guest_main(const struct start_info *info)
 		flood();
 	if (is(what, "halt"))
 		halt();
+	daemon_start(args);
 	vsock_start(args);
 	balloon_start(args);
 	if (is(what, "panic"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vsock.h"
 
+#include "daemon.h"
 #include "guest.h"
 #include "virtio.h"
 
@@ -77,6 +78,11 @@ static void answer(struct packet *packet, uint16_t what)
 	uint32_t port = packet->source_port;
 
 	taken = what == RESPONSE ? 0 : taken + packet->length;
+	if (what == DATA)
+		packet->length = daemon_answer((char *)(packet + 1), packet->length,
+					       BUFFER_SIZE - sizeof *packet);
+	if (what == DATA && !packet->length)
+		what = CREDIT_UPDATE;
 	packet->source_cid = packet->target_cid;
 	packet->target_cid = cid;
 	packet->source_port = packet->target_port;

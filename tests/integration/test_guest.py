@@ -82,6 +82,14 @@ class Firecracker(Host):
         self.assertEqual("guest metadata: ping: hello: no answer in time", failure.message)
         self.assertEqual("TIMEOUT", failure.metadata["cause"])
 
+    def test_one_that_answers_is_reached_through_its_vsock(self):
+        vm = self.boot("exit=loop daemon=1", devices=V.Devices(vsock=V.Vsock()))
+
+        for _ in range(2):
+            answer = self.daemon.client.guest.Ping(G.PingRequest(
+                vm_id=vm.vm_id, timeout=duration_pb2.Duration(seconds=30)), timeout=40)
+            self.assertEqual(1, answer.uptime.ToMilliseconds())
+
     def test_one_that_is_stopped_has_no_guest(self):
         self.expected = Code.UNAVAILABLE, "GUEST_METADATA"
         vm = self.boot("exit=loop", devices=V.Devices(vsock=V.Vsock()))
