@@ -121,7 +121,8 @@ static void find_stale(void *user, const struct nlmsghdr *one)
 	memcpy(stale->all[stale->count++].address, address, size);
 }
 
-static int remove_stale(int fd, uint32_t interface, const GuestAddress *address)
+/* As many as there is room for. Return: how many, or -errno. */
+static int remove_some(int fd, uint32_t interface, const GuestAddress *address)
 {
 	struct ifaddrmsg header = { .ifa_family = (unsigned char)address->family };
 	Stale stale = { .wanted = address, .interface = interface };
@@ -136,7 +137,17 @@ static int remove_stale(int fd, uint32_t interface, const GuestAddress *address)
 		if (r == -EADDRNOTAVAIL) /* gone with the one before, of which it was a second */
 			r = 0;
 	}
-	return r;
+	return r < 0 ? r : (int)stale.count;
+}
+
+static int remove_stale(int fd, uint32_t interface, const GuestAddress *address)
+{
+	int r;
+
+	do
+		r = remove_some(fd, interface, address);
+	while (r == STALE_MAX);
+	return r < 0 ? r : 0;
 }
 
 /* The gateway need be in no network of the interface: with a /32 it is in none. */

@@ -164,7 +164,8 @@ Test(guest_requests, an_interface_is_set_up_and_its_addresses_replaced)
 {
 	cr_assert_eq(unshare(CLONE_NEWNET), 0);
 	run("ip tuntap add eth7 mode tap && ip addr add 10.9.0.1/24 dev eth7 && "
-	    "ip addr add 10.9.0.2/24 dev eth7 && ip -6 addr add fd09::1/64 dev eth7");
+	    "ip addr add 10.9.0.2/24 dev eth7 && ip -6 addr add fd09::1/64 dev eth7 && "
+	    "for n in $(seq 100 199); do ip addr add 10.9.1.$n/32 dev eth7; done");
 	BENCH(bench);
 
 	say(&bench,
