@@ -45,6 +45,8 @@ int firecracker_stop(Backend *backend, Job *job, const StopLadder *ladder, Error
 		.deaf = text_equal(job->resolved->jail_path, "")
 				? NULL
 				: "init of a pid namespace ignores SIGTERM",
+		/* It has no power to switch off: it ends when its guest resets. */
+		.guest_op = "reboot",
 	};
 
 	if (stop_ladder_climb(job, ladder, "firecracker", &first, err) < 0)

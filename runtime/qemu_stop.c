@@ -27,7 +27,7 @@ static RungOutcome ask_power_button(Climb *climb, int64_t timeout)
 
 int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err)
 {
-	static const FirstRung first = { "power_button", ask_power_button, NULL };
+	static const FirstRung first = { "power_button", ask_power_button, NULL, "shutdown" };
 
 	if (stop_ladder_climb(job, ladder, "qemu", &first, err) < 0)
 		return -1;

@@ -41,7 +41,7 @@ static RungOutcome send_signal(Climb *climb, int signal)
 static RungOutcome ask_guest(Climb *climb, int64_t timeout)
 {
 	const GuestQuery query = {
-		.op = "shutdown",
+		.op = climb->guest_op,
 		.members = json_object(),
 		.timeout = timeout < GUEST_PATIENCE ? timeout : GUEST_PATIENCE,
 		.cancel_fd = climb->job->cancel_fd,
@@ -178,7 +178,7 @@ int stop_ladder_climb(Job *job, const StopLadder *ladder, const char *name, cons
 		      Error *err)
 {
 	cleanup_close int keeper = -1, vmm = -1;
-	Climb climb = { .job = job };
+	Climb climb = { .job = job, .guest_op = first->guest_op };
 	KeeperState state;
 	int r = keeper_load(&state, job->run_dir);
 

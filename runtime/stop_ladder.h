@@ -19,15 +19,18 @@ typedef struct Climb {
 	int vmm; /* pidfd */
 	pid_t pid;
 	char why[ERROR_WHAT_MAX]; /* what a rung has to say */
+	const char *guest_op;
 } Climb;
 
 /* RUNG_UNSET: asked, now wait; RUNG_SKIPPED or RUNG_FAILED, with the reason in why. */
 typedef RungOutcome RungAskFn(Climb *climb, int64_t timeout);
 
+/* The backend's own, and what else it knows of how its VMs end. */
 typedef struct FirstRung {
 	const char *name;
 	RungAskFn *ask;
-	const char *deaf; /* why this VMM cannot notice SIGTERM; NULL: it can */
+	const char *deaf;     /* why this VMM cannot notice SIGTERM; NULL: it can */
+	const char *guest_op; /* what the daemon in its guest is asked for, so that the VMM ends */
 } FirstRung;
 
 /* A backend's stop(), for the VMM called @name. */

@@ -186,7 +186,7 @@ Test(full_disk, of_a_chain_that_is_refused_nothing_is_left)
 Test(full_disk, an_outcome_waits_for_room)
 {
 	VmCall patient = { .vm_id = "web-1" };
-	VmCall force = { .vm_id = "web-1", .ladder = { -1, -1 } };
+	VmCall force = { .vm_id = "web-1", .ladder = STOP_AT_ONCE };
 	TestAnswer first, second;
 
 	create("web-1", test_spec(VM_DESIRED_RUNNING, "stop-hangs"), VM_RUNNING);
