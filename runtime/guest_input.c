@@ -67,12 +67,20 @@ int guest_input_take(GuestInput *input, const char **bytes, size_t *count, json_
 	return 0;
 }
 
+/* One or two of "=" at the end; OpenSSL takes them anywhere. */
+static bool is_padded(const char *text, size_t length)
+{
+	size_t pads = length - strcspn(text, "=");
+
+	return pads < GROUP_BYTES && strspn(text + length - pads, "=") == pads;
+}
+
 int guest_decode(unsigned char *ret, size_t room, const char *text)
 {
 	size_t length = strlen(text), bytes = length / GROUP_TEXT * GROUP_BYTES;
 	cleanup_free unsigned char *decoded = NULL;
 
-	if (length % GROUP_TEXT || bytes > room + GROUP_BYTES - 1)
+	if (length % GROUP_TEXT || !is_padded(text, length) || bytes > room + GROUP_BYTES - 1)
 		return -EINVAL;
 	decoded = must_calloc(bytes + 1, 1);
 	if (EVP_DecodeBlock(decoded, (const unsigned char *)text, (int)length) != (int)bytes)

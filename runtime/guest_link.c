@@ -139,6 +139,8 @@ static int flush(GuestLink *link)
 	link->out_count -= sent;
 	if (link->out_count)
 		memmove(link->out, link->out + sent, link->out_count);
+	if (sent)
+		explicit_bzero(link->out + link->out_count, sent); /* there may be a secret in it */
 	if (r < 0 && r != -EAGAIN)
 		return r;
 	return guest_hub_watch(link->hub, link, EPOLLIN | (link->out_count ? EPOLLOUT : 0));

@@ -223,7 +223,7 @@ class GuestDaemon(GuestTest):
         said = b""
         for answer in answers:
             said += answer.output
-            if b"40 100" in said:
+            if b"40 100\r\n" in said:
                 resized.set()
 
         self.assertRegex(said.decode(), r"^/dev/pts/\d+\r\n40 100\r\ngo\r\n50 132\r\n$")
