@@ -7,7 +7,7 @@
 #include <assert.h>
 
 enum {
-	CAPABILITIES_MAX = 4
+	CAPABILITIES_MAX = 5
 };
 
 typedef struct BackendForm {
@@ -63,6 +63,7 @@ static void fill_capabilities(BackendForm *form)
 		{ BACKEND_POWER_BUTTON, "power_button" },
 		{ BACKEND_CONSOLE, "console" },
 		{ BACKEND_PROCESS, "process" },
+		{ BACKEND_GUEST, "guest" },
 	};
 	static_assert(array_size(rows) == CAPABILITIES_MAX, "count the capabilities");
 

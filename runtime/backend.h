@@ -22,10 +22,11 @@ typedef struct Network Network;
 
 enum {
 	BACKEND_PAUSE = 1,        /* pause and resume */
-	BACKEND_POWER_BUTTON = 2, /* the stop ladder's first rung */
+	BACKEND_POWER_BUTTON = 2, /* a rung of the stop ladder */
 	BACKEND_CONSOLE = 4,
 	BACKEND_PROCESS = 8, /* a keeper and a VMM exist while a VM runs */
 	BACKEND_JAIL = 16,   /* its VMMs can run in a jail, as a user of their own */
+	BACKEND_GUEST = 32,  /* a daemon in the guest can be talked to */
 };
 
 /* How StopVm goes about it, in usec; a negative time-out skips the rung. */

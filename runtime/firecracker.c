@@ -237,7 +237,7 @@ Backend *firecracker_new(const BackendConfig *config)
 	static const BackendOps ops = {
 		.id = VM_BACKEND_FIRECRACKER,
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
-				BACKEND_PROCESS | BACKEND_JAIL,
+				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_GUEST,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,

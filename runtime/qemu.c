@@ -323,8 +323,8 @@ Backend *qemu_new(const BackendConfig *config)
 {
 	static const BackendOps ops = {
 		.id = VM_BACKEND_QEMU,
-		.capabilities =
-			BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE | BACKEND_PROCESS,
+		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
+				BACKEND_PROCESS | BACKEND_GUEST,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,
