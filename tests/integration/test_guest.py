@@ -57,7 +57,7 @@ class InMemory(DaemonTest):
 
 @unittest.skipUnless(FIRECRACKER, "no firecracker on PATH or in FIRECRACKER_BIN")
 class Firecracker(Host):
-    """The bare-metal guest has no daemon: that is what is told, and by whom."""
+    """The bare-metal guest echoes, or answers as the daemon would: what is told, and by whom."""
 
     jail = ("--jailer-mode", "off")
 
