@@ -167,10 +167,9 @@ static void begin(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *r
 	pass_on(held, request);
 }
 
-static void first(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *request)
+static void check_and_begin(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *request,
+			    const Hearth__V1__ExecProgram *asked)
 {
-	static const Hearth__V1__ExecProgram none = HEARTH__V1__EXEC_PROGRAM__INIT;
-	const Hearth__V1__ExecProgram *asked = request->program ? request->program : &none;
 	cleanup_free GuestVariable *items = new0_array(GuestVariable, asked->n_env);
 	GuestProgram program = {
 		.argv = asked->command,
@@ -195,6 +194,14 @@ static void first(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *r
 	check_input(request, &err);
 	if (!request_fail(call, request->vm_id, &err))
 		begin(call, runtime, request, &program);
+}
+
+static void first(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *request)
+{
+	Hearth__V1__ExecProgram none;
+
+	hearth__v1__exec_program__init(&none);
+	check_and_begin(call, runtime, request, request->program ? request->program : &none);
 }
 
 static void next(Call *call, ExecCall *held, const Hearth__V1__ExecRequest *request)

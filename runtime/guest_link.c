@@ -306,6 +306,16 @@ void guest_link_add(GuestLink *link, GuestCall *call)
 		guest_link_connect(link);
 }
 
+/* Nobody wants to know any more what @call asked for: a program that may have begun is killed, for
+ * the guest goes by the order of lines. */
+static void give_up(GuestLink *link, GuestCall *call, ErrorCause cause, const char *words)
+{
+	if (call->sent && call->ended)
+		guest_link_end_stream(link, call, cause, words);
+	else
+		guest_link_fail(link, call, cause, words);
+}
+
 /* Fails what has waited for too long; true if nothing comes for what was sent. */
 static bool end_late(GuestLink *link, int64_t now)
 {
@@ -316,7 +326,7 @@ static bool end_late(GuestLink *link, int64_t now)
 		if (call->deadline > now)
 			continue;
 		silent |= call->sent;
-		guest_link_fail(link, call, CAUSE_TIMEOUT, stage_of(link));
+		give_up(link, call, CAUSE_TIMEOUT, stage_of(link));
 	}
 	return silent;
 }
@@ -431,13 +441,8 @@ static void run_cancel(GuestTask *task)
 
 	while (call && call->id != task->id)
 		call = call->next;
-	if (!call)
-		return;
-	/* Also of one that is about to begin: the guest goes by the order of lines. */
-	if (call->sent && call->ended)
-		guest_link_end_stream(task->link, call, CAUSE_HOST, "given up");
-	else
-		guest_link_fail(task->link, call, CAUSE_HOST, "given up");
+	if (call)
+		give_up(task->link, call, CAUSE_HOST, "given up");
 }
 
 void guest_link_cancel(GuestLink *link, uint64_t id)

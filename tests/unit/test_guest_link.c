@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest_link_bench.h"
 
+#include <semaphore.h>
+
 /* A link to guests that do whatever they like. The real one is in tests/e2e/test_guest_daemon.py.
  */
 
@@ -63,6 +65,40 @@ Test(guest_link, a_socket_that_nobody_listens_on_is_tried_until_time_is_up)
 	ping(bench, &asked, SHORT);
 
 	expect(&asked, CAUSE_TIMEOUT, "ping: connect: Connection refused");
+}
+
+static sem_t last_said;
+static char last[256];
+
+/* Says that it runs when nobody waits for that any more; keeps what it then hears. */
+static void begin_too_late(Bench *bench)
+{
+	cleanup_free char *begun = NULL;
+	const char *line;
+
+	meet(bench);
+	begun = text_printf("{\"id\":%lld,\"pid\":5}", (long long)hear_request(bench));
+	line = hear(bench);
+	text_copy(last, sizeof last, line ? line : "hung up");
+	say(bench, begun);
+	(void)sem_post(&last_said);
+	be_silent(bench);
+}
+
+Test(guest_link, a_program_that_begins_too_late_is_killed)
+{
+	cleanup_(bench_freep) Bench *bench = NULL;
+	Asked asked;
+
+	(void)sem_init(&last_said, 0, 0);
+	bench = bench_new(begin_too_late, false);
+	asked_init(&asked);
+	ask(bench, &asked, "exec", SHORT);
+	wait_answers(&asked, 1, 0, 0);
+
+	expect(&asked, CAUSE_TIMEOUT, "exec: no answer in time");
+	(void)sem_wait(&last_said);
+	cr_expect_not_null(strstr(last, "\"kill\":9"), "heard '%s'", last);
 }
 
 static void echo(Bench *bench)
