@@ -59,10 +59,8 @@ static void fill_capabilities(BackendForm *form)
 		unsigned bit;
 		const char *name;
 	} rows[] = {
-		{ BACKEND_PAUSE, "pause" },
-		{ BACKEND_POWER_BUTTON, "power_button" },
-		{ BACKEND_CONSOLE, "console" },
-		{ BACKEND_PROCESS, "process" },
+		{ BACKEND_PAUSE, "pause" },     { BACKEND_POWER_BUTTON, "power_button" },
+		{ BACKEND_CONSOLE, "console" }, { BACKEND_PROCESS, "process" },
 		{ BACKEND_GUEST, "guest" },
 	};
 	static_assert(array_size(rows) == CAPABILITIES_MAX, "count the capabilities");
