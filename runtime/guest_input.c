@@ -17,18 +17,60 @@ void guest_input_clear(GuestInput *input)
 	*input = (GuestInput){ 0 };
 }
 
-/* The line that is kept, as an object; NULL: it is none. */
-static json_t *read_line(GuestInput *input)
+/* Is there @word at *@at? Goes behind it. */
+static bool skip(char **at, const char *word)
 {
-	json_t *object = json_loadb(input->bytes, input->count, 0, NULL);
+	size_t length = strlen(word);
 
-	if (!json_is_object(object)) {
-		json_decref(object);
-		object = NULL;
+	if (strncmp(*at, word, length) != 0)
+		return false;
+	*at += length;
+	return true;
+}
+
+/* {"stream":N,"fd":F,"data":"..."}, and nothing else at all; @line ends at @end, with a NUL. */
+static bool read_output(char *line, const char *end, GuestSaid *ret)
+{
+	static const char base64[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+	char *at = line, *data;
+
+	if (!skip(&at, "{\"stream\":") || *at < '1' || *at > '9')
+		return false;
+	errno = 0;
+	ret->stream = strtoll(at, &at, 10);
+	if (errno || !skip(&at, ",\"fd\":") || (*at != '1' && *at != '2'))
+		return false;
+	ret->fd = *at++ - '0';
+	if (!skip(&at, ",\"data\":\""))
+		return false;
+	data = at;
+	at += strspn(at, base64);
+	ret->data = data;
+	ret->object = NULL;
+	if (end - at != 2 || strcmp(at, "\"}") != 0)
+		return false;
+	*at = '\0';
+	return true;
+}
+
+/* The line that is kept; false: it says nothing. */
+static bool read_line(GuestInput *input, GuestSaid *ret)
+{
+	bool says;
+
+	input->bytes[input->count] = '\0'; /* lines are shorter than there is room */
+	says = read_output(input->bytes, input->bytes + input->count, ret);
+	if (!says) {
+		*ret = (GuestSaid){ .object = json_loadb(input->bytes, input->count, 0, NULL) };
+		says = json_is_object(ret->object);
+	}
+	if (!says) {
+		json_decref(take_ptr(ret->object));
 		input->skipped += input->count + 1;
 	}
 	input->count = 0;
-	return object;
+	return says;
 }
 
 /* Keeps @count more bytes of a line, unless it gets too long. */
@@ -46,7 +88,7 @@ static void keep(GuestInput *input, const char *bytes, size_t count)
 	input->count += count;
 }
 
-int guest_input_take(GuestInput *input, const char **bytes, size_t *count, json_t **ret)
+int guest_input_take(GuestInput *input, const char **bytes, size_t *count, GuestSaid *ret)
 {
 	while (*count > 0) {
 		const char *end = memchr(*bytes, '\n', *count);
@@ -60,8 +102,7 @@ int guest_input_take(GuestInput *input, const char **bytes, size_t *count, json_
 			return 0;
 		skipped = input->skipping;
 		input->skipping = false;
-		*ret = skipped || !input->count ? NULL : read_line(input);
-		if (*ret)
+		if (!skipped && input->count && read_line(input, ret))
 			return 1;
 	}
 	return 0;

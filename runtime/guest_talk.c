@@ -15,12 +15,12 @@ enum {
 	NOISE_LINE = 512,        /* as many as an object counts for that answers nothing */
 };
 
-static GuestCall *find_call(const GuestLink *link, const json_t *object, const char *member)
+/* What was asked with @id; 0 is nobody's. */
+static GuestCall *find_call(const GuestLink *link, json_int_t id)
 {
-	const json_t *id = json_object_get(object, member);
 	GuestCall *call = link->calls;
 
-	while (call && (!json_is_integer(id) || (json_int_t)call->id != json_integer_value(id)))
+	while (call && (json_int_t)call->id != id)
 		call = call->next;
 	return call && call->sent ? call : NULL;
 }
@@ -50,7 +50,7 @@ static void answer_error(GuestLink *link, GuestCall *call, const char *code, con
 
 static bool take_answer(GuestLink *link, const json_t *object)
 {
-	GuestCall *call = find_call(link, object, "id");
+	GuestCall *call = find_call(link, json_integer_value(json_object_get(object, "id")));
 	const char *code = json_string_value(json_object_get(object, "error"));
 
 	if (!call || call->streams)
@@ -78,16 +78,20 @@ void guest_link_end_stream(GuestLink *link, GuestCall *call, ErrorCause cause, c
 	guest_link_say(link, json_pack("{s:I, s:i}", "stream", (json_int_t)id, "kill", SIGKILL));
 }
 
-static void take_output(GuestLink *link, GuestCall *call, const json_t *object, const char *data)
+static bool take_output(GuestLink *link, const GuestSaid *said)
 {
+	GuestCall *call = find_call(link, said->stream);
 	unsigned char bytes[GUEST_DATA_MAX];
-	json_int_t fd = json_integer_value(json_object_get(object, "fd"));
-	int count = guest_decode(bytes, sizeof bytes, data);
+	int count;
 
-	if (count < 0 || (fd != 1 && fd != 2) || (call->window -= count) < 0)
+	if (link->state != LINK_OPEN || !call || !call->streams)
+		return false;
+	count = guest_decode(bytes, sizeof bytes, said->data);
+	if (count < 0 || (said->fd != 1 && said->fd != 2) || (call->window -= count) < 0)
 		guest_link_end_stream(link, call, CAUSE_CORRUPT, "the guest sent what it must not");
 	else
-		call->output(call, (int)fd, bytes, (size_t)count);
+		call->output(call, said->fd, bytes, (size_t)count);
+	return true;
 }
 
 static void take_end(GuestLink *link, GuestCall *call, const json_t *object)
@@ -105,15 +109,19 @@ static void take_end(GuestLink *link, GuestCall *call, const json_t *object)
 
 static bool take_frame(GuestLink *link, const json_t *object)
 {
-	GuestCall *call = find_call(link, object, "stream");
-	const char *data = json_string_value(json_object_get(object, "data"));
+	const GuestSaid output = {
+		.stream = json_integer_value(json_object_get(object, "stream")),
+		.fd = (int)json_integer_value(json_object_get(object, "fd")),
+		.data = json_string_value(json_object_get(object, "data")),
+	};
+	GuestCall *call = find_call(link, output.stream);
 	const json_t *credit = json_object_get(object, "credit");
 
 	if (!call || !call->streams)
 		return false;
-	if (data)
-		take_output(link, call, object, data);
-	else if (json_is_integer(credit) && json_integer_value(credit) > 0)
+	if (output.data)
+		return take_output(link, &output);
+	if (json_is_integer(credit) && json_integer_value(credit) > 0)
 		call->credit(call, (size_t)json_integer_value(credit));
 	else if (json_object_get(object, "exit") || json_object_get(object, "signal"))
 		take_end(link, call, object);
@@ -131,7 +139,6 @@ static void begin_anew(GuestLink *link)
 		guest_link_greet(link);
 }
 
-/* Is @object of any use? */
 static bool take_object(GuestLink *link, const json_t *object)
 {
 	/* One that only echoes is no daemon. */
@@ -181,7 +188,7 @@ static size_t take_port(GuestLink *link, const char *bytes, size_t count)
 
 static void take_bytes(GuestLink *link, const char *bytes, size_t count)
 {
-	json_t *object;
+	GuestSaid said;
 
 	if (link->state == LINK_PORT) {
 		size_t used = take_port(link, bytes, count);
@@ -189,14 +196,14 @@ static void take_bytes(GuestLink *link, const char *bytes, size_t count)
 		bytes += used;
 		count -= used;
 	}
-	while (link->fd >= 0 && guest_input_take(&link->input, &bytes, &count, &object)) {
-		if (take_object(link, object)) {
+	while (link->fd >= 0 && guest_input_take(&link->input, &bytes, &count, &said)) {
+		if (said.object ? take_object(link, said.object) : take_output(link, &said)) {
 			link->input.skipped = 0;
 			link->answered = clock_mono_us();
 		} else {
 			link->input.skipped += NOISE_LINE;
 		}
-		json_decref(object);
+		json_decref(said.object);
 	}
 	if (link->fd >= 0 && link->input.skipped > NOISE_MAX)
 		guest_link_lose(link, CAUSE_CORRUPT,

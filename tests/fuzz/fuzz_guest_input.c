@@ -6,6 +6,7 @@
  */
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "runtime/guest_input.h"
 
 #include <assert.h>
@@ -49,15 +50,34 @@ static void take(Heard *heard, json_t *object)
 	json_decref(object);
 }
 
+/* Output that was read by hand is what JSON has of it. */
+static void compare(const GuestSaid *said)
+{
+	cleanup_free char *line = text_printf("{\"stream\":%lld,\"fd\":%d,\"data\":\"%s\"}",
+					      (long long)said->stream, said->fd, said->data);
+	json_t *object = json_loads(line, 0, NULL);
+
+	assert(json_integer_value(json_object_get(object, "stream")) == said->stream);
+	assert(json_integer_value(json_object_get(object, "fd")) == said->fd);
+	assert(strcmp(json_string_value(json_object_get(object, "data")), said->data) == 0);
+	json_decref(object);
+}
+
 static void hear(Heard *heard, const char *bytes, size_t count)
 {
 	size_t before = count;
-	json_t *object;
+	GuestSaid said;
 
-	while (guest_input_take(&heard->input, &bytes, &count, &object) == 1) {
+	while (guest_input_take(&heard->input, &bytes, &count, &said) == 1) {
 		assert(count < before);
 		before = count;
-		take(heard, object);
+		if (said.object) {
+			take(heard, said.object);
+		} else {
+			heard->objects++;
+			compare(&said);
+			decode(said.data);
+		}
 	}
 	assert(count == 0 && heard->input.count < GUEST_LINE_MAX);
 }
