@@ -299,4 +299,10 @@ const Command commands[] = {
 	{ "help", "[COMMAND | exit-codes]", "this, or one command's", run_help, NULL, TAKES_COMMAND, 0, 2, NULL },
 	{ 0 },
 };
+
+const CommandGroup command_groups[] = {
+	{ "egress", "what VMs may reach" },
+	{ "node", "the node itself" },
+	{ 0 },
+};
 /* clang-format on */

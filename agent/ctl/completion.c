@@ -95,15 +95,11 @@ static void command_names(void)
 /* For each group, the words behind it. */
 static void bash_group_words(void)
 {
-	const char *group;
-
-	for (size_t i = 0; (group = command_group(i)); i++) {
-		size_t length = strlen(group);
-
-		(void)printf("\t%s) words='", group);
+	for (const CommandGroup *group = command_groups; group->name; group++) {
+		(void)printf("\t%s) words='", group->name);
 		for (const Command *row = commands; row->name; row++)
-			if (strncmp(row->name, group, length) == 0 && row->name[length] == ' ')
-				(void)printf("%s ", row->name + length + 1);
+			if (command_in_group(row, group))
+				(void)printf("%s ", command_in_group(row, group));
 		(void)printf("' ;;\n");
 	}
 }
@@ -111,10 +107,8 @@ static void bash_group_words(void)
 /* "egress|node", as patterns of both shells. */
 static void group_pattern(void)
 {
-	const char *group;
-
-	for (size_t i = 0; (group = command_group(i)); i++)
-		(void)printf("%s%s", i ? "|" : "", group);
+	for (const CommandGroup *group = command_groups; group->name; group++)
+		(void)printf("%s%s", group == command_groups ? "" : "|", group->name);
 }
 
 static void bash_word_cases(void)
@@ -231,37 +225,36 @@ static void zsh_options(const Option *options)
 	}
 }
 
-/* Descriptions of the commands that begin with @prefix ("node " or ""). */
-static void zsh_names(const char *prefix)
+static void zsh_name(const char *name, const char *summary)
 {
-	size_t length = strlen(prefix);
+	(void)printf(" '%s:", name);
+	zsh_text(summary);
+	(void)printf("'");
+}
 
-	for (const Command *row = commands; row->name; row++) {
-		if (strncmp(row->name, prefix, length) != 0 || strchr(row->name + length, ' '))
-			continue;
-		(void)printf(" '%s:", row->name + length);
-		zsh_text(row->summary);
-		(void)printf("'");
-	}
-	if (!length)
-		(void)printf(" 'egress:what VMs may reach' 'node:the node itself'");
+/* Descriptions of first words. */
+static void zsh_names(void)
+{
+	for (const Command *row = commands; row->name; row++)
+		if (!strchr(row->name, ' '))
+			zsh_name(row->name, row->summary);
+	for (const CommandGroup *group = command_groups; group->name; group++)
+		zsh_name(group->name, group->summary);
 }
 
 /* What comes behind the first word of two. */
 static void zsh_groups(void)
 {
-	const char *group;
-
-	for (size_t i = 0; (group = command_group(i)); i++) {
-		char prefix[32];
-
-		(void)text_append(prefix, prefix + sizeof prefix, "%s ", group);
-		(void)printf("\t\t%s)\n\t\t\tif ((CURRENT == 2)); then\n\t\t\t\tcommands=(", group);
-		zsh_names(prefix);
+	for (const CommandGroup *group = command_groups; group->name; group++) {
+		(void)printf("\t\t%s)\n\t\t\tif ((CURRENT == 2)); then\n\t\t\t\tcommands=(",
+			     group->name);
+		for (const Command *row = commands; row->name; row++)
+			if (command_in_group(row, group))
+				zsh_name(command_in_group(row, group), row->summary);
 		(void)printf(")\n\t\t\t\t_describe command commands\n\t\t\t\treturn\n\t\t\tfi\n"
 			     "\t\t\tcommand=\"%s $words[2]\"\n"
 			     "\t\t\tshift words\n\t\t\t((CURRENT--)) ;;\n",
-			     group);
+			     group->name);
 	}
 }
 
@@ -300,7 +293,7 @@ static int zsh(void)
 		     "\t_arguments -C $globals '1: :->command' '*:: :->arguments'\n"
 		     "\tcase $state in\n"
 		     "\tcommand)\n\t\tcommands=(");
-	zsh_names("");
+	zsh_names();
 	(void)printf(")\n\t\t_describe command commands ;;\n"
 		     "\targuments)\n"
 		     "\t\tcommand=$words[1]\n"

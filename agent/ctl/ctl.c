@@ -74,27 +74,44 @@ Method guest_method(const char *name)
 	return (Method){ &hearth__v1__guest_service__descriptor, name };
 }
 
-/* clang-format off */
-static const struct {
-	const char *name, *missing;
-} groups[] = {
-	{ "egress", "egress: get, set, explain or watch is missing" },
-	{ "node",   "node: get, watch, cordon or uncordon is missing" },
-};
-/* clang-format on */
-
-const char *command_group(size_t i)
+const char *command_in_group(const Command *command, const CommandGroup *group)
 {
-	return i < array_size(groups) ? groups[i].name : NULL;
+	size_t length = strlen(group->name);
+
+	if (strncmp(command->name, group->name, length) != 0 || command->name[length] != ' ')
+		return NULL;
+	return command->name + length + 1;
+}
+
+/* "node: get, watch or drain is missing" */
+static void say_missing(const CommandGroup *group, char problem[static OPTION_PROBLEM_MAX])
+{
+	char *end = problem + OPTION_PROBLEM_MAX;
+	char *at = text_append(problem, end, "%s: ", group->name);
+	const char *last = NULL;
+	const char *before = "";
+
+	for (const Command *row = commands; row->name; row++) {
+		const char *word = command_in_group(row, group);
+
+		if (!word)
+			continue;
+		if (last) {
+			at = text_append(at, end, "%s%s", before, last);
+			before = ", ";
+		}
+		last = word;
+	}
+	(void)text_append(at, end, "%s%s is missing", *before ? " or " : "", last);
 }
 
 /* What to say of a first word that is no command by itself. */
 static void say_unknown(const char *word, char problem[static OPTION_PROBLEM_MAX])
 {
 	(void)text_append(problem, problem + OPTION_PROBLEM_MAX, "no command '%s'", word);
-	for (size_t i = 0; i < array_size(groups); i++)
-		if (strcmp(word, groups[i].name) == 0)
-			text_copy(problem, OPTION_PROBLEM_MAX, groups[i].missing);
+	for (const CommandGroup *group = command_groups; group->name; group++)
+		if (strcmp(word, group->name) == 0)
+			say_missing(group, problem);
 }
 
 /* How many of @words name @command: 0 if they do not. */

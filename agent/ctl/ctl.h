@@ -91,8 +91,17 @@ Method node_method(const char *name);
 Method egress_method(const char *name);
 Method guest_method(const char *name);
 
-/* The first word of commands that have two, such as "node", by number; NULL at the end. */
-const char *command_group(size_t i);
+/* The first word of commands that have two, such as "node". */
+typedef struct CommandGroup {
+	const char *name;
+	const char *summary;
+} CommandGroup;
+
+/* Ended by one without a name. */
+extern const CommandGroup command_groups[];
+
+/* What comes behind the first word: "set" of "egress set"; NULL if @command is not of @group. */
+const char *command_in_group(const Command *command, const CommandGroup *group);
 
 /* help.c */
 int run_help(Ctl *ctl);
