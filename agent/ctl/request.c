@@ -206,6 +206,21 @@ static void apply_boot(const Options *given, Hearth__V1__VmSpec *spec)
 		set_text(&spec->boot->boot_args, options_text(given, "args"));
 }
 
+/* Besides those that a file has named. */
+static void apply_guest(const Options *given, Hearth__V1__VmSpec *spec)
+{
+	const char *name;
+	size_t at = 0;
+
+	spec->guest_agent =
+		(Hearth__V1__GuestAgent)options_enum(given, "guest-agent", (int)spec->guest_agent);
+	while ((name = options_next(given, "secret", &at))) {
+		spec->secrets =
+			(char **)must_realloc(spec->secrets, spec->n_secrets + 1, sizeof(char *));
+		spec->secrets[spec->n_secrets++] = text_dup(name);
+	}
+}
+
 static int apply_machine(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
 	static const char *const options[] = { "vcpus",      "memory",       "smt",
@@ -248,6 +263,7 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	if (options_has(given, "start"))
 		spec->desired_state = HEARTH__V1__DESIRED_STATE__DESIRED_STATE_RUNNING;
 	apply_boot(given, spec);
+	apply_guest(given, spec);
 	status = apply_machine(ctl, spec);
 	if (status == 0)
 		status = request_devices(ctl, spec);

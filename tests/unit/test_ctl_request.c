@@ -205,6 +205,13 @@ Test(ctl_request, limits_are_what_their_options_say)
 	check_spec(LINE("--cpu-limit", "4294967.295"), "{\"limits\":{\"cpuMillis\":4294967295}}");
 }
 
+Test(ctl_request, the_guest_is_asked_for_what_its_options_say)
+{
+	check_spec(LINE("--guest-agent", "required", "--secret", "token", "--secret", "tls.key"),
+		   "{\"secrets\":[\"token\",\"tls.key\"],\"guestAgent\":\"GUEST_AGENT_REQUIRED\"}");
+	check_spec(LINE("--guest-agent", "none"), "{\"guestAgent\":\"GUEST_AGENT_NONE\"}");
+}
+
 Test(ctl_request, what_is_no_limit_is_refused)
 {
 	static const char *const cpus[] = { "",
