@@ -13,7 +13,7 @@ const Option global_options[] = {
 	{ "output", OPTION_CHOICE, 'o', .value = "FORMAT", .choices = "table|wide|json|name",
 	  .help = "how to print" },
 	{ "timeout", OPTION_DURATION, 0, .value = "DURATION",
-	  .help = "how long to wait for an answer (default: 60s; streams and wait: for ever)" },
+	  .help = "how long to wait for an answer (default: 60s; streams, wait and --return ready: for ever)" },
 	{ "help", OPTION_FLAG, 'h', .help = "what the command does and takes" },
 	{ 0 },
 };
@@ -27,7 +27,7 @@ const Option global_options[] = {
 
 #define RETURN_OPTION                                                                               \
 	{ "return", OPTION_ENUM, 0, .value = "WHEN", .names = &hearth__v1__return_when__descriptor,     \
-	  .help = "when to answer (default: done)" }
+	  .help = "when to answer; ready: once the VM's condition Ready is true (default: done)" }
 
 #define POLICY_OPTIONS                                                                              \
 	{ "label", OPTION_TEXT, 'l', .many = true, .value = "KEY=VALUE", .help = "a label; in update, KEY- takes one away" },    \

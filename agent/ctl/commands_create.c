@@ -71,7 +71,7 @@ static int send_create(Ctl *ctl, const Hearth__V1__CreateVmRequest *request)
 
 	progress_begin(&progress, ctl, request->vm_id, "create");
 	result = client_call(ctl_client(ctl), vm_method("CreateVm"), &request->base,
-			     ctl_timeout(ctl, TIMEOUT_UNARY), &vm, &failure);
+			     ctl_start_timeout(ctl), &vm, &failure);
 	progress_end(&progress);
 	if (result < 0)
 		return failure_report(&failure, ctl_json(ctl));

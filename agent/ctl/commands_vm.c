@@ -49,8 +49,7 @@ static int call_verb(Ctl *ctl, const char *id, Method method, const ProtobufCMes
 	int result;
 
 	progress_begin(&progress, ctl, id, ctl->command->name);
-	result = client_call(ctl_client(ctl), method, request, ctl_timeout(ctl, timeout), &vm,
-			     &failure);
+	result = client_call(ctl_client(ctl), method, request, timeout, &vm, &failure);
 	progress_end(&progress);
 	if (result < 0)
 		return failure_report(&failure, ctl_json(ctl));
@@ -78,7 +77,7 @@ static int start_one(Ctl *ctl, const char *id)
 
 	hearth__v1__start_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
-	return call_verb(ctl, id, vm_method("StartVm"), &request.base, TIMEOUT_UNARY);
+	return call_verb(ctl, id, vm_method("StartVm"), &request.base, ctl_start_timeout(ctl));
 }
 
 static int pause_one(Ctl *ctl, const char *id)
@@ -87,7 +86,8 @@ static int pause_one(Ctl *ctl, const char *id)
 
 	hearth__v1__pause_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
-	return call_verb(ctl, id, vm_method("PauseVm"), &request.base, TIMEOUT_UNARY);
+	return call_verb(ctl, id, vm_method("PauseVm"), &request.base,
+			 ctl_timeout(ctl, TIMEOUT_UNARY));
 }
 
 static int resume_one(Ctl *ctl, const char *id)
@@ -96,7 +96,7 @@ static int resume_one(Ctl *ctl, const char *id)
 
 	hearth__v1__resume_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
-	return call_verb(ctl, id, vm_method("ResumeVm"), &request.base, TIMEOUT_UNARY);
+	return call_verb(ctl, id, vm_method("ResumeVm"), &request.base, ctl_start_timeout(ctl));
 }
 
 static int destroy_one(Ctl *ctl, const char *id)
@@ -106,7 +106,8 @@ static int destroy_one(Ctl *ctl, const char *id)
 	hearth__v1__destroy_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	request.allow_missing = options_has(&ctl->options, "allow-missing");
-	return call_verb(ctl, id, vm_method("DestroyVm"), &request.base, TIMEOUT_UNARY);
+	return call_verb(ctl, id, vm_method("DestroyVm"), &request.base,
+			 ctl_timeout(ctl, TIMEOUT_UNARY));
 }
 
 static int stop_one(Ctl *ctl, const char *id)
@@ -126,7 +127,7 @@ static int stop_one(Ctl *ctl, const char *id)
 		request.terminate_timeout = &terminate_field;
 	/* What the ladder may take, and the usual time on top. */
 	return call_verb(ctl, id, vm_method("StopVm"), &request.base,
-			 TIMEOUT_UNARY + grace + terminate);
+			 ctl_timeout(ctl, TIMEOUT_UNARY + grace + terminate));
 }
 
 int run_start(Ctl *ctl)

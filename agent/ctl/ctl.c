@@ -33,6 +33,14 @@ int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise)
 	return options_duration(&ctl->options, "timeout", otherwise);
 }
 
+int64_t ctl_start_timeout(const Ctl *ctl)
+{
+	bool ready = options_enum(&ctl->options, "return", 0) ==
+		     HEARTH__V1__RETURN_WHEN__RETURN_WHEN_READY;
+
+	return ctl_timeout(ctl, ready ? CLIENT_FOREVER : TIMEOUT_UNARY);
+}
+
 static int call_within(Ctl *ctl, Method method, const ProtobufCMessage *request, int64_t timeout,
 		       void *ret)
 {

@@ -74,6 +74,8 @@ int64_t ctl_timeout(const Ctl *ctl, int64_t otherwise);
 enum {
 	TIMEOUT_UNARY = 60 * 1000 * 1000
 };
+/* The same of create, start and resume: how long until a VM is ready is its guest's affair. */
+int64_t ctl_start_timeout(const Ctl *ctl);
 
 /**
  * ctl_call() - a unary call with the usual timeout

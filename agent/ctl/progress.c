@@ -5,14 +5,27 @@
 #include "agent/ctl/request.h"
 #include "base/clock.h"
 
+#include <string.h>
+
 enum {
 	FIRST_AFTER = 300 * USEC_PER_MSEC, /* what is quicker needs no line */
 	EVERY = 200 * USEC_PER_MSEC,
 	ASK_TIMEOUT = USEC_PER_SEC,
 };
 
-static void show(Progress *progress, const Hearth__V1__Operation *operation)
+/* What keeps the VM from being ready, in a word; "" where nothing says. */
+static const char *unready_reason(const Hearth__V1__VmStatus *status)
 {
+	for (size_t i = 0; i < status->n_conditions; i++)
+		if (strcmp(status->conditions[i]->type, "Ready") == 0)
+			return status->conditions[i]->reason;
+	return "";
+}
+
+static void show(Progress *progress, const Hearth__V1__VmStatus *status)
+{
+	const Hearth__V1__Operation *operation = status ? status->operation : NULL;
+	const char *reason = status ? unready_reason(status) : "";
 	char elapsed[FORMAT_MAX];
 
 	(void)format_span(clock_mono_us() - progress->began, elapsed);
@@ -22,7 +35,8 @@ static void show(Progress *progress, const Hearth__V1__Operation *operation)
 		print_clean(stderr, "%s: %s, %s  %s", progress->vm_id, operation->verb,
 			    *operation->stage ? operation->stage : "begun", elapsed);
 	else
-		print_clean(stderr, "%s: %s  %s", progress->vm_id, progress->verb, elapsed);
+		print_clean(stderr, "%s: %s%s%s  %s", progress->vm_id, progress->verb,
+			    *reason ? ", " : "", reason, elapsed);
 	(void)fflush(stderr);
 	progress->shown = true;
 }
@@ -43,7 +57,7 @@ static void tick(void *user)
 	if (client_call(progress->ctl->client, vm_method("GetVm"), &request.base, ASK_TIMEOUT, &vm,
 			&failure) < 0)
 		vm = NULL; /* shown without its stage */
-	show(progress, vm && vm->status ? vm->status->operation : NULL);
+	show(progress, vm ? vm->status : NULL);
 }
 
 void progress_begin(Progress *progress, Ctl *ctl, const char *vm_id, const char *verb)

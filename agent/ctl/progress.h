@@ -2,9 +2,9 @@
 #pragma once
 
 /*
- * A line on the terminal that says what a VM's operation is at, while a call
- * waits for it: rewritten as it goes on, gone in the end. Nothing at all when
- * stderr is no terminal.
+ * A line on the terminal that says what a VM's operation is at, or why the VM is
+ * not ready yet, while a call waits for it: rewritten as it goes on, gone in the
+ * end. Nothing at all when stderr is no terminal.
  */
 
 #include "agent/ctl/ctl.h"
