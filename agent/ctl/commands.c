@@ -100,8 +100,10 @@ static const Option verb_options[] = { GUARD_OPTIONS, RETURN_OPTION, { 0 } };
 
 static const Option stop_options[] = {
 	{ "force", OPTION_FLAG, 0, .help = "kill it at once" },
+	{ "guest-grace", OPTION_DURATION, 0, .value = "DURATION",
+	  .help = "how long the guest has after hearth-guest was asked (default: 10s; 0s: it is not asked)" },
 	{ "grace", OPTION_DURATION, 0, .value = "DURATION",
-	  .help = "how long the guest has after its power button (default: 10s)" },
+	  .help = "how long the guest has after its power button (default: 10s; 0s: it is not pressed)" },
 	{ "terminate-grace", OPTION_DURATION, 0, .value = "DURATION",
 	  .help = "how long its VMM has after SIGTERM (default: 5s)" },
 	GUARD_OPTIONS, RETURN_OPTION,
@@ -246,7 +248,7 @@ const Command commands[] = {
 	  "  hearthctl create web-2 --kernel /boot/vmlinux --drive path=/srv/web.img,root,bw=10m/1s+50m,ops=1000/1s\n\n"
 	  "A RATE is AMOUNT/DURATION[+BURST]: bytes (k, m and g are powers of 1024) or operations; BURST is on top, once.\n" },
 	{ "start", "VM...", "boot VMs", run_start, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
-	{ "stop", "VM...", "stop VMs: power button, SIGTERM, SIGKILL", run_stop, stop_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
+	{ "stop", "VM...", "stop VMs: hearth-guest, power button, SIGTERM, SIGKILL", run_stop, stop_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "pause", "VM...", "hold VMs' virtual CPUs", run_pause, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "resume", "VM...", "let paused VMs go on", run_resume, verb_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },
 	{ "destroy", "VM...", "end VMs at once and remove all they left", run_destroy, destroy_options, TAKES_VM, 1, ARGUMENTS_MANY, NULL },

@@ -9,6 +9,7 @@
 /* The verbs: start, stop, pause, resume, destroy. */
 
 enum {
+	DEFAULT_GUEST_GRACE = 10 * USEC_PER_SEC,
 	DEFAULT_GRACE = 10 * USEC_PER_SEC,
 	DEFAULT_TERMINATE = 5 * USEC_PER_SEC,
 };
@@ -110,24 +111,34 @@ static int destroy_one(Ctl *ctl, const char *id)
 			 ctl_timeout(ctl, TIMEOUT_UNARY));
 }
 
+/* One rung's time: *@field is @value's if it was given. Return: how long it is. */
+static int64_t take_grace(const Ctl *ctl, const char *option, int64_t otherwise,
+			  Google__Protobuf__Duration *value, Google__Protobuf__Duration **field)
+{
+	int64_t usec = options_duration(&ctl->options, option, otherwise);
+
+	*value = duration_field(usec);
+	if (options_has(&ctl->options, option))
+		*field = value;
+	return usec;
+}
+
 static int stop_one(Ctl *ctl, const char *id)
 {
+	Google__Protobuf__Duration guest, button, terminate;
 	Hearth__V1__StopVmRequest request;
-	int64_t grace = options_duration(&ctl->options, "grace", DEFAULT_GRACE);
-	int64_t terminate = options_duration(&ctl->options, "terminate-grace", DEFAULT_TERMINATE);
-	Google__Protobuf__Duration grace_field = duration_field(grace);
-	Google__Protobuf__Duration terminate_field = duration_field(terminate);
+	/* What the ladder may take, and the usual time on top. */
+	int64_t timeout = TIMEOUT_UNARY;
 
 	hearth__v1__stop_vm_request__init(&request);
 	FILL_GUARDS(ctl, &request, id);
 	request.force = options_has(&ctl->options, "force");
-	if (options_has(&ctl->options, "grace"))
-		request.power_button_timeout = &grace_field;
-	if (options_has(&ctl->options, "terminate-grace"))
-		request.terminate_timeout = &terminate_field;
-	/* What the ladder may take, and the usual time on top. */
-	return call_verb(ctl, id, vm_method("StopVm"), &request.base,
-			 ctl_timeout(ctl, TIMEOUT_UNARY + grace + terminate));
+	timeout +=
+		take_grace(ctl, "guest-grace", DEFAULT_GUEST_GRACE, &guest, &request.guest_timeout);
+	timeout += take_grace(ctl, "grace", DEFAULT_GRACE, &button, &request.power_button_timeout);
+	timeout += take_grace(ctl, "terminate-grace", DEFAULT_TERMINATE, &terminate,
+			      &request.terminate_timeout);
+	return call_verb(ctl, id, vm_method("StopVm"), &request.base, ctl_timeout(ctl, timeout));
 }
 
 int run_start(Ctl *ctl)
