@@ -82,6 +82,24 @@ static void describe_exit(const Hearth__V1__Exit *last)
 		print_clean(stdout, "  console:\n%s\n", last->console_tail);
 }
 
+/* What the guest says of itself, in this run. */
+static void describe_guest(const Hearth__V1__GuestStatus *guest)
+{
+	cleanup_free char *items = NULL;
+	cleanup_free char *secrets = NULL;
+
+	list_add(&items, ", ", "%s", guest->connected ? "connected" : "not connected");
+	list_add(&items, ", ", "%s", guest->ready ? "ready" : "not ready");
+	if (*guest->agent_version)
+		list_add(&items, ", ", "hearth-guest %s", guest->agent_version);
+	if (*guest->boot_id)
+		list_add(&items, ", ", "boot %s", guest->boot_id);
+	for (size_t i = 0; i < guest->n_secrets; i++)
+		list_add(&secrets, ", ", "%s", guest->secrets[i]);
+	print_field("Guest:", "%s", items);
+	print_field("Has secrets:", "%s", secrets ? secrets : "");
+}
+
 void vm_describe(const Hearth__V1__Vm *vm)
 {
 	static const Hearth__V1__VmStatus no_status = HEARTH__V1__VM_STATUS__INIT;
@@ -100,6 +118,8 @@ void vm_describe(const Hearth__V1__Vm *vm)
 		    status->observed_generation);
 	print_field("Revision:", "%" PRIu64, vm->revision);
 	vm_describe_spec(vm->spec, status->resolved);
+	if (status->guest)
+		describe_guest(status->guest);
 	if (status->restart_count || status->next_restart_time)
 		print_field("Restarts:", "%u, next %s", status->restart_count,
 			    format_time(status->next_restart_time, text));

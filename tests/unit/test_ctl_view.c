@@ -9,12 +9,11 @@
 #include <criterion/redirect.h>
 #include <string.h>
 
-/* How the agent answers for a VM with @spec and what it has @resolved. */
-static Hearth__V1__Vm *vm_of(const char *spec, const char *resolved)
+/* How the agent answers for a VM with @spec and @status. */
+static Hearth__V1__Vm *vm_with(const char *spec, const char *status)
 {
-	cleanup_free char *text = text_printf("{\"vmId\":\"web-1\",\"spec\":%s,"
-					      "\"status\":{\"resolved\":%s}}",
-					      spec, resolved);
+	cleanup_free char *text =
+		text_printf("{\"vmId\":\"web-1\",\"spec\":%s,\"status\":%s}", spec, status);
 	cleanup_(json_freep) json_t *json = json_loads(text, 0, NULL);
 	ProtobufCMessage *message = NULL;
 	Error err = { 0 };
@@ -23,6 +22,14 @@ static Hearth__V1__Vm *vm_of(const char *spec, const char *resolved)
 	cr_assert_eq(json_to_message(&message, &hearth__v1__vm__descriptor, json, &err), 0, "%s",
 		     err.what);
 	return (Hearth__V1__Vm *)(void *)message;
+}
+
+/* The same, with what it has @resolved. */
+static Hearth__V1__Vm *vm_of(const char *spec, const char *resolved)
+{
+	cleanup_free char *status = text_printf("{\"resolved\":%s}", resolved);
+
+	return vm_with(spec, status);
 }
 
 /* What has been printed; the caller's to free. */
@@ -64,6 +71,8 @@ Test(ctl_view, all_that_was_asked_for_is_described, .init = cr_redirect_stdout)
 			 "free pages hinted, free pages reported");
 	check_line(text, "Entropy:       bw=4k/100ms+5, ops=6/86400s+7");
 	check_line(text, "MMDS:          169.254.7.7, 16 bytes, as EC2 answers");
+	check_line(text, "Guest agent:   required");
+	check_line(text, "Secrets:       token, tls.key");
 	check_line(text, "Limits asked:  cpu=1.5, memory=512MiB, pids=100");
 	check_line(text, "Restart:       on-failure, at most 4294967295 in a row");
 }
@@ -90,6 +99,31 @@ Test(ctl_view, what_was_made_of_it_is_described, .init = cr_redirect_stdout)
 	check_line(text, "Jail:          uid 100007 in /srv/jail/x/root");
 	check_line(text, "Cgroup:        hearth/x");
 	check_line(text, "Limits:        cpu=1, memory=1152MiB, pids=66");
+}
+
+Test(ctl_view, what_the_guest_tells_is_described, .init = cr_redirect_stdout)
+{
+	cleanup_(message_freep) Hearth__V1__Vm *vm =
+		vm_with("{}", "{\"guest\":{\"connected\":true,\"ready\":true,"
+			      "\"agentVersion\":\"0.1.0\",\"bootId\":\"5f0c\","
+			      "\"secrets\":[\"token\",\"tls.key\"]}}");
+
+	vm_describe(vm);
+	cleanup_free char *text = printed();
+
+	check_line(text, "Guest:         connected, ready, hearth-guest 0.1.0, boot 5f0c");
+	check_line(text, "Has secrets:   token, tls.key");
+}
+
+Test(ctl_view, a_guest_that_tells_nothing_is_described_too, .init = cr_redirect_stdout)
+{
+	cleanup_(message_freep) Hearth__V1__Vm *vm = vm_with("{}", "{\"guest\":{}}");
+
+	vm_describe(vm);
+	cleanup_free char *text = printed();
+
+	check_line(text, "Guest:         not connected, not ready");
+	cr_assert_null(strstr(text, "ecrets:"));
 }
 
 Test(ctl_view, a_vm_without_a_status_is_described_too, .init = cr_redirect_stdout)
