@@ -131,7 +131,7 @@ int run_events(Ctl *ctl);
 int run_console(Ctl *ctl);
 int run_metrics(Ctl *ctl);
 
-/* commands_guest.c */
+/* commands_guest.c, commands_exec.c */
 int run_ping(Ctl *ctl);
 int run_exec(Ctl *ctl);
 

@@ -46,6 +46,47 @@ void set_text(char **field, const char *text)
 	*field = text_dup(text);
 }
 
+/* Its key or value. */
+static char **entry_text(ProtobufCMessage *entry, unsigned i)
+{
+	return (char **)(void *)((char *)entry + entry->descriptor->fields[i].offset);
+}
+
+/* Which of @count entries has this key; @count: none. */
+static size_t find_entry(ProtobufCMessage *const *entries, size_t count, const char *key,
+			 size_t length)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *present = *entry_text(entries[i], 0);
+
+		if (strlen(present) == length && strncmp(present, key, length) == 0)
+			return i;
+	}
+	return count;
+}
+
+bool set_variable(void *field, size_t *count, const ProtobufCMessageDescriptor *type,
+		  const char *text)
+{
+	size_t length = strcspn(text, "=");
+	ProtobufCMessage **entries;
+	size_t i;
+
+	if (!length || !text[length])
+		return false;
+	memcpy((void *)&entries, field, sizeof(void *));
+	i = find_entry(entries, *count, text, length);
+	if (i == *count) {
+		entries = (ProtobufCMessage **)must_realloc((void *)entries, ++*count,
+							    sizeof(void *));
+		entries[i] = message_new(type);
+		*entry_text(entries[i], 0) = text_printf("%.*s", (int)length, text);
+		memcpy(field, (const void *)&entries, sizeof(void *));
+	}
+	set_text(entry_text(entries[i], 1), text + length + 1);
+	return true;
+}
+
 static void set_duration(Google__Protobuf__Duration **field, int64_t usec)
 {
 	if (!*field)

@@ -18,6 +18,16 @@ enum {
 /* Replaces a text that @field owns. */
 void set_text(char **field, const char *text);
 
+/**
+ * set_variable() - put "NAME=VALUE" into a map of texts, in place of what NAME had
+ * @field:	the address of the map's field; owned, as json_to_message() makes it
+ * @type:	of its entries, of which there are *@count
+ *
+ * Return: whether @text is one.
+ */
+bool set_variable(void *field, size_t *count, const ProtobufCMessageDescriptor *type,
+		  const char *text);
+
 /* The JSON in @path ("-": standard input); NULL if it is none. report_json() says why. */
 json_t *load_json(const char *path, json_error_t *error);
 int report_json(const Ctl *ctl, const char *path, const json_error_t *problem);
