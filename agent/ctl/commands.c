@@ -177,6 +177,19 @@ static const Option metrics_options[] = {
 	{ 0 },
 };
 
+#define QUESTION_OPTIONS                                                                            \
+	{ "wait", OPTION_DURATION, 0, .value = "DURATION",                                              \
+	  .help = "how long to wait for hearth-guest (default: 5s)" },                                  \
+	{ "expected-uid", OPTION_TEXT, 0, .value = "UID", .help = "only if this is still its uid" }
+
+static const Option question_options[] = { QUESTION_OPTIONS, { 0 } };
+
+static const Option env_set_options[] = {
+	{ "replace", OPTION_FLAG, 0, .help = "nothing that was set before stays" },
+	QUESTION_OPTIONS,
+	{ 0 },
+};
+
 static const Option exec_options[] = {
 	{ "stdin", OPTION_FLAG, 'i', .help = "it reads hearthctl's standard input; else nothing" },
 	{ "tty", OPTION_FLAG, 't', .help = "it gets a terminal, which is hearthctl's own; with -i" },
@@ -278,7 +291,11 @@ const Command commands[] = {
 	  "  hearthctl exec web-1 -- uname -a\n"
 	  "  hearthctl exec web-1 -i -- sh -c 'cat > /tmp/file' < file\n"
 	  "  hearthctl exec web-1 -it -- sh\n" },
-	{ "ping", "VM", "does hearth-guest answer in the guest", run_ping, get_options, TAKES_VM, 1, 1, NULL },
+	{ "ping", "VM", "does hearth-guest answer in the guest", run_ping, question_options, TAKES_VM, 1, 1, NULL },
+	{ "env set", "VM [NAME=VALUE...]", "set variables for programs in the guest", run_env_set, env_set_options, TAKES_VM, 1, ARGUMENTS_MANY,
+	  "Until the guest's next boot; for programs that begin from now on. In the guest: /run/hearth/env.\n\n"
+	  "  hearthctl env set web-1 LANG=C.UTF-8 WORKERS=4\n"
+	  "  hearthctl env set web-1 --replace\n" },
 	{ "egress get", "VM", "what a VM may reach, and what became of packets", run_egress_get, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,
 	  "Replaces the whole policy; answers once it is enforced.\n\n"
@@ -307,6 +324,7 @@ const Command commands[] = {
 };
 
 const CommandGroup command_groups[] = {
+	{ "env", "variables for programs in guests" },
 	{ "egress", "what VMs may reach" },
 	{ "node", "the node itself" },
 	{ 0 },

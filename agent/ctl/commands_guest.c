@@ -1,28 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/ctl.h"
+#include "agent/ctl/format.h"
 #include "agent/ctl/json.h"
 #include "agent/ctl/request.h"
+#include "base/clock.h"
 
 #include <inttypes.h>
 
-/* ping: what hearth-guest is asked. */
+/* ping, env set: what hearth-guest is asked. */
+
+enum {
+	DEFAULT_WAIT = 5 * USEC_PER_SEC,
+};
+
+/* The fields that every such request has, from the options; owned by it. */
+#define FILL_QUESTION(ctl, request)                                                                \
+	do {                                                                                       \
+		const Options *given_ = &(ctl)->options;                                           \
+		set_text(&(request)->vm_id, given_->arguments[0]);                                 \
+		if (options_has(given_, "expected-uid"))                                           \
+			set_text(&(request)->expected_uid, options_text(given_, "expected-uid"));  \
+		if (options_has(given_, "wait")) {                                                 \
+			(request)->timeout = new0(Google__Protobuf__Duration);                     \
+			*(request)->timeout = duration_field(options_duration(given_, "wait", 0)); \
+		}                                                                                  \
+	} while (0)
+
+/* How long the guest may take, and the usual time on top. */
+static int64_t question_timeout(const Ctl *ctl)
+{
+	return ctl_timeout(ctl,
+			   TIMEOUT_UNARY + options_duration(&ctl->options, "wait", DEFAULT_WAIT));
+}
+
+/* As ctl_call(). */
+static int ask(Ctl *ctl, const char *method, const ProtobufCMessage *request, void *ret)
+{
+	cleanup_(failure_release) Failure failure = { 0 };
+
+	if (client_call(ctl_client(ctl), guest_method(method), request, question_timeout(ctl), ret,
+			&failure) < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	return 0;
+}
 
 int run_ping(Ctl *ctl)
 {
+	cleanup_(message_freep) Hearth__V1__PingRequest *request =
+		message_new(&hearth__v1__ping_request__descriptor);
 	cleanup_(message_freep) Hearth__V1__PingResponse *answer = NULL;
-	Hearth__V1__PingRequest request;
 	int status;
 
-	hearth__v1__ping_request__init(&request);
-	request.vm_id = text_field(ctl->options.arguments[0]);
-	request.expected_uid = text_field(options_text(&ctl->options, "expected-uid"));
-	status = ctl_call(ctl, guest_method("Ping"), &request.base, &answer);
+	FILL_QUESTION(ctl, request);
+	status = ask(ctl, "Ping", &request->base, &answer);
 	if (status == 0 && ctl_json(ctl))
 		json_print_message(&answer->base, true);
 	else if (status == 0)
-		printf("%s answered after %.1f ms, up %" PRId64 " s\n", request.vm_id,
+		printf("%s answered after %.1f ms, up %" PRId64 " s\n", request->vm_id,
 		       (double)answer->round_trip->nanos / 1e6 +
 			       (double)answer->round_trip->seconds * 1e3,
 		       answer->uptime->seconds);
+	return status;
+}
+
+/* 0, or the exit status of what has been reported: without values, which are not to be seen. */
+static int fill_env(const Ctl *ctl, Hearth__V1__SetEnvRequest *request)
+{
+	const Options *given = &ctl->options;
+
+	request->replace = options_has(given, "replace");
+	for (size_t i = 1; i < given->n_arguments; i++)
+		if (!set_variable(&request->env, &request->n_env,
+				  &hearth__v1__set_env_request__env_entry__descriptor,
+				  given->arguments[i]))
+			return failure_report_local(
+				ctl_json(ctl), EXIT_USAGE,
+				"env set: argument %zu after the VM is not NAME=VALUE", i);
+	if (!request->n_env && !request->replace)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "env set: give NAME=VALUE, or --replace to have none");
+	return 0;
+}
+
+int run_env_set(Ctl *ctl)
+{
+	cleanup_(message_freep) Hearth__V1__SetEnvRequest *request =
+		message_new(&hearth__v1__set_env_request__descriptor);
+	cleanup_(message_freep) Hearth__V1__SetEnvResponse *answer = NULL;
+	int status = fill_env(ctl, request);
+
+	if (status)
+		return status;
+	FILL_QUESTION(ctl, request);
+	status = ask(ctl, "SetEnv", &request->base, &answer);
+	if (status == 0 && ctl_json(ctl))
+		json_print_message(&answer->base, true);
+	else if (status == 0)
+		print_clean(stdout, "%s has %s%zu variable%s\n", request->vm_id,
+			    request->replace ? "" : "been given ", request->n_env,
+			    request->n_env == 1 ? "" : "s");
 	return status;
 }
