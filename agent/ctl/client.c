@@ -175,12 +175,30 @@ static grpc_call *make_call(Client *client, grpc_completion_queue *queue, Method
 	return call;
 }
 
+/* A request's bytes. */
+typedef struct Packed {
+	size_t length;
+	uint8_t bytes[];
+} Packed;
+
+static void wipe_packed(void *user)
+{
+	Packed *packed = user;
+
+	explicit_bzero(packed->bytes, packed->length);
+	free(packed);
+}
+
+/* gRPC sends it from where it is; whatever it holds, it is not left behind. */
 static grpc_byte_buffer *pack(const ProtobufCMessage *message)
 {
-	grpc_slice slice = grpc_slice_malloc(protobuf_c_message_get_packed_size(message));
+	size_t length = protobuf_c_message_get_packed_size(message);
+	Packed *packed = must_calloc(1, sizeof *packed + length);
 	grpc_byte_buffer *buffer;
+	grpc_slice slice;
 
-	(void)protobuf_c_message_pack(message, GRPC_SLICE_START_PTR(slice));
+	packed->length = protobuf_c_message_pack(message, packed->bytes);
+	slice = grpc_slice_new_with_user_data(packed->bytes, length, wipe_packed, packed);
 	buffer = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_slice_unref(slice);
 	return buffer;
@@ -406,11 +424,8 @@ void client_stream_poll(ClientStream *stream, struct pollfd *fds, size_t count)
 	pump_poll(stream->pump, fds, count);
 }
 
-int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
-		void *ret, Failure *failure)
+int client_answer(ClientStream *stream, void *ret, Failure *failure)
 {
-	cleanup_(client_stream_freep) ClientStream *stream =
-		client_stream(client, method, request, timeout);
 	cleanup_(message_freep) ProtobufCMessage *message = NULL;
 	int got = client_stream_next(stream, &message, failure);
 
@@ -423,4 +438,13 @@ int client_call(Client *client, Method method, const ProtobufCMessage *request, 
 	memcpy(ret, &message, sizeof(void *));
 	message = NULL;
 	return 0;
+}
+
+int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
+		void *ret, Failure *failure)
+{
+	cleanup_(client_stream_freep) ClientStream *stream =
+		client_stream(client, method, request, timeout);
+
+	return client_answer(stream, ret, failure);
 }

@@ -53,7 +53,7 @@ bool client_interrupted(void);
 int client_call(Client *client, Method method, const ProtobufCMessage *request, int64_t timeout,
 		void *ret, Failure *failure) must_check;
 
-/* Starts a server-streaming call; never fails: the first client_stream_next() may. */
+/* Starts a call; never fails: the first client_stream_next() may. @request is needed no more. */
 ClientStream *client_stream(Client *client, Method method, const ProtobufCMessage *request,
 			    int64_t timeout);
 /* Ends the call if it has not ended. */
@@ -67,6 +67,9 @@ DEFINE_CLEANUP(ClientStream *, client_stream_free);
  * Return: 1 with a message; 0 at the end; -1 with *@failure filled.
  */
 int client_stream_next(ClientStream *stream, void *ret, Failure *failure) must_check;
+
+/* The only message of a unary call that client_stream() began; as client_call(). */
+int client_answer(ClientStream *stream, void *ret, Failure *failure) must_check;
 
 /**
  * client_duplex() - start a call in which both sides stream
