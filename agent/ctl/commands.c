@@ -190,6 +190,12 @@ static const Option env_set_options[] = {
 	{ 0 },
 };
 
+static const Option secret_set_options[] = {
+	{ "file", OPTION_PATH, 'f', .value = "FILE", .help = "what holds its value (default, and '-': standard input)" },
+	QUESTION_OPTIONS,
+	{ 0 },
+};
+
 static const Option exec_options[] = {
 	{ "stdin", OPTION_FLAG, 'i', .help = "it reads hearthctl's standard input; else nothing" },
 	{ "tty", OPTION_FLAG, 't', .help = "it gets a terminal, which is hearthctl's own; with -i" },
@@ -296,6 +302,12 @@ const Command commands[] = {
 	  "Until the guest's next boot; for programs that begin from now on. In the guest: /run/hearth/env.\n\n"
 	  "  hearthctl env set web-1 LANG=C.UTF-8 WORKERS=4\n"
 	  "  hearthctl env set web-1 --replace\n" },
+	{ "secret set", "VM NAME", "write a secret to a file of the guest", run_secret_set, secret_set_options, TAKES_VM, 2, 2,
+	  "Up to 16384 bytes, as they are, newlines as well; until the guest's next boot. In the guest:\n"
+	  "/run/hearth/secrets/NAME. It need not be one that 'create --secret' named.\n\n"
+	  "  hearthctl secret set web-1 tls.key -f server.key\n"
+	  "  pass show web/token | hearthctl secret set web-1 token --wait 60s\n" },
+	{ "secret remove", "VM NAME", "remove a secret from the guest", run_secret_remove, question_options, TAKES_VM, 2, 2, NULL },
 	{ "egress get", "VM", "what a VM may reach, and what became of packets", run_egress_get, get_options, TAKES_VM, 1, 1, NULL },
 	{ "egress set", "VM", "say what a VM may reach, also while it runs", run_egress_set, egress_set_options, TAKES_VM, 1, 1,
 	  "Replaces the whole policy; answers once it is enforced.\n\n"
@@ -325,6 +337,7 @@ const Command commands[] = {
 
 const CommandGroup command_groups[] = {
 	{ "env", "variables for programs in guests" },
+	{ "secret", "files of guests that nothing else keeps" },
 	{ "egress", "what VMs may reach" },
 	{ "node", "the node itself" },
 	{ 0 },

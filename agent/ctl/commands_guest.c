@@ -5,12 +5,15 @@
 #include "agent/ctl/request.h"
 #include "base/clock.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 
-/* ping, env set: what hearth-guest is asked. */
+/* ping, env set, secret set and remove: what hearth-guest is asked. */
 
 enum {
 	DEFAULT_WAIT = 5 * USEC_PER_SEC,
+	SECRET_MAX = 16 << 10, /* of the contract */
 };
 
 /* The fields that every such request has, from the options; owned by it. */
@@ -100,4 +103,95 @@ int run_env_set(Ctl *ctl)
 			    request->replace ? "" : "been given ", request->n_env,
 			    request->n_env == 1 ? "" : "s");
 	return status;
+}
+
+static void wipe(ProtobufCBinaryData *data)
+{
+	if (data->data)
+		explicit_bzero(data->data, data->len);
+	data->len = 0;
+}
+
+/* All of @fd, but no more than tells that it is too much: 0 or -errno. */
+static int read_value(int fd, ProtobufCBinaryData *ret)
+{
+	ssize_t n;
+
+	ret->data = must_calloc(SECRET_MAX + 1, 1);
+	do {
+		n = read(fd, ret->data + ret->len, SECRET_MAX + 1 - ret->len);
+		if (n > 0)
+			ret->len += (size_t)n;
+	} while ((n > 0 && ret->len <= SECRET_MAX) || (n < 0 && errno == EINTR));
+	return n < 0 ? -errno : 0;
+}
+
+/* @ret: to be wiped. Return: 0, or the exit status of what has been reported. */
+static int take_value(const Ctl *ctl, ProtobufCBinaryData *ret)
+{
+	const char *path = options_text(&ctl->options, "file");
+	bool is_input = !path || strcmp(path, "-") == 0;
+	const char *name = is_input ? "standard input" : path;
+	cleanup_close int fd = is_input ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
+					: open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int r;
+
+	if (fd >= 0 && isatty(fd))
+		return failure_report_local(
+			ctl_json(ctl), EXIT_USAGE,
+			"secret set: %s is a terminal, where the value would be "
+			"seen; give --file FILE, or a pipe",
+			name);
+	r = fd < 0 ? -errno : read_value(fd, ret);
+	if (r < 0)
+		return failure_report_local(ctl_json(ctl), EXIT_LOCAL, "secret set: %s: %s", name,
+					    strerrordesc_np(-r));
+	if (ret->len > SECRET_MAX)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "secret set: %s has more than %d bytes", name,
+					    SECRET_MAX);
+	return 0;
+}
+
+/* No copy of the value is kept while the guest is waited for. */
+static int send_secret(Ctl *ctl, Hearth__V1__SetSecretRequest *request)
+{
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(message_freep) Hearth__V1__SetSecretResponse *answer = NULL;
+	cleanup_(client_stream_freep) ClientStream *stream = NULL;
+
+	FILL_QUESTION(ctl, request);
+	set_text(&request->name, ctl->options.arguments[1]);
+	stream = client_stream(ctl_client(ctl), guest_method("SetSecret"), &request->base,
+			       question_timeout(ctl));
+	wipe(&request->data);
+	if (client_answer(stream, &answer, &failure) < 0)
+		return failure_report(&failure, ctl_json(ctl));
+	if (ctl_json(ctl))
+		json_print_message(&answer->base, true);
+	else
+		print_clean(stdout, "%s %s secret %s\n", request->vm_id,
+			    request->remove ? "has no" : "has", request->name);
+	return 0;
+}
+
+int run_secret_set(Ctl *ctl)
+{
+	cleanup_(message_freep) Hearth__V1__SetSecretRequest *request =
+		message_new(&hearth__v1__set_secret_request__descriptor);
+	int status = take_value(ctl, &request->data);
+
+	if (status == 0)
+		status = send_secret(ctl, request);
+	wipe(&request->data);
+	return status;
+}
+
+int run_secret_remove(Ctl *ctl)
+{
+	cleanup_(message_freep) Hearth__V1__SetSecretRequest *request =
+		message_new(&hearth__v1__set_secret_request__descriptor);
+
+	request->remove = true;
+	return send_secret(ctl, request);
 }

@@ -134,6 +134,8 @@ int run_metrics(Ctl *ctl);
 /* commands_guest.c, commands_exec.c */
 int run_ping(Ctl *ctl);
 int run_env_set(Ctl *ctl);
+int run_secret_set(Ctl *ctl);
+int run_secret_remove(Ctl *ctl);
 int run_exec(Ctl *ctl);
 
 /* commands_egress.c */
