@@ -31,7 +31,7 @@ static const char full_spec[] =
 	"\"egress\":{\"rules\":[{\"to\":[{\"cidr\":\"10.0.0.0/8\",\"except\":[\"10.1.0.0/16\"]}],"
 		"\"ports\":[{\"protocol\":\"PROTOCOL_UDP\",\"port\":53,\"endPort\":54}],"
 		"\"fqdn\":[\"example.org\"]}]},"
-	"\"secrets\":[\"token\"],\"guestAgent\":\"GUEST_AGENT_REQUIRED\","
+	"\"secrets\":[\"token\",\"tls.key\"],\"guestAgent\":\"GUEST_AGENT_REQUIRED\","
 	"\"restartPolicy\":{\"mode\":\"RESTART_MODE_ON_FAILURE\",\"maxRestarts\":4294967295,"
 		"\"initialBackoff\":\"1.5s\",\"maxBackoff\":\"60.000000001s\"},"
 	"\"expiresAt\":\"2026-12-31T23:00:00.25Z\",\"expireAction\":\"EXPIRE_ACTION_DESTROY\","
