@@ -82,7 +82,7 @@ static const Option create_options[] = {
 	  .help = "what it may reach: a policy as YAML or JSON ('-': standard input); the default is nothing" },
 	ALLOW_OPTION,
 	{ "guest-agent", OPTION_ENUM, 0, .value = "WHAT", .names = &hearth__v1__guest_agent__descriptor,
-	  .help = "what is expected of hearth-guest; required: it is not ready before the guest is (default: none, with --secret optional)" },
+	  .help = "what is expected of hearth-guest; required: Ready waits for it and all secrets (default: none, or with --secret optional)" },
 	{ "secret", OPTION_TEXT, 0, .many = true, .value = "NAME",
 	  .help = "a secret that 'hearthctl secret set' will bring, after each boot" },
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,

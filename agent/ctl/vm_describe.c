@@ -82,11 +82,31 @@ static void describe_exit(const Hearth__V1__Exit *last)
 		print_clean(stdout, "  console:\n%s\n", last->console_tail);
 }
 
-/* What the guest says of itself, in this run. */
+static void describe_names(const char *title, char *const *names, size_t count)
+{
+	cleanup_free char *items = NULL;
+
+	for (size_t i = 0; i < count; i++)
+		list_add(&items, ", ", "%s", names[i]);
+	print_field(title, "%s", items ? items : "");
+}
+
+/* What is expected of it. */
+static void describe_guest_spec(const Hearth__V1__VmSpec *spec)
+{
+	char name[40];
+
+	if (spec->guest_agent)
+		print_field("Guest agent:", "%s",
+			    enum_text(&hearth__v1__guest_agent__descriptor, (int)spec->guest_agent,
+				      name));
+	describe_names("Secrets:", spec->secrets, spec->n_secrets);
+}
+
+/* What it says of itself, in this run. */
 static void describe_guest(const Hearth__V1__GuestStatus *guest)
 {
 	cleanup_free char *items = NULL;
-	cleanup_free char *secrets = NULL;
 
 	list_add(&items, ", ", "%s", guest->connected ? "connected" : "not connected");
 	list_add(&items, ", ", "%s", guest->ready ? "ready" : "not ready");
@@ -94,10 +114,8 @@ static void describe_guest(const Hearth__V1__GuestStatus *guest)
 		list_add(&items, ", ", "hearth-guest %s", guest->agent_version);
 	if (*guest->boot_id)
 		list_add(&items, ", ", "boot %s", guest->boot_id);
-	for (size_t i = 0; i < guest->n_secrets; i++)
-		list_add(&secrets, ", ", "%s", guest->secrets[i]);
 	print_field("Guest:", "%s", items);
-	print_field("Has secrets:", "%s", secrets ? secrets : "");
+	describe_names("Has secrets:", guest->secrets, guest->n_secrets);
 }
 
 void vm_describe(const Hearth__V1__Vm *vm)
@@ -118,6 +136,8 @@ void vm_describe(const Hearth__V1__Vm *vm)
 		    status->observed_generation);
 	print_field("Revision:", "%" PRIu64, vm->revision);
 	vm_describe_spec(vm->spec, status->resolved);
+	if (vm->spec)
+		describe_guest_spec(vm->spec);
 	if (status->guest)
 		describe_guest(status->guest);
 	if (status->restart_count || status->next_restart_time)

@@ -221,20 +221,6 @@ static void describe_devices(const Hearth__V1__Devices *devices,
 		describe_mmds(devices->mmds);
 }
 
-static void describe_guest(const Hearth__V1__VmSpec *spec)
-{
-	cleanup_free char *secrets = NULL;
-	char name[40];
-
-	for (size_t i = 0; i < spec->n_secrets; i++)
-		list_add(&secrets, ", ", "%s", spec->secrets[i]);
-	if (spec->guest_agent)
-		print_field("Guest agent:", "%s",
-			    enum_text(&hearth__v1__guest_agent__descriptor, (int)spec->guest_agent,
-				      name));
-	print_field("Secrets:", "%s", secrets ? secrets : "");
-}
-
 static void describe_limits(const char *name, const Hearth__V1__Limits *limits)
 {
 	cleanup_free char *items = NULL;
@@ -290,8 +276,6 @@ void vm_describe_spec(const Hearth__V1__VmSpec *spec, const Hearth__V1__Resolved
 		describe_egress(spec->egress);
 	if (spec && spec->devices)
 		describe_devices(spec->devices, resolved);
-	if (spec)
-		describe_guest(spec);
 	if (spec && spec->limits)
 		describe_limits("Limits asked:", spec->limits);
 	if (resolved)

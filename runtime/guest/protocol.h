@@ -32,7 +32,8 @@
  *		it starts otherwise, lines NAME='TEXT' in GUEST_DIR/env (0600); with replace
  *		nothing else stays
  *	set_secret {name, data} | {name, remove: true}	the file GUEST_DIR/secrets/NAME (0600) on
- *		tmpfs, replaced as a whole; never said to anybody; at most 16 KiB
+ *		tmpfs, replaced as a whole; never said to anybody; at most 16 KiB; what is
+ *		not there is removed
  *	ready -> ready: bool	has somebody called "hearth-guest ready" in this boot, or is
  *		that not waited for
  *	exec -> pid		see below

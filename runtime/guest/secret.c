@@ -59,5 +59,5 @@ int guest_secret_remove(const char *dir, const char *name)
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof path, "%s/%s", folder, name);
-	return unlink(path) < 0 ? -errno : 0;
+	return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 }

@@ -21,5 +21,5 @@ bool guest_secret_is_name(const char *name);
 int guest_secret_set(const char *dir, const char *name, const void *bytes, size_t length)
 	must_check;
 
-/* Return: 0, -ENOENT, -errno. */
+/* One that is not there is removed. Return: 0 or -errno. */
 int guest_secret_remove(const char *dir, const char *name) must_check;

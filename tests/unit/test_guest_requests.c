@@ -86,7 +86,9 @@ Test(guest_requests, secrets_are_files_that_come_and_go)
 	expect_done(&bench, 2);
 	second = contents(&bench, "secrets/a.b");
 	say(&bench, "{'id': 3, 'op': 'set_secret', 'name': 'a.b', 'remove': true}");
+	say(&bench, "{'id': 4, 'op': 'set_secret', 'name': 'a.b', 'remove': true}");
 	expect_done(&bench, 3);
+	expect_done(&bench, 4);
 
 	cr_assert_str_eq(first, "hello");
 	cr_assert_str_eq(second, "");
