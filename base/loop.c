@@ -2,11 +2,10 @@
 #include "base/loop.h"
 
 #include "base/clock.h"
+#include "base/epoll_thread.h"
 #include "base/lock.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 
 enum {
@@ -23,9 +22,7 @@ struct LoopSource {
 };
 
 struct Loop {
-	int epoll_fd;
-	int wake_fd;
-	pthread_t thread;
+	EpollThread thread;
 
 	Lock lock;
 	LoopSource *all;     /* under lock, as all below */
@@ -83,16 +80,10 @@ static void *serve(void *arg)
 	(void)pthread_setname_np(pthread_self(), "loop");
 	while (tidy(loop)) {
 		struct epoll_event events[BATCH];
-		int n = epoll_wait(loop->epoll_fd, events, BATCH, -1);
+		int n = epoll_thread_wait(&loop->thread, events, BATCH, -1);
 
-		for (int i = 0; i < n; i++) {
-			eventfd_t ignored;
-
-			if (events[i].data.ptr)
-				serve_one(loop, events[i].data.ptr);
-			else
-				(void)eventfd_read(loop->wake_fd, &ignored);
-		}
+		for (int i = 0; i < n; i++)
+			serve_one(loop, events[i].data.ptr);
 	}
 	return NULL;
 }
@@ -100,23 +91,14 @@ static void *serve(void *arg)
 Loop *loop_new(void)
 {
 	cleanup_free Loop *loop = new0(Loop);
-	cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	cleanup_close int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct epoll_event event = { .events = EPOLLIN };
 	int r;
 
-	if (epoll_fd < 0 || wake_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0)
-		return NULL;
 	lock_init(&loop->lock);
-	loop->epoll_fd = epoll_fd;
-	loop->wake_fd = wake_fd;
-	r = pthread_create(&loop->thread, NULL, serve, loop);
-	if (r) {
-		errno = r;
+	r = epoll_thread_start(&loop->thread, serve, loop);
+	if (r < 0) {
+		errno = -r;
 		return NULL;
 	}
-	(void)take_fd(epoll_fd);
-	(void)take_fd(wake_fd);
 	return take_ptr(loop);
 }
 
@@ -146,7 +128,7 @@ LoopSource *loop_add(Loop *loop, int fd, LoopFn *ready, LoopFn *release, void *u
 	loop->all = source;
 	lock_drop(&loop->lock);
 
-	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
+	if (epoll_ctl(loop->thread.epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0)
 		return source;
 
 	lock_take(&loop->lock);
@@ -191,7 +173,7 @@ void loop_remove(Loop *loop, LoopSource *source)
 		return;
 	/* Closing it would not do: epoll goes by the open file, which may have other descriptors.
 	 */
-	(void)epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	(void)epoll_ctl(loop->thread.epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	lock_take(&loop->lock);
 	unlink_source(loop, source);
 	source->removed = true;
@@ -199,7 +181,7 @@ void loop_remove(Loop *loop, LoopSource *source)
 	source->next = loop->removed;
 	loop->removed = source;
 	lock_drop(&loop->lock);
-	(void)eventfd_write(loop->wake_fd, 1);
+	epoll_thread_wake(&loop->thread);
 }
 
 void loop_stop(Loop *loop)
@@ -212,8 +194,7 @@ void loop_stop(Loop *loop)
 	lock_drop(&loop->lock);
 	if (!running)
 		return;
-	(void)eventfd_write(loop->wake_fd, 1);
-	(void)pthread_join(loop->thread, NULL);
+	epoll_thread_join(&loop->thread);
 }
 
 void loop_free(Loop *loop)
@@ -223,7 +204,6 @@ void loop_free(Loop *loop)
 	loop_stop(loop);
 	free_list(loop->removed);
 	free_list(loop->all);
-	closep(&loop->epoll_fd);
-	closep(&loop->wake_fd);
+	epoll_thread_close(&loop->thread);
 	free(loop);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/epoll_thread.h"
 #include "base/lock.h"
 #include "runtime/guest_private.h"
 
-#include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 
 enum {
 	BATCH = 64,
@@ -15,8 +14,7 @@ enum {
 static const char gone[] = "the agent ends";
 
 struct GuestHub {
-	pthread_t thread;
-	int epoll_fd, wake_fd;
+	EpollThread thread;
 	GuestLink *links; /* the thread's */
 	Lock lock;
 	GuestTask *first, *last; /* under lock */
@@ -53,7 +51,7 @@ void guest_hub_run(GuestHub *hub, const GuestTask *task)
 		hub->last = copy;
 	lock_drop(&hub->lock);
 	if (!ending) {
-		(void)eventfd_write(hub->wake_fd, 1);
+		epoll_thread_wake(&hub->thread);
 		return;
 	}
 	/* Links are the thread's, which may not have ended yet. */
@@ -103,16 +101,10 @@ static void *serve(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "guests");
 	while (run_tasks(hub)) {
-		int n = epoll_wait(hub->epoll_fd, events, BATCH, hub->links ? TICK_MS : -1);
+		int n = epoll_thread_wait(&hub->thread, events, BATCH, hub->links ? TICK_MS : -1);
 
-		for (int i = 0; i < n; i++) {
-			eventfd_t ignored;
-
-			if (events[i].data.ptr)
-				guest_link_ready(events[i].data.ptr, events[i].events);
-			else
-				(void)eventfd_read(hub->wake_fd, &ignored);
-		}
+		for (int i = 0; i < n; i++)
+			guest_link_ready(events[i].data.ptr, events[i].events);
 		if (clock_mono_us() - ticked >= TICK_MS * (int64_t)USEC_PER_MSEC) {
 			tick(hub);
 			ticked = clock_mono_us();
@@ -128,23 +120,14 @@ static void *serve(void *arg)
 GuestHub *guest_hub_new(void)
 {
 	cleanup_free GuestHub *hub = new0(GuestHub);
-	cleanup_close int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	cleanup_close int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	struct epoll_event event = { .events = EPOLLIN };
 	int r;
 
-	if (epoll_fd < 0 || wake_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, wake_fd, &event) < 0)
-		return NULL;
 	lock_init(&hub->lock);
-	hub->epoll_fd = epoll_fd;
-	hub->wake_fd = wake_fd;
-	r = pthread_create(&hub->thread, NULL, serve, hub);
-	if (r) {
-		errno = r;
+	r = epoll_thread_start(&hub->thread, serve, hub);
+	if (r < 0) {
+		errno = -r;
 		return NULL;
 	}
-	(void)take_fd(epoll_fd);
-	(void)take_fd(wake_fd);
 	return take_ptr(hub);
 }
 
@@ -158,8 +141,7 @@ void guest_hub_stop(GuestHub *hub)
 	lock_drop(&hub->lock);
 	if (stopped)
 		return;
-	(void)eventfd_write(hub->wake_fd, 1);
-	(void)pthread_join(hub->thread, NULL);
+	epoll_thread_join(&hub->thread);
 }
 
 void guest_hub_free(GuestHub *hub)
@@ -167,8 +149,7 @@ void guest_hub_free(GuestHub *hub)
 	if (!hub)
 		return;
 	guest_hub_stop(hub);
-	(void)close(hub->epoll_fd);
-	(void)close(hub->wake_fd);
+	epoll_thread_close(&hub->thread);
 	free(hub);
 }
 
@@ -207,7 +188,7 @@ int guest_hub_watch(GuestHub *hub, GuestLink *link, uint32_t events)
 
 	if (events == link->waits_for)
 		return 0;
-	if (epoll_ctl(hub->epoll_fd, how, link->fd, &event) < 0)
+	if (epoll_ctl(hub->thread.epoll_fd, how, link->fd, &event) < 0)
 		return -errno;
 	link->waits_for = events;
 	return 0;
