@@ -136,22 +136,27 @@ static int make_service(const Launcher *launcher, char *why, size_t size)
 	return r;
 }
 
-/* What a launcher of this kind needs is there, or made: 0; -errno with @why. */
-static int try_kind(Launcher *launcher, const char *mounts, char *why, size_t size)
+/* The service that VMs are to be in is there, or made: 0; -errno with @why. */
+static int ask_systemd(Launcher *launcher, char *why, size_t size)
 {
-	bool systemd = launcher->kind == LAUNCHER_SYSTEMD;
-	int r = cgroup_find(&launcher->host, mounts, why, size);
-
-	if (r == 0 && systemd && !systemd_is_init()) {
+	if (!systemd_is_init()) {
 		text_copy(why, size, "process 1 is not systemd");
 		return -ENOENT;
 	}
-	if (r == 0 && systemd && launcher->host.version != 2) {
+	if (launcher->host.version != 2) {
 		text_copy(why, size, "systemd delegates control groups of version 2 alone");
 		return -ENOENT;
 	}
-	if (r == 0 && systemd)
-		r = make_service(launcher, why, size);
+	return make_service(launcher, why, size);
+}
+
+/* What a launcher of this kind needs is there, or made: 0; -errno with @why. */
+static int try_kind(Launcher *launcher, const char *mounts, char *why, size_t size)
+{
+	int r = cgroup_find(&launcher->host, mounts, why, size);
+
+	if (r == 0 && launcher->kind == LAUNCHER_SYSTEMD)
+		r = ask_systemd(launcher, why, size);
 	return r < 0 ? r : make_groups(launcher, mounts, why, size);
 }
 
