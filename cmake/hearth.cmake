@@ -63,7 +63,7 @@ function(hearth_static_program name folder)
 			$<$<BOOL:${HEARTH_WERROR}>:-Werror> -Os -static -s -ffunction-sections
 			-fdata-sections -Wl,--gc-sections -o ${program} ${sources}
 		DEPENDS ${sources} ${headers} ${CMAKE_SOURCE_DIR}/base/cleanup.h
-		VERBATIM)
+		COMMAND_EXPAND_LISTS VERBATIM)
 	add_custom_target(${name} ALL DEPENDS ${program})
 endfunction()
 

@@ -169,7 +169,8 @@ class FullHostTest(LeftBehindTest):
     """VMs of Firecracker whose run directories and jails are on the full disk."""
 
     def test_a_vm_is_stopped_and_destroyed_on_a_full_disk(self):
-        mounted = MountedState(self, "ext4", daemon=self.daemon)
+        # Each jail has a copy of Firecracker, however large that is.
+        mounted = MountedState(self, "ext4", mib=128, daemon=self.daemon)
         daemon = self.daemon.start()
         for vm_id in ("stops", "goes", "stays", "left"):
             self.boot(vm_id)
