@@ -70,8 +70,8 @@ static void get_ready(Bench *bench)
 
 Test(guest_watch, a_watch_hears_that_the_guest_answers_and_is_ready_without_a_call)
 {
+	Watched watched; /* released by the bench's end */
 	cleanup_(bench_freep) Bench *bench = bench_new(get_ready, false);
-	Watched watched;
 	GuestHeard heard;
 
 	watch(bench, &watched);
@@ -103,8 +103,8 @@ static void go_away_and_come_back(Bench *bench)
 
 Test(guest_watch, a_watch_hears_of_a_loss_that_lasts_and_of_the_return_to_the_same_boot)
 {
-	cleanup_(bench_freep) Bench *bench = bench_new(go_away_and_come_back, false);
 	Watched watched;
+	cleanup_(bench_freep) Bench *bench = bench_new(go_away_and_come_back, false);
 
 	watch(bench, &watched);
 
@@ -131,8 +131,8 @@ static void lie(Bench *bench)
 
 Test(guest_watch, what_a_watch_hears_can_be_shown)
 {
-	cleanup_(bench_freep) Bench *bench = bench_new(lie, false);
 	Watched watched;
+	cleanup_(bench_freep) Bench *bench = bench_new(lie, false);
 	GuestHeard heard;
 
 	watch(bench, &watched);
@@ -144,8 +144,8 @@ Test(guest_watch, what_a_watch_hears_can_be_shown)
 
 Test(guest_watch, the_end_of_the_hub_releases_who_watches)
 {
-	cleanup_(bench_freep) Bench *bench = bench_new(get_ready, false);
 	Watched watched, late;
+	cleanup_(bench_freep) Bench *bench = bench_new(get_ready, false);
 
 	watch(bench, &watched);
 	(void)wait_heard(&watched, 2);
