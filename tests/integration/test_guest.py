@@ -5,7 +5,7 @@ import unittest
 
 from google.protobuf import duration_pb2
 
-from firecracker_host import FIRECRACKER, Host
+from firecracker_host import FIRECRACKER, JAILER, Host
 from harness import Code, DaemonTest, G, V
 
 SOON = duration_pb2.Duration(nanos=500_000_000)
@@ -25,6 +25,21 @@ class InMemory(DaemonTest):
                                "UNSUPPORTED")
 
         self.assertEqual("backend unsupported: guest (in_memory)", failure.message)
+
+    def test_nothing_can_be_expected_of_it_there(self):
+        for spec, field in ((dict(guest_agent=V.GUEST_AGENT_REQUIRED), "guest_agent"), (dict(secrets=["a"]), "secrets")):
+            failure = self.refused(self.vms.CreateVm, V.CreateVmRequest(vm_id="x", spec=V.VmSpec(**spec)),
+                                   Code.UNIMPLEMENTED, "UNSUPPORTED")
+            self.assertEqual("backend unsupported: in_memory: spec." + field, failure.message)
+
+    def test_names_of_secrets_are_checked(self):
+        for secrets, bad in ((["a", "b", "a"], "spec.secrets[2]"), ([".a"], "spec.secrets[0]"),
+                             (["a/b"], "spec.secrets[0]"), (["x" * 65], "spec.secrets[0]"), ([""], "spec.secrets[0]"),
+                             (["s%d" % n for n in range(33)], "spec.secrets")):
+            self.assertEqual({bad}, self.bad(self.vms.CreateVm, V.CreateVmRequest(
+                vm_id="x", spec=V.VmSpec(secrets=secrets))))
+        self.assertEqual({"spec.secrets"}, self.bad(self.vms.CreateVm, V.CreateVmRequest(
+            vm_id="x", spec=V.VmSpec(secrets=["a"], guest_agent=V.GUEST_AGENT_NONE))))
 
     def test_a_vm_that_is_none_is_not_found(self):
         for call, request in ((self.guest.Ping, G.PingRequest(vm_id="nobody")),
@@ -90,9 +105,29 @@ class Firecracker(Host):
                 vm_id=vm.vm_id, timeout=duration_pb2.Duration(seconds=30)), timeout=40)
             self.assertEqual(1, answer.uptime.ToMilliseconds())
 
+    def test_ready_waits_for_one_that_answers_and_has_not_said_it(self):
+        vm = self.boot("exit=loop daemon=1", devices=V.Devices(vsock=V.Vsock()), guest_agent=V.GUEST_AGENT_REQUIRED)
+
+        vm = self.vms.WaitVm(V.WaitVmRequest(vm_id=vm.vm_id, condition="GuestConnected"), timeout=60)
+
+        ready = next(c for c in vm.status.conditions if c.type == "Ready")
+        self.assertEqual((V.CONDITION_STATUS_FALSE, "GuestNotReady"), (ready.status, ready.reason))
+        self.assertTrue(vm.status.guest.connected and not vm.status.guest.ready)
+
+    def test_nothing_can_be_expected_without_a_vsock(self):
+        refused = self.refused(self.vms.CreateVm, self.request("x", "exit=loop", guest_agent=V.GUEST_AGENT_OPTIONAL),
+                               Code.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+        self.assertEqual({"spec.guest_agent": ["needs spec.devices.vsock"]}, refused.violations)
+
     def test_one_that_is_stopped_has_no_guest(self):
         self.expected = Code.UNAVAILABLE, "GUEST_METADATA"
         vm = self.boot("exit=loop", devices=V.Devices(vsock=V.Vsock()))
         self.vms.StopVm(V.StopVmRequest(vm_id=vm.vm_id, force=True), timeout=60)
 
         self.assertIn("the vm is stopped", self.ping(vm).message)
+
+
+@unittest.skipUnless(JAILER, "no jailer on PATH or in JAILER_BIN")
+class Jailed(Firecracker):
+    jail = ("--jailer-binary", JAILER)
