@@ -297,6 +297,14 @@ void *field_list_add(FieldList *list, const FieldTable *table)
 	return item;
 }
 
+bool field_texts_has(const FieldTexts *texts, const char *text)
+{
+	for (size_t i = 0; i < texts->count; i++)
+		if (strcmp(texts->items[i], text) == 0)
+			return true;
+	return false;
+}
+
 void field_texts_add(FieldTexts *texts, const char *text)
 {
 	texts->items = must_realloc(texts->items, texts->count + 1, sizeof *texts->items);

@@ -142,5 +142,6 @@ bool field_key_is_good(const char *key);
 const char *field_map_get(const FieldMap *map, const char *key);
 /* Appends a zeroed element of @table and answers it; valid until the next append. */
 void *field_list_add(FieldList *list, const FieldTable *table);
+bool field_texts_has(const FieldTexts *texts, const char *text);
 /* Appends a copy of @text. */
 void field_texts_add(FieldTexts *texts, const char *text);

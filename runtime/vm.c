@@ -286,9 +286,7 @@ void vm_set_state(VmRecord *record, VmState state)
 	record->status.state = state;
 	record_set_condition(record, "VmmRunning", condition_rules[state].running,
 			     condition_rules[state].reason, NULL);
-	record_set_condition(record, "Ready", condition_rules[state].running,
-			     condition_rules[state].reason, NULL);
-	vm_set_guest_conditions(record, condition_rules[state].reason);
+	vm_set_ready(record, condition_rules[state].running, condition_rules[state].reason);
 	if (state != VM_BACKOFF)
 		record->status.next_restart_time = 0;
 }

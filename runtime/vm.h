@@ -214,9 +214,9 @@ void vm_set_not_adopted(VmRecord *record);
 /* What @record's interface says of NetworkReady and EgressEnforced; @failure: what the operation
  * that just ended says against it, or NULL. */
 void vm_set_network_conditions(VmRecord *record, const Error *failure);
-/* vm_guest.c: what @record's guest has told, as conditions; @reason: for which no guest runs, if
- * none does. Part of vm_set_state(). */
-void vm_set_guest_conditions(VmRecord *record, const char *reason);
+/* vm_guest.c: Ready, of a VM that is @running for @reason, and what its guest has told, as
+ * conditions. Part of vm_set_state(). */
+void vm_set_ready(VmRecord *record, ConditionStatus running, const char *reason);
 /* @record is @vm's latest: its guest is listened to while its VMM runs, if the spec says so. */
 void vm_follow_guest(Vm *vm, const VmRecord *record);
 /* The guest of the run with @vmm_pid has been given the secret @name, or it was taken away. */

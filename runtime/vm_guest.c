@@ -25,10 +25,7 @@ static bool has_run(VmState state)
 
 static bool has_secret(const VmGuestStatus *guest, const char *name)
 {
-	for (size_t i = 0; guest && i < guest->secrets.count; i++)
-		if (strcmp(guest->secrets.items[i], name) == 0)
-			return true;
-	return false;
+	return guest && field_texts_has(&guest->secrets, name);
 }
 
 /* The names of those that are missing; empty: none is. */
@@ -55,30 +52,44 @@ static void end_run(VmStatus *status)
 	free(guest);
 }
 
-static void set_ready(VmRecord *record, bool has_secrets)
+/* Why a guest that has to be ready is not; NULL: it is. */
+static const char *why_not_ready(const VmGuestStatus *guest, bool has_secrets)
 {
-	const VmGuestStatus *guest = record->status.guest;
-	const char *why = !guest || !guest->connected ? "GuestNotConnected"
-			  : !guest->ready             ? "GuestNotReady"
-			  : !has_secrets              ? "SecretsMissing"
-						      : NULL;
-
-	record_set_condition(record, "Ready", why ? CONDITION_FALSE : CONDITION_TRUE,
-			     why ? why : "GuestReady", NULL);
+	return !guest || !guest->connected ? "GuestNotConnected"
+	       : !guest->ready             ? "GuestNotReady"
+	       : !has_secrets              ? "SecretsMissing"
+					   : NULL;
 }
 
-void vm_set_guest_conditions(VmRecord *record, const char *reason)
+/* Each condition is set once: to set it twice would be a transition. */
+static void set_ready(VmRecord *record, ConditionStatus running, const char *reason,
+		      bool has_secrets)
+{
+	const char *why;
+
+	if (record->spec->guest_agent == VM_GUEST_AGENT_REQUIRED && running == CONDITION_TRUE) {
+		why = why_not_ready(record->status.guest, has_secrets);
+		running = why ? CONDITION_FALSE : CONDITION_TRUE;
+		reason = why ? why : "GuestReady";
+	}
+	record_set_condition(record, "Ready", running, reason, NULL);
+}
+
+void vm_set_ready(VmRecord *record, ConditionStatus running, const char *reason)
 {
 	VmState state = record->status.state;
 	char missing[ERROR_WHAT_MAX];
 	bool connected;
 
-	if (!record->spec || !spec_wants_guest(record->spec))
+	if (!record->spec || !spec_wants_guest(record->spec)) {
+		record_set_condition(record, "Ready", running, reason, NULL);
 		return;
+	}
 	if (!has_run(state))
 		end_run(&record->status);
 	connected = record->status.guest && record->status.guest->connected;
 	list_missing(record, missing, sizeof missing);
+	set_ready(record, running, reason, !*missing);
 	record_set_condition(record, "GuestConnected", connected ? CONDITION_TRUE : CONDITION_FALSE,
 			     connected        ? "Connected"
 			     : has_run(state) ? "NotConnected"
@@ -88,9 +99,6 @@ void vm_set_guest_conditions(VmRecord *record, const char *reason)
 		record_set_condition(record, "SecretsDelivered",
 				     *missing ? CONDITION_FALSE : CONDITION_TRUE,
 				     *missing ? "Missing" : "Delivered", missing);
-	if (record->spec->guest_agent == VM_GUEST_AGENT_REQUIRED &&
-	    record_condition(record, "Ready")->status == CONDITION_TRUE)
-		set_ready(record, !*missing);
 }
 
 /* @vm's next record, for a change of what its guest has told; NULL: that run is over. */
@@ -183,20 +191,13 @@ static void remove_secret(FieldTexts *secrets, const char *name)
 		free(take_ptr(secrets->items));
 }
 
-static bool is_asked_for(const VmSpec *spec, const char *name)
-{
-	for (size_t i = 0; i < spec->secrets.count; i++)
-		if (strcmp(spec->secrets.items[i], name) == 0)
-			return true;
-	return false;
-}
-
 void vm_note_secret(Vm *vm, uint32_t vmm_pid, const char *name, bool has)
 {
 	VmRecord *record;
 
 	lock_take(&vm->lock);
-	record = is_asked_for(vm->latest->spec, name) ? next_record(vm, vmm_pid) : NULL;
+	record =
+		field_texts_has(&vm->latest->spec->secrets, name) ? next_record(vm, vmm_pid) : NULL;
 	if (record && has_secret(record->status.guest, name) != has) {
 		if (has)
 			field_texts_add(&record->status.guest->secrets, name);
