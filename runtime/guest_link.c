@@ -164,13 +164,32 @@ static void say(GuestLink *link, const char *text, size_t length)
 		guest_link_lose(link, CAUSE_HOST, strerrordesc_np(-r));
 }
 
+/* Takes @object over. To wipe_line(); NULL: it is no UTF-8. */
+static char *line_of(json_t *object)
+{
+	char *text = json_dumps(object, JSON_COMPACT);
+	char *line = text ? text_printf("%s\n", text) : NULL;
+
+	json_decref(object);
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+	return line;
+}
+
+/* There may be a secret in it. */
+static void wipe_line(char **line)
+{
+	if (*line)
+		explicit_bzero(*line, strlen(*line));
+	free(*line);
+}
+
 /* Takes @object over. */
 void guest_link_say(GuestLink *link, json_t *object)
 {
-	cleanup_free char *text = json_dumps(object, JSON_COMPACT);
-	cleanup_free char *line = text ? text_printf("%s\n", text) : NULL;
+	cleanup_(wipe_line) char *line = line_of(object);
 
-	json_decref(object);
 	if (line)
 		say(link, line, strlen(line));
 }
@@ -227,14 +246,12 @@ void guest_link_connect(GuestLink *link)
 
 static void send_call(GuestLink *link, GuestCall *call)
 {
-	cleanup_free char *text = NULL, *line = NULL;
+	cleanup_(wipe_line) char *line = NULL;
 	json_t *request = take_ptr(call->request);
 
 	(void)json_object_set_new(request, "id", json_integer((json_int_t)call->id));
 	(void)json_object_set_new(request, "op", json_string(call->op));
-	text = json_dumps(request, JSON_COMPACT);
-	json_decref(request);
-	line = text ? text_printf("%s\n", text) : NULL;
+	line = line_of(request);
 	if (!line || strlen(line) > GUEST_LINE_MAX) {
 		guest_link_fail(link, call, CAUSE_INPUT,
 				line ? "encode: larger than a message can be" : "encode: no UTF-8");
@@ -242,8 +259,6 @@ static void send_call(GuestLink *link, GuestCall *call)
 	}
 	call->sent = true;
 	say(link, line, strlen(line));
-	explicit_bzero(line, strlen(line)); /* there may be a secret in it */
-	explicit_bzero(text, strlen(text));
 }
 
 void guest_link_open(GuestLink *link, const json_t *answer)
@@ -378,12 +393,19 @@ void guest_link_ask(GuestLink *link, GuestCall *call)
 	guest_hub_run(link->hub, &task);
 }
 
+GuestCall *guest_link_find(const GuestLink *link, uint64_t id)
+{
+	GuestCall *call = link->calls;
+
+	while (call && call->id != id)
+		call = call->next;
+	return call;
+}
+
 static GuestCall *find_stream(const GuestTask *task)
 {
-	GuestCall *call = task->link->calls;
+	GuestCall *call = guest_link_find(task->link, task->id);
 
-	while (call && call->id != task->id)
-		call = call->next;
 	return call && call->streams ? call : NULL;
 }
 
@@ -437,10 +459,8 @@ void guest_link_allow(GuestLink *link, uint64_t id, size_t count)
 
 static void run_cancel(GuestTask *task)
 {
-	GuestCall *call = task->link->calls;
+	GuestCall *call = guest_link_find(task->link, task->id);
 
-	while (call && call->id != task->id)
-		call = call->next;
 	if (call)
 		give_up(task->link, call, CAUSE_HOST, "given up");
 }

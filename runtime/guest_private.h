@@ -99,6 +99,8 @@ void guest_link_say(GuestLink *link, json_t *object);
 void guest_link_greet(GuestLink *link);
 /* The guest has answered the hello, with @answer. */
 void guest_link_open(GuestLink *link, const json_t *answer);
+/* What was asked with @id, and is not over; NULL: nothing. */
+GuestCall *guest_link_find(const GuestLink *link, uint64_t id);
 /* One call more, which is sent as soon as it can be. */
 void guest_link_add(GuestLink *link, GuestCall *call);
 void guest_link_connect(GuestLink *link);

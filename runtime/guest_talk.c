@@ -15,13 +15,11 @@ enum {
 	NOISE_LINE = 512,        /* as many as an object counts for that answers nothing */
 };
 
-/* What was asked with @id; 0 is nobody's. */
+/* What was sent with @id; 0 is nobody's. */
 static GuestCall *find_call(const GuestLink *link, json_int_t id)
 {
-	GuestCall *call = link->calls;
+	GuestCall *call = guest_link_find(link, (uint64_t)id);
 
-	while (call && (json_int_t)call->id != id)
-		call = call->next;
 	return call && call->sent ? call : NULL;
 }
 

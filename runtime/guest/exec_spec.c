@@ -5,7 +5,6 @@
 #include <string.h>
 
 enum {
-	SIZE_MOST = 10000, /* rows or columns */
 	ROWS = 24,
 	COLS = 80,
 };
@@ -83,8 +82,9 @@ int guest_exec_spec_read(GuestExecSpec *ret, const GuestRequest *request, const 
 	    guest_request_bool(request, "tty", &ret->tty) < 0 ||
 	    guest_request_bool(request, "stdin", &ret->input) < 0)
 		return -1;
-	if (guest_request_number(request, "rows", GUEST_OPTIONAL, SIZE_MOST, &ret->rows) < 0 ||
-	    guest_request_number(request, "cols", GUEST_OPTIONAL, SIZE_MOST, &ret->cols) < 0)
+	if (guest_request_number(request, "rows", GUEST_OPTIONAL, GUEST_CELLS_MAX, &ret->rows) <
+		    0 ||
+	    guest_request_number(request, "cols", GUEST_OPTIONAL, GUEST_CELLS_MAX, &ret->cols) < 0)
 		return -1;
 	return guest_request_number(request, "timeout_ms", GUEST_OPTIONAL, timeout_most,
 				    &ret->timeout_ms);

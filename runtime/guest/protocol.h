@@ -83,6 +83,7 @@ enum {
 	GUEST_COMMANDS_MAX = 64,  /* at once */
 	GUEST_REQUESTS_MAX = 128, /* in flight */
 	GUEST_NONCE_MAX = 64,
+	GUEST_CELLS_MAX = 10000, /* rows or columns of a terminal */
 };
 
 #define GUEST_SERIAL "hearth.guest.0"
