@@ -34,6 +34,11 @@ const char *call_principal(const Call *call)
 	return call->principal;
 }
 
+const char *call_vm_id(const Call *call)
+{
+	return call->vm_id;
+}
+
 bool call_ended(const Call *call)
 {
 	return atomic_load(&call->ended);

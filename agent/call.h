@@ -34,6 +34,8 @@ DEFINE_CLEANUP(Call *, call_unref);
 void *call_user(const Call *call);
 /* Who asks: "uid:0" over a unix socket, "tcp:127.0.0.1" over TCP. Lives as long as the call. */
 const char *call_principal(const Call *call);
+/* The VM that its first request names, if that is an id; or NULL. */
+const char *call_vm_id(const Call *call);
 
 /* Unary: the answer. Later answers, and any after the client has gone, are dropped. */
 void call_reply(Call *call, const ProtobufCMessage *message);

@@ -4,15 +4,8 @@
 
 #include "agent/guest_request.h"
 #include "agent/handlers.h"
-#include "base/clock.h"
-#include "base/text.h"
 
 #include <stdatomic.h>
-#include <string.h>
-
-enum {
-	CELLS_MAX = 10000
-};
 
 /* What the requests of one call share: the call's. The program has a reference to the call until it
  * has ended. */
@@ -21,7 +14,6 @@ typedef struct ExecCall {
 	GuestExec *exec;
 	bool has_terminal;
 	atomic_size_t owed; /* bytes of output that the client has not taken */
-	char vm_id[64];
 } ExecCall;
 
 static void release(void *data)
@@ -95,10 +87,7 @@ static void ended(void *user, const GuestEnd *end, const Error *err)
 	Hearth__V1__ExecResponse response = HEARTH__V1__EXEC_RESPONSE__INIT;
 
 	if (err) {
-		Error told = *err;
-
-		error_about_vm(&told, held->vm_id);
-		call_fail(call, &told);
+		guest_fail(call, err);
 	} else {
 		how.exit_code = end->code;
 		how.signal = end->signal;
@@ -118,10 +107,10 @@ static void check_input(const Hearth__V1__ExecRequest *request, Error *err)
 		(void)error_add_violation(err, "input", "has more than %d bytes", GUEST_INPUT_MAX);
 	if (request->signal > GUEST_SIGNAL_MAX)
 		(void)error_add_violation(err, "signal", "must be 1 to %d", GUEST_SIGNAL_MAX);
-	if (size && (size->rows < 1 || size->rows > CELLS_MAX || size->columns < 1 ||
-		     size->columns > CELLS_MAX))
+	if (size && (size->rows < 1 || size->rows > GUEST_CELLS_MAX || size->columns < 1 ||
+		     size->columns > GUEST_CELLS_MAX))
 		(void)error_add_violation(err, "terminal", "rows and columns must be 1 to %d",
-					  CELLS_MAX);
+					  GUEST_CELLS_MAX);
 }
 
 /* What one request has for a program, whether that has begun or not. */
@@ -155,11 +144,9 @@ static void begin(Call *call, Runtime *runtime, const Hearth__V1__ExecRequest *r
 
 	held->call = call_ref(call);
 	held->has_terminal = program->rows > 0;
-	text_copy(held->vm_id, sizeof held->vm_id, request->vm_id);
 	call_attach(call, held, release);
 	if (runtime_guest_exec(runtime, &question, &spec, &held->exec, &err) < 0) {
-		error_about_vm(&err, request->vm_id);
-		call_fail(call, &err);
+		guest_fail(call, &err);
 		call_unref(call);
 		return;
 	}
@@ -215,7 +202,7 @@ static void next(Call *call, ExecCall *held, const Hearth__V1__ExecRequest *requ
 	if (request->terminal && !held->has_terminal)
 		(void)error_add_violation(&err, "terminal", "the program has none");
 	check_input(request, &err);
-	if (!request_fail(call, held->vm_id, &err))
+	if (!request_fail(call, call_vm_id(call), &err))
 		pass_on(held, request);
 }
 

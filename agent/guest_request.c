@@ -11,6 +11,14 @@ enum {
 	ARGUMENTS_MAX = 256
 };
 
+void guest_fail(Call *call, const Error *err)
+{
+	Error told = *err;
+
+	error_about_vm(&told, call_vm_id(call));
+	call_fail(call, &told);
+}
+
 int64_t guest_timeout(const char *field, const Google__Protobuf__Duration *timeout, int64_t max,
 		      int64_t unset, Error *err)
 {

@@ -15,6 +15,9 @@ enum {
 	GUEST_PROGRAM_MAX_SEC = 24 * 3600,      /* and that it may be given to run */
 };
 
+/* Fails @call, which names a VM, with @err about that. */
+void guest_fail(Call *call, const Error *err);
+
 /* Microseconds, 1 ms to @max seconds; @unset if there is none. */
 int64_t guest_timeout(const char *field, const Google__Protobuf__Duration *timeout, int64_t max,
 		      int64_t unset, Error *err);

@@ -5,31 +5,17 @@
 #include "agent/guest_request.h"
 #include "agent/handlers.h"
 #include "base/clock.h"
-#include "base/text.h"
-
-#include <stdatomic.h>
-#include <string.h>
 
 enum {
 	OUTPUT_MAX = 1024 * 1024,
 	TIMEOUT = 60 * USEC_PER_SEC,
 };
 
-/* Held by the call, and by the run until it has ended. */
+/* The call's; the program has a reference to the call until it has ended. */
 typedef struct RunCall {
-	atomic_uint refs;
 	Call *call;
-	GuestRun *run; /* the call's */
-	char vm_id[64];
+	GuestRun *run;
 } RunCall;
-
-static void unref(RunCall *held)
-{
-	if (atomic_fetch_sub(&held->refs, 1) != 1)
-		return;
-	call_unref(held->call);
-	free(held);
-}
 
 /* Nothing comes but the end. */
 static void pump(Call *call, void *user)
@@ -40,10 +26,9 @@ static void pump(Call *call, void *user)
 
 static void call_is_over(void *user)
 {
-	RunCall *held = user;
+	const RunCall *held = user;
 
 	guest_run_release(held->run);
-	unref(held);
 }
 
 static void reply(const RunCall *held, const GuestRan *ran)
@@ -64,17 +49,14 @@ static void reply(const RunCall *held, const GuestRan *ran)
 
 static void run_is_over(void *user, const GuestRan *ran, const Error *err)
 {
-	RunCall *held = user;
-	Error told;
+	const RunCall *held = user;
+	Call *call = held->call;
 
-	if (ran) {
+	if (ran)
 		reply(held, ran);
-	} else {
-		told = *err;
-		error_about_vm(&told, held->vm_id);
-		call_fail(held->call, &told);
-	}
-	unref(held);
+	else
+		guest_fail(call, err);
+	call_unref(call);
 }
 
 static void check(const Hearth__V1__RunRequest *request, const GuestProgram *program, Error *err)
@@ -93,16 +75,13 @@ static void begin(Call *call, Runtime *runtime, const GuestQuestion *question, G
 	RunCall *held = new0(RunCall);
 	Error err = { 0 };
 
-	held->refs = 2;
 	held->call = call_ref(call);
-	text_copy(held->vm_id, sizeof held->vm_id, question->vm_id);
+	call_attach(call, held, free);
 	spec->done = run_is_over;
 	spec->user = held;
 	if (runtime_guest_run(runtime, question, spec, &held->run, &err) < 0) {
-		error_about_vm(&err, question->vm_id);
-		call_fail(call, &err);
-		unref(held);
-		unref(held);
+		guest_fail(call, &err);
+		call_unref(call);
 		return;
 	}
 	call_stream(call, pump, call_is_over, held);

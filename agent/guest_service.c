@@ -8,30 +8,24 @@
 #include "agent/guest_request.h"
 #include "agent/handlers.h"
 #include "base/clock.h"
-#include "base/text.h"
-
-#include <string.h>
 
 enum {
 	TIMEOUT = 5 * USEC_PER_SEC,
 	TIMEOUT_MAX_SEC = 300,
-	SECRET_MAX = 16 * 1024,
 };
 
 /* One RPC that waits for its guest. */
 typedef struct Waiting {
 	Call *call;
 	int64_t began; /* monotonic */
-	char vm_id[64];
 } Waiting;
 
-static Waiting *waiting_new(Call *call, const char *vm_id)
+static Waiting *waiting_new(Call *call)
 {
 	Waiting *waiting = new0(Waiting);
 
 	waiting->call = call_ref(call);
 	waiting->began = clock_mono_us();
-	text_copy(waiting->vm_id, sizeof waiting->vm_id, vm_id);
 	return waiting;
 }
 
@@ -42,20 +36,12 @@ static void waiting_free(Waiting *waiting)
 }
 DEFINE_CLEANUP(Waiting *, waiting_free);
 
-static void fail(const Waiting *waiting, const Error *err)
-{
-	Error told = *err;
-
-	error_about_vm(&told, waiting->vm_id);
-	call_fail(waiting->call, &told);
-}
-
 /* Of a question that could not be asked. */
 static void end_if(int r, Waiting *waiting, const Error *err)
 {
 	if (r == 0)
 		return;
-	fail(waiting, err);
+	guest_fail(waiting->call, err);
 	waiting_free(waiting);
 }
 
@@ -66,7 +52,7 @@ static void pinged(void *user, int64_t uptime, const Error *err)
 	Hearth__V1__PingResponse response;
 
 	if (err) {
-		fail(waiting, err);
+		guest_fail(waiting->call, err);
 		return;
 	}
 	hearth__v1__ping_response__init(&response);
@@ -88,7 +74,7 @@ static void ping(Call *call, Runtime *runtime, const Hearth__V1__PingRequest *re
 	if (request_fail(call, request->vm_id, &err))
 		return;
 	question.done = pinged;
-	question.user = waiting_new(call, request->vm_id);
+	question.user = waiting_new(call);
 	end_if(runtime_guest_ping(runtime, &question, &err), question.user, &err);
 }
 
@@ -99,7 +85,7 @@ static void env_is_set(void *user, int64_t uptime, const Error *err)
 
 	(void)uptime;
 	if (err)
-		fail(waiting, err);
+		guest_fail(waiting->call, err);
 	else
 		call_reply(waiting->call, &response.base);
 }
@@ -121,7 +107,7 @@ static void set_env(Call *call, Runtime *runtime, const Hearth__V1__SetEnvReques
 	if (request_fail(call, request->vm_id, &err))
 		return;
 	question.done = env_is_set;
-	question.user = waiting_new(call, request->vm_id);
+	question.user = waiting_new(call);
 	end_if(runtime_guest_set_env(runtime, &question, &env, &err), question.user, &err);
 }
 
@@ -132,7 +118,7 @@ static void secret_is_set(void *user, int64_t uptime, const Error *err)
 
 	(void)uptime;
 	if (err)
-		fail(waiting, err);
+		guest_fail(waiting->call, err);
 	else
 		call_reply(waiting->call, &response.base);
 }
@@ -141,8 +127,8 @@ static void check_secret(const Hearth__V1__SetSecretRequest *request, Error *err
 {
 	request_check_vm_id(request->vm_id, err);
 	guest_check_name("name", request->name, err);
-	if (request->data.len > SECRET_MAX)
-		(void)error_add_violation(err, "data", "has more than %d bytes", SECRET_MAX);
+	if (request->data.len > GUEST_DATA_MAX)
+		(void)error_add_violation(err, "data", "has more than %d bytes", GUEST_DATA_MAX);
 	if (request->data.len && request->remove)
 		(void)error_add_violation(err, "data", "not with remove");
 }
@@ -161,7 +147,7 @@ static void set_secret(Call *call, Runtime *runtime, const Hearth__V1__SetSecret
 	if (request_fail(call, request->vm_id, &err))
 		return;
 	question.done = secret_is_set;
-	question.user = waiting_new(call, request->vm_id);
+	question.user = waiting_new(call);
 	end_if(runtime_guest_set_secret(runtime, &question, &secret, &err), question.user, &err);
 }
 
