@@ -94,9 +94,11 @@ function(hearth_tests)
 	endforeach()
 endfunction()
 
-# tests/bench/egress/: a program that tests/bench/run runs.
+# tests/bench/egress/, tests/bench/images/: programs that tests/bench/run runs.
 function(hearth_benchmarks)
 	hearth_program_from(bench_egress tests/bench/egress LINK tests_support PkgConfig::LIBBPF)
+	hearth_program_from(bench_images tests/bench/images LINK runtime)
+	hearth_program_from(bench_pager tests/bench/pager LINK tests_support)
 endfunction()
 
 # hearthd and hearth-keeper with crash points, in bin/crash: the same objects, with each call of

@@ -43,7 +43,7 @@ AT_REST = (V.VM_STATE_CREATED, V.VM_STATE_RUNNING, V.VM_STATE_PAUSED, V.VM_STATE
 CHANGING = re.compile(r"""
     (f|l)?ch(own|mod)(at)?|(f|l)?setxattr|(f?truncate|(posix_)?fallocate)(64)?
     |(mk(dir|fifo|nod)|(sym)?link|unlink|rename)(at)?(2)?|rmdir|remove|mkd?temp|creat(64)?|open(at)?(64)?
-    |p?writev?(64)?|send(to|msg|file)?|ioctl|mount(_setattr)?|umount2?|move_mount|fsmount|pivot_root
+    |p?writev?(64)?|copy_file_range|send(to|msg|file)?|ioctl|mount(_setattr)?|umount2?|move_mount|fsmount|pivot_root
     |chroot|setns|unshare|kill|tgkill|killpg|pidfd_send_signal|prctl|(v?fork|clone)|posix_spawnp?|waitid
     |execv[pe]*|bpf_\w*(update|delete|pin|attach|link)\w*|mnl_socket_sendto|sqlite3_(step|exec)
     |curl_(easy_perform|multi_info_read)""", re.VERBOSE)

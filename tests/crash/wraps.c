@@ -5,6 +5,7 @@
 #include "tests/crash/points.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -56,6 +57,10 @@ WRAP_PATH(mknodat,  path, (int dir, const char *path, mode_t mode, dev_t dev), (
 WRAP_PATH(fchownat, path, (int dir, const char *path, uid_t user, gid_t group, int flags),
 	  (dir, path, user, group, flags))
 WRAP_PATH(rename,   to,   (const char *from, const char *to), (from, to))
+WRAP_PATH(renameat2, to,  (int from_dir, const char *from, int to_dir, const char *to, unsigned int flags),
+	  (from_dir, from, to_dir, to, flags))
+WRAP_PATH(linkat,   to,   (int from_dir, const char *from, int to_dir, const char *to, int flags),
+	  (from_dir, from, to_dir, to, flags))
 
 WRAP("mount", mount, target, (const char *source, const char *target, const char *type,
      unsigned long flags, const void *data), (source, target, type, flags, data))
@@ -109,6 +114,8 @@ WRAP_FD(int, posix_fallocate, (int fd, off_t at, off_t size), (fd, at, size))
 WRAP_FD(int, fallocate, (int fd, int mode, off_t at, off_t size), (fd, mode, at, size))
 WRAP_FD(int, fchown, (int fd, uid_t user, gid_t group), (fd, user, group))
 WRAP_FD(int, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP_FD(ssize_t, copy_file_range, (int from, off_t *from_at, int fd, off_t *at, size_t size, unsigned int flags),
+	(from, from_at, fd, at, size, flags))
 /* clang-format on */
 
 int __real_open(const char *path, int flags, ...);
@@ -130,7 +137,7 @@ int __wrap_open(const char *path, int flags, ...)
 	return fd;
 }
 
-/* Those of interfaces; others ask. */
+/* Those of interfaces, and reflinks; others ask. */
 int __real_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 int __wrap_ioctl(int fd, unsigned long request, ...)
@@ -143,7 +150,9 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	argument = va_arg(more, unsigned long);
 	va_end(more);
 	r = __real_ioctl(fd, request, argument);
-	if (r >= 0)
+	if (r >= 0 && request == FICLONE)
+		changed(fd, "ioctl");
+	else if (r >= 0)
 		crash_point("link", "ioctl", "");
 	return r;
 }
