@@ -24,10 +24,25 @@ enum {
 	BACKEND_PAUSE = 1,        /* pause and resume */
 	BACKEND_POWER_BUTTON = 2, /* a rung of the stop ladder */
 	BACKEND_CONSOLE = 4,
-	BACKEND_PROCESS = 8, /* a keeper and a VMM exist while a VM runs */
-	BACKEND_JAIL = 16,   /* its VMMs can run in a jail, as a user of their own */
-	BACKEND_GUEST = 32,  /* a daemon in the guest can be talked to */
+	BACKEND_PROCESS = 8,   /* a keeper and a VMM exist while a VM runs */
+	BACKEND_JAIL = 16,     /* its VMMs can run in a jail, as a user of their own */
+	BACKEND_GUEST = 32,    /* a daemon in the guest can be talked to */
+	BACKEND_SNAPSHOT = 64, /* snapshot(), and a start from what it wrote */
+	BACKEND_DIFF = 128,    /* snapshots of what has changed since the last one alone */
 };
+
+/* The files of a snapshot's directory that a backend writes and reads; it may have only one. */
+#define SNAPSHOT_MEMORY "memory"
+#define SNAPSHOT_STATE "state"
+
+/* What start() begins with instead of a boot: what snapshot() has written, verified by now. */
+typedef struct RestoreFrom {
+	const char *dir; /* absolute; nothing in it is changed */
+	/* Where the VMM that was snapshot had each drive of job->spec, as snapshot() said it; the
+	 * files themselves are job->spec's. */
+	const FieldTexts *drive_names;
+	bool paused; /* the virtual CPUs stand still when it returns, and never ran */
+} RestoreFrom;
 
 /* How StopVm goes about it, in usec; a negative time-out skips the rung. */
 typedef struct StopLadder {
@@ -50,6 +65,7 @@ struct Job {
 	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
 	void *steps;          /* runtime's; see job_step() */
 	GuestLink *guest; /* stop: to the daemon in its guest, if the connection stands; or NULL */
+	const RestoreFrom *restore; /* start: or NULL, to boot */
 	const Backend *backend;
 };
 
@@ -99,6 +115,15 @@ typedef struct BackendOps {
 	 * one part fails. With job->whole it brings the VMM to @to whatever it has now; a failure
 	 * of that is one of undoing, unless the VMM has ended. NULL: nothing can be changed. */
 	int (*update)(Backend *backend, Job *job, const VmSpec *to, Error *err);
+
+	/* Writes memory and state of the VM, which is paused, into the empty directory @dir:
+	 * complete and synced when it returns. @diff: of the memory only what was written since the
+	 * last snapshot of this run (BACKEND_DIFF, machine.track_dirty_pages); what was not is
+	 * holes.
+	 * @drive_names, empty, gets where the VMM has each drive of job->spec. The VM stays as it
+	 * was; on failure too, or job->poisoned. SNAPSHOT_FAILED. NULL: it cannot. */
+	int (*snapshot)(Backend *backend, Job *job, const char *dir, bool diff,
+			FieldTexts *drive_names, Error *err);
 
 	/* What the VMM counts, into a zeroed @ret: told now, or, @cached, last. Of a VM that nobody
 	 * has claimed, whose VMM may end meanwhile. METRICS. NULL: it counts nothing. */

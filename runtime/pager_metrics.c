@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/pager_metrics.h"
+
+#include "base/text.h"
+#include "runtime/pager/state.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+enum {
+	PER_DOUBLING = 4,
+	NSEC_PER_USEC = 1000
+};
+
+/* Read, not mapped: a file that somebody cuts short is no SIGBUS of the agent. */
+static int read_state(PagerState *ret, const char *run_dir)
+{
+	cleanup_free char *path = text_printf("%s/pager.state", run_dir);
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret ||
+	    memcmp(ret->magic, "hearthpg", sizeof ret->magic) != 0 ||
+	    ret->version != STATE_VERSION || ret->size != sizeof *ret)
+		return -EINVAL;
+	ret->failure[sizeof ret->failure - 1] = '\0';
+	return 0;
+}
+
+static void add(VmMetrics *metrics, MetricKind kind, uint64_t value, const char *name)
+{
+	metrics->items = must_realloc(metrics->items, metrics->count + 1, sizeof *metrics->items);
+	metrics->items[metrics->count++] = (VmMetric){ text_dup(name), value, kind };
+}
+
+static void add_latencies(VmMetrics *metrics, const Counters *counters)
+{
+	uint64_t below = 0;
+
+	add(metrics, METRIC_COUNTER, counter_get(&counters->latency_sum_ns) / NSEC_PER_USEC,
+	    "pager.latency_us.sum");
+	add(metrics, METRIC_GAUGE, counter_get(&counters->latency_max_ns) / NSEC_PER_USEC,
+	    "pager.latency_us.max");
+	/* The last bucket has no upper bound. */
+	for (size_t i = 0; i + 1 < HISTOGRAM_BUCKETS; i++) {
+		cleanup_free char *name = NULL;
+
+		below += counter_get(&counters->latency[i]);
+		if ((i + 1) % PER_DOUBLING != 0)
+			continue;
+		name = text_printf("pager.latency_us.below.%zu",
+				   (size_t)1 << (i + 1) / PER_DOUBLING);
+		add(metrics, METRIC_COUNTER, below, name);
+	}
+}
+
+int pager_metrics_add(VmMetrics *metrics, const char *run_dir)
+{
+	PagerState state;
+	int r = read_state(&state, run_dir);
+
+	if (r < 0)
+		return r;
+#define X(name) add(metrics, METRIC_COUNTER, counter_get(&state.counters.name), "pager." #name);
+	PAGER_COUNTERS(X)
+#undef X
+	add_latencies(metrics, &state.counters);
+	return 0;
+}
+
+int pager_metrics_failure(const char *run_dir, Error *err)
+{
+	PagerState state;
+
+	if (read_state(&state, run_dir) < 0 || !counter_get(&state.failed))
+		return 0;
+	return error_set(err, ERROR_UFFD, "%s", state.failure);
+}

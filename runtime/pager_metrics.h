@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* What a VM's pager counts (runtime/pager/counters.h), as metrics of the VM. Safe from any thread.
+ */
+
+#include "base/error.h"
+#include "runtime/vmm_metrics.h"
+
+/**
+ * pager_metrics_add() - the counters of pager.state in @run_dir
+ * @metrics:	gets them behind what it has: "pager.faults" and so on; of the time faults took to
+ *be served "pager.latency_us.sum", ".max", and for each power of two "pager.latency_us.below.N",
+ *how many took less than N
+ *
+ * Return: 0; -ENOENT: the VM has no pager; -EINVAL: the file is of something else.
+ */
+int pager_metrics_add(VmMetrics *metrics, const char *run_dir) must_check;
+
+/**
+ * pager_metrics_failure() - why the pager could not serve its VM
+ * @err:	filled with UFFD if so
+ *
+ * Return: 0: nothing is known to have failed; -1.
+ */
+int pager_metrics_failure(const char *run_dir, Error *err) must_check;
