@@ -60,7 +60,9 @@ typedef struct Config {
 	char *network_denied;      /* "PREFIX,PREFIX" */
 	char *network_resolvers;   /* "ADDRESS,ADDRESS", or "auto" */
 	uint64_t network_new_flows;
-	char *image_dirs; /* "DIR:DIR"; "/" allows all */
+	char *image_dirs;           /* "DIR:DIR"; "/" allows all */
+	uint64_t templates_max_mib; /* 0: no limit, as below */
+	uint64_t templates_max_image_mib;
 	uint64_t max_vms;
 	uint64_t max_operations;
 	uint64_t max_restarts;

@@ -20,7 +20,7 @@ typedef struct FileValues {
 } FileValues;
 
 enum {
-	GROUPS_MAX = 8,
+	GROUPS_MAX = 16,
 	GROUP_NAME_MAX = 32,
 };
 

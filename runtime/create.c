@@ -356,6 +356,7 @@ static VmRecord *record_of(const Runtime *runtime, const CreateCall *call)
 	resolved->memory_mib = spec_memory_mib(call->spec);
 	record->status.resolved = resolved;
 	vm_set_state(record, VM_CREATED);
+	disks_set_condition(record, NULL);
 	return record;
 }
 

@@ -45,6 +45,7 @@ struct Hold {
 
 struct DriveClaim {
 	char vm_id[64];
+	FieldTexts templates; /* pinned */
 	size_t count;
 	Hold holds[];
 };
@@ -117,7 +118,7 @@ static bool stands_against(const Hold *hold, const DriveClaim *claim, const VmDr
 	if (hold->claim == claim || strcmp(hold->claim->vm_id, claim->vm_id) != 0)
 		return true;
 	/* The VM's own, from before: at rest it has nothing open. */
-	return purpose == CLAIM_FOR_CREATE ||
+	return purpose == CLAIM_FOR_CREATE || purpose == CLAIM_FOR_LOAD ||
 	       (purpose == CLAIM_FOR_LIVE && strcmp(hold->drive_id, drive->drive_id) != 0);
 }
 
@@ -214,6 +215,8 @@ static int claim_all(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, Cl
 	int result = 0;
 
 	for (size_t i = 0; i < spec->drives.count; i++) {
+		if (drive_is_own(spec_drive(spec, i)))
+			continue;
 		keys[i * KEYS] = real_path(spec_drive(spec, i)->path);
 		keys[i * KEYS + 1] = file_key(spec_drive(spec, i)->path);
 	}
@@ -239,6 +242,26 @@ static int claim_all(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, Cl
 	return result;
 }
 
+/* So that those stay that have not been cloned yet. */
+static int pin_templates(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, ClaimFor purpose,
+			 Error *err)
+{
+	for (size_t i = 0; i < spec->drives.count; i++) {
+		const VmDrive *drive = spec_drive(spec, i);
+		Error missing = { 0 };
+
+		if (!drive_is_own(drive))
+			continue;
+		if (templates_pin(runtime->templates, drive->template_id, &missing) == 0) {
+			field_texts_add(&claim->templates, drive->template_id);
+		} else if (purpose != CLAIM_FOR_LOAD) {
+			*err = missing;
+			return -1;
+		}
+	}
+	return 0;
+}
+
 int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimFor purpose,
 		 DriveClaim **ret, Error *err)
 {
@@ -251,9 +274,9 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimF
 	r = claim_all(runtime, claim, spec, purpose, against);
 	if (r < 0)
 		blame(err, against, spec->drives.count);
-	if (r < 0)
-		free(claim);
-	else if (ret)
+	else
+		r = pin_templates(runtime, claim, spec, purpose, err);
+	if (r == 0 && ret)
 		*ret = claim;
 	else
 		drives_release(runtime, claim);
@@ -267,6 +290,18 @@ void drives_release(Runtime *runtime, DriveClaim *claim)
 	lock_take(&runtime->table_lock);
 	give_back(runtime, claim);
 	lock_drop(&runtime->table_lock);
+	for (size_t i = 0; i < claim->templates.count; i++)
+		templates_unpin(runtime->templates, claim->templates.items[i]);
+	drives_forget(claim);
+}
+
+void drives_forget(DriveClaim *claim)
+{
+	if (!claim)
+		return;
+	for (size_t i = 0; i < claim->templates.count; i++)
+		free(claim->templates.items[i]);
+	free(claim->templates.items);
 	free(claim);
 }
 

@@ -103,7 +103,7 @@ static int add_drive(Jail *jail, const char *image_dirs, const VmSpec *spec, siz
 	cleanup_free char *name = jail_drive_name(drive);
 	const KeeperJailFile file = { name, drive->path, drive->read_only };
 
-	return add_file(jail, image_dirs, &file, field, err);
+	return add_file(jail, drive_is_own(drive) ? NULL : image_dirs, &file, field, err);
 }
 
 static int add_files(Jail *jail, const char *image_dirs, const VmSpec *spec, Error *err)

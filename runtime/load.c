@@ -29,8 +29,7 @@ static void load_vm(Runtime *runtime, VmRecord *record)
 		(void)!lease_claim(runtime->uids_to_lease, vm->jail_uid);
 	vm_claim_network(runtime, record->status.resolved);
 	vm_load(runtime, vm);
-	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_CREATE, &vm->drives, &ignored) <
-	    0)
+	if (drives_claim(runtime, vm->id, record->spec, CLAIM_FOR_LOAD, &vm->drives, &ignored) < 0)
 		error_clear(&ignored); /* it was allowed once: its VMM has the disk, or had */
 
 	if ((backend->ops->capabilities & BACKEND_PROCESS) &&

@@ -200,6 +200,7 @@ static const Field resolved_fields[] = {
 	{ "vsock_path",  FIELD_TEXT, AT(vsock_path) },
 	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_resolved_interface_table },
 	{ "network_slot", FIELD_U32, AT(network_slot) },
+	{ "disks", FIELD_TEXTS, AT(disks) },
 };
 #undef AT
 const FieldTable vm_resolved_table = {

@@ -158,6 +158,7 @@ typedef struct VmResolved {
 	char *vsock_path;
 	FieldList network_interfaces; /* VmResolvedInterface */
 	uint32_t network_slot;        /* leased, from 1; 0: none */
+	FieldTexts disks;             /* files in the run directory that drives have been made as */
 } VmResolved;
 
 /* What the daemon in the guest of the present run has told. */

@@ -17,6 +17,7 @@ enum {
 	URGENT_KEPT = 4, /* a stop takes as long as its guest does */
 	URGENT_THREADS = 64,
 	DESK_QUEUE_MAX = 16384,
+	MIB = 1 << 20,
 	SWEEP_EVERY_SEC = 60,
 	SWEEP_GRACE_SEC = 60,
 	CLOSE_POLL_MS = 2,
@@ -277,6 +278,7 @@ static void runtime_free(Runtime *runtime)
 	console_watch_free(runtime->console_watch);
 	free_table(runtime);
 	drives_free(runtime);
+	templates_close(runtime->templates);
 	lease_pool_free(runtime->uids_to_lease);
 	registry_free(runtime->registry);
 	free_backends(runtime);
@@ -304,6 +306,19 @@ static int make_state_dir(const Runtime *runtime, Error *err)
 	return 0;
 }
 
+static int open_templates(Runtime *runtime, Error *err)
+{
+	cleanup_free char *dir = text_printf("%s/templates", runtime->state_dir);
+	const TemplatesConfig config = {
+		.dir = dir,
+		.max_bytes = runtime->config.templates_mib * MIB,
+		.max_image_bytes = runtime->config.template_mib * MIB,
+		.spare_bytes = runtime->config.reserved_disk_mib * MIB,
+	};
+
+	return templates_open(&runtime->templates, &config, err);
+}
+
 int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[],
 		      Network *network, Error *err)
 {
@@ -316,6 +331,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	runtime->state_dir = text_dup(config->state_dir);
 	runtime->node_id = text_dup(config->node_id);
 	lock_init(&runtime->table_lock);
+	lock_init(&runtime->works_lock);
 	lock_init(&runtime->lock);
 	runtime->uids_to_lease = lease_pool_new(config->first_uid, config->uid_count);
 	runtime->budget = runtime_budget_new(config);
@@ -323,8 +339,8 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 		runtime->backends[id] = backends[id];
 	open_networks(runtime, network);
 	runtime_list_backends(runtime);
-	if (make_state_dir(runtime, err) < 0 || start_threads(runtime, err) < 0 ||
-	    runtime_load(runtime, err) < 0)
+	if (make_state_dir(runtime, err) < 0 || open_templates(runtime, err) < 0 ||
+	    start_threads(runtime, err) < 0 || runtime_load(runtime, err) < 0)
 		return -1;
 
 	runtime_look_at_capacity(runtime);
@@ -389,6 +405,11 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 Registry *runtime_registry(Runtime *runtime)
 {
 	return runtime->registry;
+}
+
+Templates *runtime_templates(Runtime *runtime)
+{
+	return runtime->templates;
 }
 
 Store *runtime_store(Runtime *runtime)

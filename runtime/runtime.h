@@ -14,6 +14,7 @@
 #include "runtime/budget.h"
 #include "runtime/console.h"
 #include "runtime/egress_watch.h"
+#include "runtime/images/templates.h"
 #include "runtime/launcher.h"
 #include "runtime/network.h"
 #include "runtime/registry.h"
@@ -44,9 +45,11 @@ typedef struct RuntimeConfig {
 	/* Where the host tells of those (runtime/huge_pages.h), for tests; NULL: where it does. */
 	const char *meminfo, *huge_pages;
 	uint64_t reserved_disk_mib; /* of the state directory's disk, not for VMs */
-	uint32_t max_operations;    /* at once; more wait */
-	uint32_t max_restarts;      /* of them, by policy, half at most; more wait */
-	uint32_t history;           /* changes kept for watchers and ListVmEvents */
+	/* What all templates, and one of them, may have; 0: no limit. */
+	uint64_t templates_mib, template_mib;
+	uint32_t max_operations; /* at once; more wait */
+	uint32_t max_restarts;   /* of them, by policy, half at most; more wait */
+	uint32_t history;        /* changes kept for watchers and ListVmEvents */
 	/* Users that jailed VMMs run as, one for each VM. */
 	uint32_t first_uid, uid_count;
 	bool has_network; /* VMs with processes have one, else none */
@@ -187,6 +190,10 @@ typedef struct NodeCapacity {
 } NodeCapacity;
 
 void runtime_capacity(Runtime *runtime, NodeCapacity *ret);
+
+/* The node's templates (runtime/images/templates.h); long work on them: runtime/template_works.h.
+ */
+Templates *runtime_templates(Runtime *runtime);
 
 /* Cordons; STORE. */
 int runtime_cordon(Runtime *runtime, const char *owner, const char *reason, Error *err) must_check;

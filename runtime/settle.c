@@ -427,6 +427,7 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);
 	vm_set_network_conditions(record, &operation->error);
+	disks_set_condition(record, &operation->error);
 	if (operation->unseen)
 		vm_set_not_adopted(record);
 	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING &&

@@ -122,7 +122,9 @@ typedef struct VmRateLimiter {
 
 typedef struct VmDrive {
 	char *drive_id;
-	char *path;
+	char *path; /* or: */
+	char *template_id;
+	uint32_t size_mib;
 	bool read_only;
 	bool is_root;
 	VmCacheType cache_type;
@@ -255,6 +257,7 @@ enum {
 	SPEC_PIDS = 64,             /* beside two a virtual CPU */
 	SPEC_DEFAULT_CID = 3,
 	SPEC_DRIVES_MAX = 16,
+	SPEC_DRIVE_MIB_MAX = 16 << 20,
 	SPEC_INTERFACES_MAX = 8,
 	SPEC_LABELS_MAX = 64,
 	SPEC_SECRETS_MAX = 32,
@@ -268,6 +271,12 @@ VmDesired spec_desired(const VmSpec *spec);   /* never UNSET */
 static inline const VmDrive *spec_drive(const VmSpec *spec, size_t i)
 {
 	return &((const VmDrive *)spec->drives.items)[i];
+}
+
+/* Is it a file of the VM's own, made of a template? */
+static inline bool drive_is_own(const VmDrive *drive)
+{
+	return drive->template_id && drive->template_id[0];
 }
 
 static inline const VmInterface *spec_interface(const VmSpec *spec, size_t i)

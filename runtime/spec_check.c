@@ -29,6 +29,31 @@ static void check_root(const VmSpec *spec, Error *err)
 	}
 }
 
+static void refuse_drive(Error *err, size_t i, const char *field, const char *why)
+{
+	char path[FIELD_BYTES];
+
+	(void)snprintf(path, sizeof path, "spec.drives[%zu].%s", i, field);
+	(void)error_add_violation(err, path, "%s", why);
+}
+
+/* What each is made of. */
+static void check_drives(const VmSpec *spec, Error *err)
+{
+	for (size_t i = 0; i < spec->drives.count && i < SPEC_DRIVES_MAX; i++) {
+		const VmDrive *drive = spec_drive(spec, i);
+
+		if (drive_is_own(drive) && !text_equal(drive->path, ""))
+			refuse_drive(err, i, "template_id", "not together with path");
+		if (drive_is_own(drive) && !text_is_id(drive->template_id))
+			refuse_drive(err, i, "template_id", "must be an id, as a VM's");
+		if (!drive_is_own(drive) && text_equal(drive->path, ""))
+			refuse_drive(err, i, "path", "required, or template_id");
+		if (!drive_is_own(drive) && drive->size_mib)
+			refuse_drive(err, i, "size_mib", "needs template_id");
+	}
+}
+
 /* How deep arrays and objects stand in each other in @text, if it is JSON. */
 static size_t json_depth(const char *text)
 {
@@ -256,6 +281,7 @@ static void check_together(const VmSpec *spec, Error *err)
 
 	check_machine(spec, err);
 	check_root(spec, err);
+	check_drives(spec, err);
 	check_interfaces(spec, err);
 	egress_check(spec->egress, "spec.egress", err);
 	check_balloon(spec, err);

@@ -65,6 +65,8 @@ void spec_files_check_drive(const VmSpec *spec, size_t i, const char *image_dirs
 	cleanup_free char *field = text_printf("spec.drives[%zu].path", i);
 	const char *wrong;
 
+	if (drive_is_own(drive)) /* of a template, which is looked at elsewhere */
+		return;
 	if (text_equal(drive->path, "")) {
 		(void)error_add_violation(err, field, "required");
 		return;

@@ -136,7 +136,9 @@ const FieldTable vm_rate_limiter_table = {
 static const Field drive_fields[] = {
 	{ "drive_id",  FIELD_TEXT, AT(drive_id), .min = 1, .max = 32, .accept = id_bytes,
 	  .flags = FIELD_REQUIRED | FIELD_UNIQUE },
-	{ "path",      FIELD_TEXT, AT(path), .max = PATH_MAX - 1, .flags = FIELD_REQUIRED | FIELD_PATH },
+	{ "path",      FIELD_TEXT, AT(path), .max = PATH_MAX - 1, .flags = FIELD_PATH },
+	{ "template_id", FIELD_TEXT, AT(template_id), .max = 63, .accept = id_bytes },
+	{ "size_mib",  FIELD_U32,  AT(size_mib), .max = SPEC_DRIVE_MIB_MAX },
 	{ "read_only", FIELD_BOOL, AT(read_only) },
 	{ "is_root",   FIELD_BOOL, AT(is_root) },
 	{ "cache_type",   FIELD_ENUM,   AT(cache_type), .names = cache_names, .name_count = VM_CACHE_COUNT_ },

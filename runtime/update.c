@@ -206,6 +206,7 @@ static int make_next(Vm *vm, Update *update, Error *err) lock_requires(vm->lock)
 			     vm->latest->status.resolved, update->record->status.resolved, err) < 0)
 		return -1;
 	vm_set_network_conditions(update->record, NULL);
+	disks_set_condition(update->record, NULL);
 	return 0;
 }
 
@@ -287,6 +288,8 @@ static int check_at_rest(Update *update, const VmSpec *spec, const VmSpec *next,
 		return -1;
 	if (!spec_update_difference(spec, next, RUNTIME_UPDATE_DRIVES))
 		return 0;
+	if (disks_check_update(spec, next, err) < 0)
+		return -1;
 	return drives_claim(vm->runtime, vm->id, next, CLAIM_FOR_REST, drives, err);
 }
 

@@ -109,8 +109,9 @@ int vm_work_update(Operation *operation, Error *err)
 {
 	Vm *vm = operation->vm;
 	Job *job = &operation->job;
-	cleanup_(spec_unrefp) VmSpec *to =
+	cleanup_(spec_unrefp) VmSpec *asked =
 		spec_updated(job->spec, operation->update, operation->update_mask);
+	cleanup_(spec_unrefp) VmSpec *to = disks_host_spec(asked, job->run_dir);
 
 	if (carry_out(vm, job, to, err) < 0) {
 		if (job->poisoned)

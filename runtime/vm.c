@@ -60,8 +60,8 @@ void vm_unref(Vm *vm)
 	if (!vm || atomic_fetch_sub_explicit(&vm->refs, 1, memory_order_acq_rel) > 1)
 		return;
 	record_unref(vm->latest);
-	free(vm->drives);
-	free(vm->doubtful_drives);
+	drives_forget(vm->drives);
+	drives_forget(vm->doubtful_drives);
 	guest_link_unref(vm->guest);
 	free(vm);
 }
@@ -184,7 +184,7 @@ int vm_check_spec(const Runtime *runtime, Backend *backend, const VmSpec *spec, 
 	Error more = { 0 };
 
 	if (vm_check_network(runtime, backend, spec, &more) == 0 &&
-	    vm_check_guest(backend, spec, &more) == 0)
+	    vm_check_guest(backend, spec, &more) == 0 && disks_check(runtime, spec, &more) == 0)
 		return r;
 	if (r < 0)
 		error_merge_violations(err, &more);

@@ -158,12 +158,16 @@ struct Runtime {
 	size_t vm_count;
 	struct DriveUse *drive_uses; /* uthash by path */
 	LeasePool *uids_to_lease;    /* of jailed VMMs */
-	Network *network;            /* of VMs that have processes */
-	NetworkInfo network_info;    /* under lock */
-	Network *software;           /* of those that have none */
-	LeasePool *slots;            /* of networks */
+	Templates *templates;
+	Network *network;         /* of VMs that have processes */
+	NetworkInfo network_info; /* under lock */
+	Network *software;        /* of those that have none */
+	LeasePool *slots;         /* of networks */
 	AddressBook *addresses;
 	EgressHub *egress_hub;
+
+	Lock works_lock;
+	struct TemplateWork *template_works; /* under works_lock */
 
 	Lock lock;
 	BackendInfo infos[VM_BACKEND_COUNT_]; /* under lock */
@@ -365,16 +369,33 @@ void runtime_recovered_one(Runtime *runtime);
 /* drives.c: who uses which disk. */
 typedef enum ClaimFor {
 	CLAIM_FOR_CREATE, /* a VM of that name has none */
+	CLAIM_FOR_LOAD,   /* likewise; what it needs was there once */
 	CLAIM_FOR_REST,   /* it has; what it held so far may be any drive's from now on */
 	CLAIM_FOR_LIVE,   /* and its VMM has that open: it stays the same drive's */
 } ClaimFor;
 
-/* Claims @spec's drives for @vm_id (@ret NULL: only looks); INVALID_REQUEST naming each that is
- * taken; -EAGAIN, for CREATE: by a VM of that very name, which is just being created. */
+/* Claims @spec's drives for @vm_id, and pins their templates (@ret NULL: only looks);
+ * INVALID_REQUEST naming each that is taken; -EAGAIN, for CREATE: by a VM of that very name, which
+ * is just being created; ROOTFS. */
 int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimFor purpose,
 		 DriveClaim **ret, Error *err) must_check;
 void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */
+void drives_forget(DriveClaim *claim); /* frees it alone, when all else goes; NULL is fine */
 void drives_free(Runtime *runtime);
+
+/* disks.c: drives that are made of templates. */
+
+/* @spec with the path of each such drive, for whoever deals with the host; a reference. */
+VmSpec *disks_host_spec(VmSpec *spec, const char *run_dir);
+/* Are the templates that @spec names there, and small enough? ROOTFS, INVALID_REQUEST. */
+int disks_check(const Runtime *runtime, const VmSpec *spec, Error *err) must_check;
+/* May a VM at rest go from @spec to @next? INVALID_REQUEST. */
+int disks_check_update(const VmSpec *spec, const VmSpec *next, Error *err) must_check;
+/* Makes what is missing of job->spec's, which is a host's, in the run directory, and removes what
+ * no drive has any more; resolved's disks follow. ROOTFS. */
+int disks_make(Runtime *runtime, Job *job, Error *err) must_check;
+/* What @record's resolved disks say of ImageReady; @failure: as above. */
+void disks_set_condition(VmRecord *record, const Error *failure);
 
 /* vm.c: a user for the VM of @record to run as, where its backend jails: 0, also where none is
  * needed; CAPACITY. */

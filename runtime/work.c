@@ -72,6 +72,8 @@ static int work_start(Operation *operation, Error *err)
 		if (r < 0)
 			return error_set_errno(err, ERROR_VMM_FAILED, -r, "make %s",
 					       operation->run_dir);
+		if (disks_make(operation->runtime, &operation->job, err) < 0)
+			return -1;
 	}
 	if (ops_of(operation)->start(vm->backend, &operation->job, err) < 0)
 		return -1;
@@ -239,12 +241,14 @@ static void prepare(Operation *operation)
 {
 	Vm *vm = operation->vm;
 	Job *job = &operation->job;
+	cleanup_(spec_unrefp) VmSpec *spec = NULL;
 
 	operation->run_dir = vm_run_dir(vm);
 	lock_take(&vm->lock);
-	operation->spec = spec_ref(vm->latest->spec);
+	spec = spec_ref(vm->latest->spec);
 	fields_copy(&vm_resolved_table, &operation->resolved, vm->latest->status.resolved);
 	lock_drop(&vm->lock);
+	operation->spec = disks_host_spec(spec, operation->run_dir);
 
 	job->vm_id = vm->id;
 	job->run_dir = operation->run_dir;

@@ -70,7 +70,7 @@ static const Option create_options[] = {
 	{ "cpu-config", OPTION_PATH, 0, .value = "FILE",
 	  .help = "a CPU template of one's own, a JSON object ('-': standard input)" },
 	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE",
-	  .help = "a disk: path=PATH[,id=NAME][,root][,ro][,cache=unsafe|writeback][,io=sync|async][,bw=RATE][,ops=RATE]" },
+	  .help = "a disk: path=PATH or template=TEMPLATE[,size=MIB], then [,id=NAME][,root][,ro][,cache=unsafe|writeback][,io=sync|async][,bw=RATE][,ops=RATE]" },
 	{ "interface", OPTION_TEXT, 0, .many = true, .value = "INTERFACE",
 	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,ip=ADDRESS][,ip6=ADDRESS][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]" },
 	{ "vsock", OPTION_NUMBER, 0, .value = "CID", .help = "sockets between host and guest, whose address is CID; 0: the agent's choice" },
@@ -232,6 +232,21 @@ static const Option egress_watch_options[] = {
 	{ 0 },
 };
 
+static const Option template_import_options[] = {
+	{ "sha256", OPTION_TEXT, 0, .value = "DIGEST", .help = "what the image must have (default: any)" },
+	{ 0 },
+};
+
+static const Option template_verify_options[] = {
+	{ "if-changed", OPTION_FLAG, 0, .help = "only if it was changed since it was read last" },
+	{ 0 },
+};
+
+static const Option template_delete_options[] = {
+	{ "allow-missing", OPTION_FLAG, 0, .help = "that there is no such template is fine" },
+	{ 0 },
+};
+
 static const Option cordon_options[] = {
 	{ "reason", OPTION_TEXT, 0, .value = "TEXT", .help = "why, for people" },
 	{ "validate-only", OPTION_FLAG, 0, .help = "check, change nothing" },
@@ -317,6 +332,14 @@ const Command commands[] = {
 	  "  hearthctl egress explain web-1 203.0.113.9 --port 443\n" },
 	{ "egress watch", "[VM]", "follow packets that are denied", run_egress_watch, egress_watch_options, TAKES_VM, 0, 1,
 	  "UNTOLD counts packets of the VM that were denied meanwhile and are not told of.\n" },
+	{ "template import", "TEMPLATE PATH", "make a disk image of the node a template", run_template_import, template_import_options, TAKES_OTHER, 2, 2,
+	  "Of which VMs get copies as their drives. The same import again, with --sha256, answers what is there.\n\n"
+	  "  hearthctl template import debian /srv/images/debian.raw\n"
+	  "  hearthctl create web-1 --kernel /boot/vmlinux --drive template=debian,size=8192,root --start\n" },
+	{ "template list", "", "list templates", run_template_list, NULL, TAKES_NOTHING, 0, 0, NULL },
+	{ "template get", "TEMPLATE", "show a template", run_template_get, NULL, TAKES_OTHER, 1, 1, NULL },
+	{ "template verify", "TEMPLATE", "read a template's image: is it what it was", run_template_verify, template_verify_options, TAKES_OTHER, 1, 1, NULL },
+	{ "template delete", "TEMPLATE...", "delete templates that no VM's drive is made of", run_template_delete, template_delete_options, TAKES_OTHER, 1, ARGUMENTS_MANY, NULL },
 	{ "node get", "", "show the node", run_node_get, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node watch", "", "show the node whenever it changes", run_node_watch, NULL, TAKES_NOTHING, 0, 0, NULL },
 	{ "node cordon", "OWNER", "take no new VMs until OWNER's cordon is lifted", run_node_cordon, cordon_options, TAKES_OTHER, 1, 1, NULL },
@@ -339,6 +362,7 @@ const CommandGroup command_groups[] = {
 	{ "env", "variables for programs in guests" },
 	{ "secret", "files of guests that nothing else keeps" },
 	{ "egress", "what VMs may reach" },
+	{ "template", "disk images that VMs get copies of" },
 	{ "node", "the node itself" },
 	{ 0 },
 };

@@ -77,6 +77,11 @@ Method egress_method(const char *name)
 	return (Method){ &hearth__v1__egress_service__descriptor, name };
 }
 
+Method image_method(const char *name)
+{
+	return (Method){ &hearth__v1__image_service__descriptor, name };
+}
+
 Method guest_method(const char *name)
 {
 	return (Method){ &hearth__v1__guest_service__descriptor, name };

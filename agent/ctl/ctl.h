@@ -14,6 +14,7 @@
 #include "agent/ctl/options.h"
 #include "hearth/v1/egress.pb-c.h"
 #include "hearth/v1/guest.pb-c.h"
+#include "hearth/v1/image.pb-c.h"
 #include "hearth/v1/node.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
 
@@ -92,6 +93,7 @@ Method vm_method(const char *name);
 Method node_method(const char *name);
 Method egress_method(const char *name);
 Method guest_method(const char *name);
+Method image_method(const char *name);
 
 /* The first word of commands that have two, such as "node". */
 typedef struct CommandGroup {
@@ -143,6 +145,13 @@ int run_egress_get(Ctl *ctl);
 int run_egress_set(Ctl *ctl);
 int run_egress_explain(Ctl *ctl);
 int run_egress_watch(Ctl *ctl);
+
+/* commands_template.c */
+int run_template_import(Ctl *ctl);
+int run_template_list(Ctl *ctl);
+int run_template_get(Ctl *ctl);
+int run_template_verify(Ctl *ctl);
+int run_template_delete(Ctl *ctl);
 
 /* commands_node.c */
 int run_node_get(Ctl *ctl);

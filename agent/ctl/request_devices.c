@@ -13,6 +13,8 @@
 static const Part drive_parts[] = {
 	{ "id",    PART_TEXT,      AT(drive_id), NULL },
 	{ "path",  PART_TEXT,      AT(path), NULL },
+	{ "template", PART_TEXT,   AT(template_id), NULL },
+	{ "size",  PART_NUMBER, AT(size_mib), NULL },
 	{ "root",  PART_TRUE,      AT(is_root), NULL },
 	{ "ro",    PART_TRUE,      AT(read_only), NULL },
 	{ "rw",    PART_FALSE,     AT(read_only), NULL },
@@ -68,8 +70,9 @@ static int apply_drives(const Ctl *ctl, Hearth__V1__VmSpec *spec)
 
 		if (parts_parse(drive, drive_parts, text, problem) < 0)
 			return refuse(ctl, "drive", text, problem);
-		if (!*drive->path)
-			return refuse(ctl, "drive", text, "path=PATH is missing");
+		if (!*drive->path && !*drive->template_id)
+			return refuse(ctl, "drive", text,
+				      "path=PATH or template=TEMPLATE is missing");
 		if (!*drive->drive_id)
 			drive->drive_id = text_printf("disk%zu", spec->n_drives - 1);
 	}

@@ -113,12 +113,17 @@ static void describe_drive(const Hearth__V1__Drive *drive)
 {
 	cleanup_free char *items = NULL;
 
+	char size[FORMAT_MAX];
+
 	add_flag(&items, drive->is_root, "root");
+	if (drive->size_mib)
+		list_add(&items, ", ", "%s", format_mib(drive->size_mib, size));
 	list_add(&items, ", ", "%s", drive->read_only ? "read-only" : "read-write");
 	add_enum(&items, "cache", &hearth__v1__cache_type__descriptor, (int)drive->cache_type);
 	add_enum(&items, "io", &hearth__v1__io_engine__descriptor, (int)drive->io_engine);
 	add_limiter(&items, "", drive->rate_limiter);
-	print_field("Drive:", "%s %s (%s)", drive->drive_id, drive->path, items);
+	print_field("Drive:", "%s %s%s (%s)", drive->drive_id, *drive->path ? "" : "of template ",
+		    *drive->path ? drive->path : drive->template_id, items);
 }
 
 /* What was asked for where nothing was leased. */

@@ -168,6 +168,15 @@ static void fit_drives(VmSpec *spec)
 		VmDrive *drive = &((VmDrive *)spec->drives.items)[i];
 
 		drive->is_root = drive->is_root && i == 0;
+		if (chance(2)) { /* of a template */
+			replace(&drive->path, NULL);
+			replace(&drive->template_id, text_printf("t%zu", i));
+		} else {
+			replace(&drive->template_id, NULL);
+			drive->size_mib = 0;
+			if (!drive->path)
+				drive->path = text_printf("/d%zu", i);
+		}
 		replace(&drive->drive_id, text_printf("%zu-%.29s", i, drive->drive_id));
 	}
 }

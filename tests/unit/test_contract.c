@@ -6,6 +6,7 @@
 #include <grpc/reflection/v1/reflection.pb-c.h>
 #include <grpc/reflection/v1alpha/reflection.pb-c.h>
 #include <hearth/v1/egress.pb-c.h>
+#include <hearth/v1/image.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
 	&hearth__v1__vm_service__descriptor,
 	&hearth__v1__node_service__descriptor,
 	&hearth__v1__egress_service__descriptor,
+	&hearth__v1__image_service__descriptor,
 	&grpc__health__v1__health__descriptor,
 	&grpc__reflection__v1__server_reflection__descriptor,
 	&grpc__reflection__v1alpha__server_reflection__descriptor,

@@ -94,7 +94,10 @@ static void check_full(const ProtobufCMessage *message)
 		uint32_t number;
 
 		memcpy(&number, at, sizeof number);
-		if (field->type == PROTOBUF_C_TYPE_STRING)
+		if (field->type == PROTOBUF_C_TYPE_STRING &&
+		    field->label == PROTOBUF_C_LABEL_REPEATED)
+			cr_assert_not_null(*(char **const *)at, "%s.%s", type->name, field->name);
+		else if (field->type == PROTOBUF_C_TYPE_STRING)
 			cr_assert(**(char *const *)at, "%s.%s", type->name, field->name);
 		else if (field->type != PROTOBUF_C_TYPE_MESSAGE)
 			/* Fractions of a second, which not every time has. */

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <grpc/reflection/v1/reflection.pb-c.h>
 #include <hearth/v1/egress.pb-c.h>
+#include <hearth/v1/image.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 #include <string.h>
@@ -423,6 +424,7 @@ Test(decode, no_request_type_contains_itself_or_is_too_large)
 		&hearth__v1__vm_service__descriptor,
 		&hearth__v1__node_service__descriptor,
 		&hearth__v1__egress_service__descriptor,
+		&hearth__v1__image_service__descriptor,
 		&grpc__reflection__v1__server_reflection__descriptor,
 	};
 
