@@ -365,6 +365,48 @@ static void check_network(Runtime *runtime, DoctorCheck *ret)
 			  "start hearthd again: it puts back what others have taken away");
 }
 
+/* The first template of which no copy can be made; NULL: there is none. */
+static const TemplateInfo *find_damaged(const TemplateInfo *infos, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (error_is_set(&infos[i].problem))
+			return &infos[i];
+	return NULL;
+}
+
+static void check_templates(Runtime *runtime, DoctorCheck *ret)
+{
+	cleanup_free char *vms = text_printf("%s/vms", runtime->state_dir);
+	cleanup_free char *origins = text_printf("%s/templates", runtime->state_dir);
+	cleanup_free TemplateInfo *infos = NULL;
+	char message[ERROR_MESSAGE_MAX];
+	const TemplateInfo *damaged;
+	Error err = { 0 };
+	size_t count;
+
+	if (templates_list(runtime->templates, &infos, &count, &err) < 0) {
+		ret->status = CHECK_MISSING;
+		text_copy(ret->message, sizeof ret->message, error_message(&err, message));
+		return;
+	}
+	damaged = find_damaged(infos, count);
+	if (damaged) {
+		ret->status = CHECK_DEGRADED;
+		text_copy(ret->message, sizeof ret->message,
+			  error_message(&damaged->problem, message));
+		(void)snprintf(ret->remedy, sizeof ret->remedy,
+			       "delete template '%s' and import it again", damaged->name);
+		return;
+	}
+	ret->status = disk_can_reflink(vms, origins) ? CHECK_OK : CHECK_DEGRADED;
+	(void)snprintf(ret->message, sizeof ret->message, "%zu, of which drives are %s", count,
+		       ret->status == CHECK_OK ? "reflinks" : "whole copies");
+	if (ret->status != CHECK_OK)
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "XFS or btrfs for the state directory: a copy then takes no time and no "
+			  "room");
+}
+
 size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 {
 	static const struct {
@@ -382,6 +424,7 @@ size_t runtime_doctor(Runtime *runtime, DoctorCheck *ret, size_t max)
 		{ "kvm", check_kvm },
 		{ "capacity", check_capacity },
 		{ "network", check_network },
+		{ "templates", check_templates },
 		{ "vms", check_vms },
 	};
 	size_t count = 0;

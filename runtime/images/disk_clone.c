@@ -204,3 +204,15 @@ int disk_clone(DiskCloneWay *ret, const char *to, int origin, const DiskCloneOpt
 	*ret = clone.way;
 	return 0;
 }
+
+bool disk_can_reflink(const char *dir, const char *origins)
+{
+	cleanup_free char *to = text_printf("%s/probe", dir);
+	cleanup_free char *from = text_printf("%s/probe", origins);
+	cleanup_close int clone = -1, origin = -1;
+	Error none = { 0 };
+
+	return disk_aside(&clone, to, 0600, &none) == 0 &&
+	       disk_aside(&origin, from, 0600, &none) == 0 && disk_write(origin, "", 1, 0) == 0 &&
+	       ioctl(clone, FICLONE, origin) == 0;
+}

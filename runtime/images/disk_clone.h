@@ -44,6 +44,9 @@ typedef struct DiskCloneOptions {
 int disk_clone(DiskCloneWay *ret, const char *to, int origin, const DiskCloneOptions *options,
 	       Error *err) must_check;
 
+/* Can files in @dir be reflinks of those in @origins? False also if they are not there. */
+bool disk_can_reflink(const char *dir, const char *origins);
+
 /* ROOTFS/EXHAUSTED if @bytes more on the file system of @fd would leave less than @spare; @path is
  * for messages. */
 int disk_check_room(int fd, const char *path, uint64_t bytes, uint64_t spare, Error *err)

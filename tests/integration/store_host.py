@@ -26,12 +26,14 @@ class MountedState:
         self.image = self.daemon.folder / "disk.img"
         self.daemon.state.mkdir()
         mount = "mount -t tmpfs -o size=%dm tmpfs '%s'" % (mib, self.daemon.state)
-        if kind == "ext4":
+        makers = {"ext4": (["mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard"], "errors=remount-ro"),
+                  "xfs": (["mkfs.xfs", "-q"], "nouuid")}
+        if kind in makers:
+            make, options = makers[kind]
             with open(self.image, "wb") as image:
                 image.truncate(mib << 20)
-            subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", "nodiscard", str(self.image)],
-                           check=True, stdin=subprocess.DEVNULL)
-            mount = "mount -o loop,errors=remount-ro '%s' '%s'" % (self.image, self.daemon.state)
+            subprocess.run([*make, str(self.image)], check=True, stdin=subprocess.DEVNULL)
+            mount = "mount -o loop,%s '%s' '%s'" % (options, self.image, self.daemon.state)
         self.holder = subprocess.Popen(
             ["unshare", "-m", "sh", "-ec", mount + "; echo mounted; exec sleep infinity"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
