@@ -68,9 +68,21 @@ static int sync_parent(const char *path)
 	return 0;
 }
 
+static char *aside_of(const char *path)
+{
+	return text_printf("%s.new", path);
+}
+
+void file_clear_aside(const char *path)
+{
+	cleanup_free char *aside = aside_of(path);
+
+	(void)unlink(aside);
+}
+
 static int replace(const char *path, const char *text, size_t length, bool sync)
 {
-	cleanup_free char *aside = text_printf("%s.new", path);
+	cleanup_free char *aside = aside_of(path);
 	cleanup_close int fd = -1;
 	int r;
 

@@ -24,6 +24,8 @@ int file_read(char **ret, size_t *length, const char *path, size_t max) must_che
  * Written aside (mode 0600), synced, renamed, and the directory synced.
  */
 int file_write_atomic(const char *path, const char *text, size_t length) must_check;
+/* Removes what a death in its midst has left, if that is there. */
+void file_clear_aside(const char *path);
 
 /**
  * file_replace() - the same, but not synced

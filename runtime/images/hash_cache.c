@@ -110,6 +110,7 @@ HashCache *hash_cache_open(const char *path)
 
 	cache->path = text_dup(path);
 	lock_init(&cache->lock);
+	file_clear_aside(path);
 	if (file_read(&text, NULL, path, BYTES_MAX) < 0 ||
 	    strncmp(text, heading, sizeof heading - 1) != 0)
 		return cache;

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import os
 import shutil
 import signal
@@ -10,10 +11,11 @@ import typing
 
 from google.protobuf import duration_pb2, field_mask_pb2
 
-from harness import E, GUEST, PROGRAMS, V, wait_until
+from harness import E, GUEST, I, PROGRAMS, V, wait_until
 
 S = V.VmState
 VM = "crash"
+TEMPLATE = "crash-template"
 FIRECRACKER = os.environ.get("FIRECRACKER_BIN") or shutil.which("firecracker")
 JAILER = os.environ.get("JAILER_BIN") or shutil.which("jailer")
 GROUP = "hearth-crash-%d" % os.getpid()
@@ -39,6 +41,25 @@ def verb(name, request, **fields):
     def call(daemon):
         return getattr(daemon.vms, name)(request(vm_id=VM, **fields), timeout=SECONDS)
     return call
+
+
+def create(spec, template):
+    """With the template that a drive of its is made of."""
+    def call(daemon):
+        if template:
+            digest = hashlib.sha256(template.read_bytes()).hexdigest()
+            list(daemon.client.images.ImportTemplate(
+                I.ImportTemplateRequest(template_id=TEMPLATE, path=str(template), sha256=digest),
+                timeout=SECONDS))
+        return verb("CreateVm", V.CreateVmRequest, spec=spec)(daemon)
+    return call
+
+
+def destroy(daemon):
+    answer = verb("DestroyVm", V.DestroyVmRequest, allow_missing=True)(daemon)
+    daemon.client.images.DeleteTemplate(
+        I.DeleteTemplateRequest(template_id=TEMPLATE, allow_missing=True), timeout=SECONDS)
+    return answer
 
 
 def update(path, spec):
@@ -72,7 +93,7 @@ def begin_anew(daemon):
     daemon.settle()
 
 
-def steps_of(spec, *updates, names=()):
+def steps_of(spec, *updates, names=(), template=None):
     """A whole life of a VM with that spec, or some of its steps."""
     run = V.VmSpec()
     run.CopyFrom(spec)
@@ -83,7 +104,7 @@ def steps_of(spec, *updates, names=()):
     stop = dict(power_button_timeout=duration_pb2.Duration(),
                 terminate_timeout=duration_pb2.Duration(seconds=1))
     steps = (
-        Step("create", verb("CreateVm", V.CreateVmRequest, spec=run), running, None, ()),
+        Step("create", create(run, template), running, None, ()),
         Step("adopt", begin_anew, running, running),
         *(Step("update", update(path, more), running, running) for path, more in updates),
         Step("egress", set_egress, running, running),
@@ -92,7 +113,7 @@ def steps_of(spec, *updates, names=()):
         Step("resume", verb("ResumeVm", V.ResumeVmRequest), running, paused, ("create", "pause")),
         Step("stop", verb("StopVm", V.StopVmRequest, **stop), stopped, running),
         Step("start", verb("StartVm", V.StartVmRequest), running, stopped, ("create", "stop")),
-        Step("destroy", verb("DestroyVm", V.DestroyVmRequest, allow_missing=True), None, running),
+        Step("destroy", destroy, None, running),
     )
     return [step for step in steps if not names or step.name in names]
 
@@ -109,10 +130,12 @@ class Life:
 def lives(folder):
     """All of them; their disks are files of that folder."""
     disks = []
-    for name in "first", "second":
+    for name in "first", "second", "template":
         disks.append(folder / name)
         with open(disks[-1], "wb") as disk:
             disk.truncate(1 << 20)
+    template = disks.pop()
+    template.write_bytes(os.urandom(4096) + bytes(1 << 20))
     network = [V.NetworkInterface(interface_id="eth0")]
     labels = ("labels", V.VmSpec(labels={"of": "an update"}))
     # Nothing is looked for that the life does not need.
@@ -121,7 +144,8 @@ def lives(folder):
     guest = V.Boot(kernel_path=str(PROGRAMS.parent / "guest/guest64.elf"), boot_args="exit=loop")
     linux = V.Boot(kernel_path=str(GUEST / "vmlinuz"), initrd_path=str(GUEST / "initrd"),
                    boot_args="console=ttyS0 quiet")
-    drives = [[V.Drive(drive_id="data", path=str(disk))] for disk in disks]
+    own = V.Drive(drive_id="own", template_id=TEMPLATE)
+    drives = [[V.Drive(drive_id="data", path=str(disk)), own] for disk in disks]
     small = V.VmSpec(machine=V.Machine(memory_mib=16), boot=guest, drives=drives[0],
                      network_interfaces=network, egress=policy(80))
     emulated = V.VmSpec(machine=V.Machine(memory_mib=128), boot=linux, drives=drives[0],
@@ -135,10 +159,12 @@ def lives(folder):
                       names=("create", "adopt", "update", "egress", "pause", "resume", "stop",
                              "start", "destroy"))),
         Life("firecracker", "firecracker", jailed,
-             steps_of(small, labels, ("drives", V.VmSpec(drives=drives[1]))), missing),
+             steps_of(small, labels, ("drives", V.VmSpec(drives=drives[1])), template=template),
+             missing),
         # No agent tries for long whether there is KVM.
         Life("qemu", "qemu", (*routed, *no_firecracker, "--jailer-cgroup", GROUP, "--qemu-accelerator", "tcg"),
-             steps_of(emulated, labels)),
+             steps_of(emulated, labels, template=template)),
         Life("iptables", "firecracker", (*jailed, "--network-enforcement", "iptables"),
-             steps_of(small, names=("create", "adopt", "egress", "destroy")), missing),
+             steps_of(small, names=("create", "adopt", "egress", "destroy"), template=template),
+             missing),
     )
