@@ -20,6 +20,7 @@
 #include <hearth/v1/guest.pb-c.h>
 #include <hearth/v1/image.pb-c.h>
 #include <hearth/v1/node.pb-c.h>
+#include <hearth/v1/snapshot.pb-c.h>
 #include <hearth/v1/vm.pb-c.h>
 
 typedef enum NodeCondition {
@@ -90,3 +91,4 @@ extern Hearth__V1__NodeService_Service node_service;
 extern Hearth__V1__EgressService_Service egress_service;
 extern Hearth__V1__GuestService_Service guest_service;
 extern Hearth__V1__ImageService_Service image_service;
+extern Hearth__V1__SnapshotService_Service snapshot_service;

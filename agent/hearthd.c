@@ -222,6 +222,7 @@ static int start_server(Daemon *daemon, Error *err)
 	server_add_service(daemon->server, &node_service.base);
 	server_add_service(daemon->server, &egress_service.base);
 	server_add_service(daemon->server, &image_service.base);
+	server_add_service(daemon->server, &snapshot_service.base);
 	server_add_service(daemon->server, &guest_service.base);
 	server_inspect(daemon->server, "/hearth.v1.VmService/CreateVm", inspect_create);
 	if (make_socket_dirs(config, err) < 0)
@@ -285,6 +286,8 @@ static int open_runtime(Daemon *daemon, Error *err)
 		.memory_percent = config->capacity_memory_percent,
 		.reserved_memory_mib = config->capacity_reserved_memory_mib,
 		.reserved_disk_mib = config->capacity_reserved_disk_mib,
+		.cpu_model = daemon->agent->cpu_model,
+		.kernel = daemon->agent->kernel,
 		.templates_mib = config->templates_max_mib,
 		.template_mib = config->templates_max_image_mib,
 		.max_operations = (uint32_t)config->max_operations,

@@ -251,6 +251,18 @@ Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy
 	return message;
 }
 
+Hearth__V1__VmSpec *wire_spec_message(Arena *arena, const VmSpec *spec)
+{
+	Hearth__V1__VmSpec *message;
+	Out out = { .arena = arena };
+
+	if (!spec)
+		return NULL;
+	message = message_new(arena, &hearth__v1__vm_spec__descriptor);
+	put_all(&out, wire_tables()->spec, message, spec);
+	return message;
+}
+
 /* What the message was initialised with stays where there is no @text. */
 static void set_text(Arena *arena, char **ret, char *text)
 {

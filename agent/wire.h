@@ -42,5 +42,8 @@ VmEgressPolicy *wire_take_egress(const Hearth__V1__EgressPolicy *message, const 
 /* @policy as a message; NULL for NULL. */
 Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy);
 
+/* @spec as a message; NULL for NULL. */
+Hearth__V1__VmSpec *wire_spec_message(Arena *arena, const VmSpec *spec);
+
 /* Fills @to, which need not have been initialised. */
 void wire_usage(Hearth__V1__Usage *to, const VmUsage *from);

@@ -79,6 +79,13 @@ void error_about_vm(Error *err, const char *id)
 		text_copy(err->vm_id, sizeof err->vm_id, id);
 }
 
+void error_fill_snapshot(Error *err, ErrorKind kind, const char *id, const char *snapshot)
+{
+	error_fill(err, kind, CAUSE_HOST, 0, "%s", "");
+	error_about_vm(err, id);
+	text_copy(err->snapshot_id, sizeof err->snapshot_id, snapshot);
+}
+
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to)
 {
 	error_fill(err, ERROR_INVALID_TRANSITION, CAUSE_HOST, 0, "%s -> %s", from, to);

@@ -7,6 +7,7 @@ find_path(PROTOBUF_INCLUDE google/protobuf/descriptor.proto REQUIRED)
 set(own_protos
 	hearth/v1/vm.proto hearth/v1/node.proto hearth/v1/egress.proto hearth/v1/guest.proto
 	hearth/v1/image.proto
+	hearth/v1/snapshot.proto
 	google/rpc/status.proto google/rpc/error_details.proto
 	grpc/health/v1/health.proto
 	grpc/reflection/v1/reflection.proto grpc/reflection/v1alpha/reflection.proto)

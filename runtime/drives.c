@@ -299,9 +299,7 @@ void drives_forget(DriveClaim *claim)
 {
 	if (!claim)
 		return;
-	for (size_t i = 0; i < claim->templates.count; i++)
-		free(claim->templates.items[i]);
-	free(claim->templates.items);
+	field_texts_clear(&claim->templates);
 	free(claim);
 }
 

@@ -310,3 +310,11 @@ void field_texts_add(FieldTexts *texts, const char *text)
 	texts->items = must_realloc(texts->items, texts->count + 1, sizeof *texts->items);
 	texts->items[texts->count++] = text_dup(text);
 }
+
+void field_texts_clear(FieldTexts *texts)
+{
+	for (size_t i = 0; i < texts->count; i++)
+		free(texts->items[i]);
+	free(texts->items);
+	*texts = (FieldTexts){ 0 };
+}

@@ -145,3 +145,4 @@ void *field_list_add(FieldList *list, const FieldTable *table);
 bool field_texts_has(const FieldTexts *texts, const char *text);
 /* Appends a copy of @text. */
 void field_texts_add(FieldTexts *texts, const char *text);
+void field_texts_clear(FieldTexts *texts); /* releases all, and is empty */

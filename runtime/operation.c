@@ -38,6 +38,7 @@ void operation_free(Operation *operation)
 	free(operation->exit.console_tail);
 	free(operation->run_dir);
 	drives_release(operation->runtime, operation->drives);
+	taking_free(operation->taking);
 	spec_unref(operation->update);
 	spec_unref(operation->spec);
 	free(operation->principal);

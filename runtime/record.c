@@ -20,6 +20,7 @@ static const char *const state_names[] = {
 	[VM_FAILED]     = "failed",
 	[VM_BACKOFF]    = "backoff",
 	[VM_POISONED]   = "poisoned",
+	[VM_SNAPSHOTTING] = "snapshotting",
 	[VM_DESTROYING] = "destroying",
 	[VM_DESTROYED]  = "destroyed",
 };

@@ -26,6 +26,7 @@ typedef enum VmState {
 	VM_POISONED,
 	VM_DESTROYING,
 	VM_DESTROYED,
+	VM_SNAPSHOTTING,
 	VM_STATE_COUNT_,
 } VmState;
 

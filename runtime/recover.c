@@ -23,14 +23,15 @@ static const struct {
 	[VM_RESUMING]   = { VM_OP_RESUME,  VM_PAUSED },
 	[VM_STOPPING]   = { VM_OP_STOP,    VM_RUNNING },
 	[VM_DESTROYING] = { VM_OP_DESTROY, VM_RUNNING },
+	[VM_SNAPSHOTTING] = { VM_OP_SNAPSHOT, VM_RUNNING }, /* or paused, as the spec says */
 };
 /* clang-format on */
 
 static const char *verb_of(const VmRecord *record)
 {
 	/* Verbs are literals of this program: find the one the store has as text. */
-	static const char *const verbs[] = { "create", "start",   "stop",    "pause",
-					     "resume", "destroy", "restart", "expire" };
+	static const char *const verbs[] = { "create",	"start",   "stop",    "pause",	"resume",
+					     "destroy", "restart", "expire", "snapshot" };
 	const VmOperation *shown = record->status.operation;
 
 	for (size_t i = 0; shown && shown->verb && i < array_size(verbs); i++)
@@ -60,6 +61,8 @@ static void carry_on(Vm *vm)
 	operation->then_pause =
 		operation->op == VM_OP_START && spec_desired(record->spec) == VM_DESIRED_PAUSED;
 	operation->from = interrupted[state].from;
+	if (state == VM_SNAPSHOTTING && spec_desired(record->spec) == VM_DESIRED_PAUSED)
+		operation->from = VM_PAUSED;
 	operation->rule = *vm_rule(operation->from, operation->op);
 	operation->ladder = vm_default_ladder; /* the guest's time to end well begins anew */
 	operation->work.run = operation_run;

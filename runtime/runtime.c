@@ -279,6 +279,7 @@ static void runtime_free(Runtime *runtime)
 	free_table(runtime);
 	drives_free(runtime);
 	templates_close(runtime->templates);
+	snapshots_close(runtime->snapshots);
 	lease_pool_free(runtime->uids_to_lease);
 	registry_free(runtime->registry);
 	free_backends(runtime);
@@ -319,6 +320,17 @@ static int open_templates(Runtime *runtime, Error *err)
 	return templates_open(&runtime->templates, &config, err);
 }
 
+static int open_snapshots(Runtime *runtime, Error *err)
+{
+	cleanup_free char *dir = text_printf("%s/snapshots", runtime->state_dir);
+	const SnapshotsConfig config = {
+		.dir = dir,
+		.spare_bytes = runtime->config.reserved_disk_mib * MIB,
+	};
+
+	return snapshots_open(&runtime->snapshots, &config, err);
+}
+
 int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[],
 		      Network *network, Error *err)
 {
@@ -339,7 +351,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 		runtime->backends[id] = backends[id];
 	open_networks(runtime, network);
 	runtime_list_backends(runtime);
-	if (make_state_dir(runtime, err) < 0 || open_templates(runtime, err) < 0 ||
+	if (make_state_dir(runtime, err) < 0 || open_templates(runtime, err) < 0 || open_snapshots(runtime, err) < 0 ||
 	    start_threads(runtime, err) < 0 || runtime_load(runtime, err) < 0)
 		return -1;
 

@@ -16,6 +16,7 @@ static const struct {
 	[VM_OP_PAUSE]   = { "PauseAccepted",   "Paused",    "PauseFailed",   VM_DESIRED_PAUSED },
 	[VM_OP_RESUME]  = { "ResumeAccepted",  "Resumed",   "ResumeFailed",  VM_DESIRED_RUNNING },
 	[VM_OP_UPDATE]  = { "UpdateAccepted",  "Updated",   "UpdateFailed",  VM_DESIRED_UNSET },
+	[VM_OP_SNAPSHOT] = { "SnapshotAccepted", "SnapshotTaken", "SnapshotFailed", VM_DESIRED_UNSET },
 	[VM_OP_DESTROY] = { "DestroyAccepted", "Destroyed", "DestroyFailed", VM_DESIRED_UNSET },
 };
 /* clang-format on */
@@ -114,6 +115,8 @@ void vm_begin(Vm *vm, Operation *operation, const VmStepRule *rule)
 
 	operation->rule = *rule;
 	operation->from = vm->latest->status.state;
+	if (operation->op == VM_OP_SNAPSHOT)
+		operation->rule.done = vm_state_after_snapshot(operation);
 	operation->before = record_ref(vm->latest);
 	operation->start_time = clock_wall_us();
 	if (!operation->keep_desired)
@@ -423,6 +426,8 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 		conclude(record, operation, preempted);
 	if (operation->op == VM_OP_UPDATE && !error_is_set(&operation->error))
 		vm_apply_update(record, operation);
+	if (operation->op == VM_OP_SNAPSHOT && !error_is_set(&operation->error))
+		set_desired(record, vm_desired_after_snapshot(operation));
 	take_resolved(record, operation);
 	if (operation->has_exit)
 		note_exit(record, operation, !operation->errand);
@@ -444,15 +449,28 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	return change;
 }
 
-/* A start that succeeded for a VM that is to be paused goes on as @pause; unless another verb
- * waits: then @pause is handed back. */
-static Operation *chain_pause(Vm *vm, Operation *operation, Operation *pause)
-	lock_requires(vm->lock)
+/* What follows when it has succeeded: a VM that was started is to be paused, one whose snapshot was
+ * taken is to be stopped; or NULL. */
+static Operation *next_of(Vm *vm, const Operation *operation)
 {
-	if (!pause || vm->next)
-		return pause;
-	pause->waiters = take_ptr(operation->waiters);
-	vm->next = pause;
+	Operation *next = NULL;
+
+	if (operation->then_pause)
+		return operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
+	if (vm_stops_after_snapshot(operation)) {
+		next = operation_new(vm, VM_OP_STOP, "stop", operation->principal);
+		next->ladder = STOP_AT_ONCE;
+	}
+	return next;
+}
+
+/* It goes on as @next; unless another verb waits: then @next is handed back. */
+static Operation *chain(Vm *vm, Operation *operation, Operation *next) lock_requires(vm->lock)
+{
+	if (!next || vm->next)
+		return next;
+	next->waiters = take_ptr(operation->waiters);
+	vm->next = next;
 	return NULL;
 }
 
@@ -462,14 +480,14 @@ void vm_settle(Operation *operation)
 	cleanup_(record_unrefp) VmRecord *settled = NULL;
 	int64_t restart_at;
 	bool started = operation->op == VM_OP_START && !error_is_set(&operation->error);
-	Operation *pause = NULL;
+	Operation *next = NULL;
 	Change *change;
 	bool gone;
 
 	if (error_is_set(&operation->error))
 		error_about_vm(&operation->error, vm->id);
-	else if (operation->then_pause)
-		pause = operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
+	else
+		next = next_of(vm, operation);
 
 	lock_take(&vm->lock);
 	change = outcome_of(vm, operation);
@@ -477,7 +495,7 @@ void vm_settle(Operation *operation)
 	change->user = operation;
 	operation->outcome = record_ref(change->record);
 	restart_at = change->record->status.next_restart_time;
-	pause = chain_pause(vm, operation, pause);
+	next = chain(vm, operation, next);
 	gone = vm->gone = change->type == CHANGE_DELETED;
 	settled = record_ref(change->record);
 	vm_submit(vm, change);
@@ -486,8 +504,8 @@ void vm_settle(Operation *operation)
 	lock_drop(&vm->lock);
 
 	vm_follow_guest(vm, settled);
-	if (pause)
-		operation_free(pause);
+	if (next)
+		operation_free(next);
 	if (gone)
 		vm_forget(vm);
 	if (restart_at)

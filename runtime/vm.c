@@ -20,6 +20,7 @@ static const struct {
 	[VM_PAUSING]      = { CONDITION_TRUE,    "Running" },
 	[VM_PAUSED]       = { CONDITION_FALSE,   "Paused" },
 	[VM_RESUMING]     = { CONDITION_FALSE,   "Paused" },
+	[VM_SNAPSHOTTING] = { CONDITION_UNKNOWN, "Snapshotting" },
 	[VM_STOPPING]     = { CONDITION_TRUE,    "Running" },
 	[VM_STOPPED]      = { CONDITION_FALSE,   "Stopped" },
 	[VM_FAILED]       = { CONDITION_FALSE,   "Failed" },

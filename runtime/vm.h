@@ -24,6 +24,7 @@
 #include "runtime/guest_link.h"
 #include "runtime/lease.h"
 #include "runtime/runtime.h"
+#include "runtime/snapshots.h"
 
 #include <uthash.h>
 
@@ -31,6 +32,7 @@ typedef struct Vm Vm;
 typedef struct Operation Operation;
 typedef struct Waiter Waiter;
 typedef struct DriveClaim DriveClaim;
+typedef struct Taking Taking;
 
 /* Somebody who wants to hear how an operation ends. */
 struct Waiter {
@@ -72,6 +74,7 @@ struct Operation {
 	VmSpec *update;
 	unsigned update_mask;
 	DriveClaim *drives;
+	Taking *taking; /* SNAPSHOT: which, and what then; NULL of one that an earlier agent began */
 
 	VmState from; /* claimed from */
 	VmStepRule rule;
@@ -159,6 +162,7 @@ struct Runtime {
 	struct DriveUse *drive_uses; /* uthash by path */
 	LeasePool *uids_to_lease;    /* of jailed VMMs */
 	Templates *templates;
+	Snapshots *snapshots;
 	Network *network;         /* of VMs that have processes */
 	NetworkInfo network_info; /* under lock */
 	Network *software;        /* of those that have none */
@@ -315,6 +319,22 @@ void vm_apply_update(VmRecord *record, const Operation *operation);
 /* A RECOVER has seen what became of the VM: undoes an update that was not done when the earlier
  * agent ended. operation->error tells of it. */
 void vm_end_interrupted_update(Operation *operation);
+
+/* snapshot.c */
+void taking_free(Taking *taking); /* and what there is of the snapshot; NULL is fine */
+int vm_work_snapshot(Operation *operation, Error *err) must_check;
+/* Is @operation about the snapshot of that name? */
+bool vm_is_taking(const Operation *operation, const char *snapshot_id);
+/* What it makes of its VM when it succeeds: its state and spec, and whether a stop is to follow. */
+VmState vm_state_after_snapshot(const Operation *operation);
+VmDesired vm_desired_after_snapshot(const Operation *operation);
+bool vm_stops_after_snapshot(const Operation *operation);
+
+/* work.c: an operation that an earlier agent began finds no exit watched, or the host booted
+ * since. */
+int vm_watch_if_resumed(Operation *operation, Error *err) must_check;
+/* The guest's clock stood still. It goes on all the same if that cannot be told it. */
+void vm_step_clock(Operation *operation);
 
 /* settle.c */
 /* Ends @operation's hold on its VM, answers whoever waited with @record or its error, lets the next

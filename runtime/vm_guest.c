@@ -20,7 +20,7 @@ typedef struct VmGuestWatch {
 static bool has_run(VmState state)
 {
 	return vm_state_has_vmm(state) || state == VM_PAUSING || state == VM_RESUMING ||
-	       state == VM_STOPPING;
+	       state == VM_STOPPING || state == VM_SNAPSHOTTING;
 }
 
 static bool has_secret(const VmGuestStatus *guest, const char *name)

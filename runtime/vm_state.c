@@ -18,22 +18,25 @@
 /* One assignment, which claims nothing: it goes beside a running operation as well. Only what the VMM
  * of a running or paused VM has to be told of is an operation, and needs a VM at rest. */
 #define UPDATE(s) { VM_GO,        s,              s,              s }
+/* What it does with the VM in the end is said with the operation (settle.c). */
+#define SNAPSHOT(s) { VM_GO,      VM_SNAPSHOTTING, s,             s }
 
 static const VmStepRule rules[VM_STATE_COUNT_][VM_OP_COUNT_] = {
-	/*                  START      STOP       PAUSE      RESUME     UPDATE               DESTROY */
-	[VM_CREATED]    = { START,     SATISFIED, REFUSE,    REFUSE,    UPDATE(VM_CREATED),  DESTROY },
-	[VM_STARTING]   = { JOIN,      CUT_STOP,  REFUSE,    REFUSE,    UPDATE(VM_STARTING), CUT_ALL },
-	[VM_RUNNING]    = { SATISFIED, STOP,      PAUSE,     SATISFIED, UPDATE(VM_RUNNING),  DESTROY },
-	[VM_PAUSING]    = { REFUSE,    CUT_STOP,  JOIN,      REFUSE,    UPDATE(VM_PAUSING),  CUT_ALL },
-	[VM_PAUSED]     = { REFUSE,    STOP,      SATISFIED, RESUME,    UPDATE(VM_PAUSED),   DESTROY },
-	[VM_RESUMING]   = { REFUSE,    CUT_STOP,  REFUSE,    JOIN,      UPDATE(VM_RESUMING), CUT_ALL },
-	[VM_STOPPING]   = { REFUSE,    JOIN,      REFUSE,    REFUSE,    UPDATE(VM_STOPPING), CUT_ALL },
-	[VM_STOPPED]    = { START,     SATISFIED, REFUSE,    REFUSE,    UPDATE(VM_STOPPED),  DESTROY },
-	[VM_FAILED]     = { START,     STOP,      REFUSE,    REFUSE,    UPDATE(VM_FAILED),   DESTROY },
-	[VM_BACKOFF]    = { START,     STOP,      REFUSE,    REFUSE,    UPDATE(VM_BACKOFF),  DESTROY },
-	[VM_POISONED]   = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,              DESTROY },
-	[VM_DESTROYING] = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,              JOIN },
-	[VM_DESTROYED]  = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,              REFUSE },
+	/*                    START      STOP       PAUSE      RESUME     UPDATE                   SNAPSHOT              DESTROY */
+	[VM_CREATED]      = { START,     SATISFIED, REFUSE,    REFUSE,    UPDATE(VM_CREATED),      REFUSE,               DESTROY },
+	[VM_STARTING]     = { JOIN,      CUT_STOP,  REFUSE,    REFUSE,    UPDATE(VM_STARTING),     REFUSE,               CUT_ALL },
+	[VM_RUNNING]      = { SATISFIED, STOP,      PAUSE,     SATISFIED, UPDATE(VM_RUNNING),      SNAPSHOT(VM_RUNNING), DESTROY },
+	[VM_PAUSING]      = { REFUSE,    CUT_STOP,  JOIN,      REFUSE,    UPDATE(VM_PAUSING),      REFUSE,               CUT_ALL },
+	[VM_PAUSED]       = { REFUSE,    STOP,      SATISFIED, RESUME,    UPDATE(VM_PAUSED),       SNAPSHOT(VM_PAUSED),  DESTROY },
+	[VM_RESUMING]     = { REFUSE,    CUT_STOP,  REFUSE,    JOIN,      UPDATE(VM_RESUMING),     REFUSE,               CUT_ALL },
+	[VM_STOPPING]     = { REFUSE,    JOIN,      REFUSE,    REFUSE,    UPDATE(VM_STOPPING),     REFUSE,               CUT_ALL },
+	[VM_STOPPED]      = { START,     SATISFIED, REFUSE,    REFUSE,    UPDATE(VM_STOPPED),      REFUSE,               DESTROY },
+	[VM_FAILED]       = { START,     STOP,      REFUSE,    REFUSE,    UPDATE(VM_FAILED),       REFUSE,               DESTROY },
+	[VM_BACKOFF]      = { START,     STOP,      REFUSE,    REFUSE,    UPDATE(VM_BACKOFF),      REFUSE,               DESTROY },
+	[VM_SNAPSHOTTING] = { REFUSE,    CUT_STOP,  REFUSE,    REFUSE,    UPDATE(VM_SNAPSHOTTING), REFUSE,               CUT_ALL },
+	[VM_POISONED]     = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,                  REFUSE,               DESTROY },
+	[VM_DESTROYING]   = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,                  REFUSE,               JOIN },
+	[VM_DESTROYED]    = { REFUSE,    REFUSE,    REFUSE,    REFUSE,    REFUSE,                  REFUSE,               REFUSE },
 };
 
 static const struct {
@@ -45,6 +48,7 @@ static const struct {
 	[VM_OP_PAUSE]   = { "pause",   "paused",    VM_PAUSING },
 	[VM_OP_RESUME]  = { "resume",  "running",   VM_RESUMING },
 	[VM_OP_UPDATE]  = { "update",  "updated",   VM_STATE_UNSET },
+	[VM_OP_SNAPSHOT] = { "snapshot", "snapshotted", VM_SNAPSHOTTING },
 	[VM_OP_DESTROY] = { "destroy", "destroyed", VM_DESTROYING },
 };
 /* clang-format on */
@@ -60,7 +64,7 @@ bool vm_state_is_busy(VmState state)
 {
 	static const bool busy[VM_STATE_COUNT_] = {
 		[VM_STARTING] = true, [VM_PAUSING] = true,    [VM_RESUMING] = true,
-		[VM_STOPPING] = true, [VM_DESTROYING] = true,
+		[VM_STOPPING] = true, [VM_DESTROYING] = true, [VM_SNAPSHOTTING] = true,
 	};
 
 	assert(state < VM_STATE_COUNT_);

@@ -17,6 +17,7 @@ typedef enum VmOp {
 	VM_OP_PAUSE,
 	VM_OP_RESUME,
 	VM_OP_UPDATE,
+	VM_OP_SNAPSHOT,
 	VM_OP_DESTROY,
 	VM_OP_COUNT_,
 } VmOp;

@@ -105,8 +105,7 @@ static int work_stop(Operation *operation, Error *err)
 	return end_vmm(operation, &operation->ladder, err);
 }
 
-/* An operation that an earlier agent began finds no exit watched, or the host booted since. */
-static int watch_if_resumed(Operation *operation, Error *err)
+int vm_watch_if_resumed(Operation *operation, Error *err)
 {
 	if (!operation->resumed)
 		return 0;
@@ -124,13 +123,12 @@ static int work_pause(Operation *operation, Error *err)
 {
 	if (!ops_of(operation)->pause)
 		return unsupported(operation, err);
-	if (watch_if_resumed(operation, err) < 0)
+	if (vm_watch_if_resumed(operation, err) < 0)
 		return -1;
 	return ops_of(operation)->pause(operation->vm->backend, &operation->job, err);
 }
 
-/* The guest's stood still. It goes on all the same if that cannot be told it. */
-static void step_clock(Operation *operation)
+void vm_step_clock(Operation *operation)
 {
 	cleanup_(guest_link_unrefp) GuestLink *guest = find_guest(operation->vm);
 	const GuestQuery query = {
@@ -150,11 +148,11 @@ static int work_resume(Operation *operation, Error *err)
 {
 	if (!ops_of(operation)->resume)
 		return unsupported(operation, err);
-	if (watch_if_resumed(operation, err) < 0)
+	if (vm_watch_if_resumed(operation, err) < 0)
 		return -1;
 	if (ops_of(operation)->resume(operation->vm->backend, &operation->job, err) < 0)
 		return -1;
-	step_clock(operation);
+	vm_step_clock(operation);
 	return 0;
 }
 
@@ -182,6 +180,7 @@ static WorkFn *const works[VM_OP_COUNT_] = {
 	[VM_OP_PAUSE]   = work_pause,
 	[VM_OP_RESUME]  = work_resume,
 	[VM_OP_UPDATE]  = vm_work_update,
+	[VM_OP_SNAPSHOT] = vm_work_snapshot,
 	[VM_OP_DESTROY] = work_destroy,
 };
 /* clang-format on */

@@ -6,6 +6,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+enum {
+	STAT_BLOCK = 512, /* of st_blocks, whatever the file system's is */
+};
+
 void disk_error_add_cause(Error *err, int errnum)
 {
 	static const struct {
@@ -107,4 +111,11 @@ int disk_next_data(uint64_t ret[static 2], int fd, uint64_t at, uint64_t size)
 		return 0;
 	}
 	return r < 0 ? r : seek(&ret[1], fd, ret[0], size, SEEK_HOLE);
+}
+
+uint64_t disk_allocated(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 ? (uint64_t)st.st_blocks * STAT_BLOCK : 0;
 }

@@ -23,6 +23,9 @@
 
 void disk_error_add_cause(Error *err, int errnum);
 
+/* Bytes that @path has of its disk; 0 if it is not there. */
+uint64_t disk_allocated(const char *path);
+
 /* What long work on disks calls from time to time; all zero: nothing. */
 typedef struct DiskProgress {
 	/* @done bytes of @total; false: the work is to be given up. */

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/snapshot.h"
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "runtime/vm.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+/*
+ * CreateSnapshot. The catalog is asked first: it knows whether there is one of that name, and whether
+ * there is room. Then it is an operation on the VM, which pauses it, has its VMM write and takes its
+ * disks; the VM goes on before anything is read for its digest, for that takes longest.
+ */
+
+enum {
+	MIB = 1 << 20,
+	STATE_MIB = 16, /* of devices and virtual CPUs, and what a VMM writes around memory */
+};
+
+static const char disk_prefix[] = "disk-";
+
+struct Taking {
+	SnapshotDraft *draft;
+	char snapshot_id[ERROR_ID_MAX];
+	SnapshotThen then;
+	FieldMap labels;
+	char request[DISK_DIGEST_SIZE];
+};
+
+static FieldMap copy_labels(const FieldMap *labels)
+{
+	SnapshotManifest from = { .labels = *labels }, to = { .vm_id = NULL };
+
+	fields_copy(&snapshot_labels_table, &to, &from);
+	return to.labels;
+}
+
+void taking_free(Taking *taking)
+{
+	SnapshotManifest labels;
+
+	if (!taking)
+		return;
+	labels = (SnapshotManifest){ .labels = taking->labels };
+	fields_clear(&snapshot_labels_table, &labels);
+	snapshot_draft_drop(taking->draft);
+	free(taking);
+}
+
+/* What makes two requests the same. */
+static void digest_of(char ret[static DISK_DIGEST_SIZE], const SnapshotCall *call)
+{
+	cleanup_(disk_hasher_freep) DiskHasher *hasher = disk_hasher_new();
+	const SnapshotManifest labels = { .labels = call->labels };
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id,
+				 "snapshot_id", call->snapshot_id, "uid",
+				 call->vm.expected_uid ? call->vm.expected_uid : "", "then",
+				 (int)call->then, "labels",
+				 fields_to_json(&snapshot_labels_table, &labels));
+	cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+
+	json_decref(json);
+	disk_hasher_add(hasher, text, strlen(text));
+	disk_hasher_end(hasher, ret);
+}
+
+bool vm_is_taking(const Operation *operation, const char *snapshot_id)
+{
+	return operation->op == VM_OP_SNAPSHOT && operation->taking &&
+	       strcmp(operation->taking->snapshot_id, snapshot_id) == 0;
+}
+
+/* Where the VM is in the end, if all goes well. */
+VmState vm_state_after_snapshot(const Operation *operation)
+{
+	if (!operation->taking || operation->taking->then == SNAPSHOT_THEN_UNSET)
+		return operation->from;
+	return operation->taking->then == SNAPSHOT_THEN_RESUME ? VM_RUNNING : VM_PAUSED;
+}
+
+/* What the spec says of it from then on. */
+VmDesired vm_desired_after_snapshot(const Operation *operation)
+{
+	static const VmDesired desired[SNAPSHOT_THEN_COUNT_] = {
+		[SNAPSHOT_THEN_RESUME] = VM_DESIRED_RUNNING,
+		[SNAPSHOT_THEN_PAUSE] = VM_DESIRED_PAUSED,
+	};
+
+	return operation->taking ? desired[operation->taking->then] : VM_DESIRED_UNSET;
+}
+
+bool vm_stops_after_snapshot(const Operation *operation)
+{
+	return operation->op == VM_OP_SNAPSHOT && operation->taking &&
+	       operation->taking->then == SNAPSHOT_THEN_STOP;
+}
+
+static bool go_on(void *user, uint64_t done, uint64_t total)
+{
+	(void)done;
+	(void)total;
+	return !job_cancelled(user);
+}
+
+static int take_disks(Operation *operation, Error *err)
+{
+	Job *job = &operation->job;
+	const DiskProgress progress = { .step = go_on, .user = job };
+
+	if (!(operation->vm->backend->ops->capabilities & BACKEND_PROCESS))
+		return 0;
+	for (size_t i = 0; i < job->spec->drives.count; i++) {
+		const VmDrive *drive = spec_drive(job->spec, i);
+		cleanup_free char *file = text_printf("%s%s", disk_prefix, drive->drive_id);
+
+		if (snapshot_draft_add_disk(operation->taking->draft, file, drive->path, &progress,
+					    err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void add_drives(SnapshotManifest *manifest, const FieldTexts *names)
+{
+	for (size_t i = 0; i < manifest->spec->drives.count; i++) {
+		SnapshotDrive *drive = field_list_add(&manifest->drives, &snapshot_drive_table);
+
+		drive->drive_id = text_dup(spec_drive(manifest->spec, i)->drive_id);
+		drive->file = text_printf("%s%s", disk_prefix, drive->drive_id);
+		drive->vmm_name = text_dup(i < names->count ? names->items[i] : "");
+	}
+}
+
+static SnapshotManifest *describe(Operation *operation, const FieldTexts *names)
+{
+	Taking *taking = operation->taking;
+	Vm *vm = operation->vm;
+	const VmResolved *resolved = &operation->resolved;
+	SnapshotManifest *manifest = snapshot_manifest_new();
+
+	lock_take(&vm->lock);
+	manifest->spec = spec_ref(vm->latest->spec);
+	manifest->tenant = text_dup(vm->latest->tenant);
+	lock_drop(&vm->lock);
+	manifest->vm_id = text_dup(vm->id);
+	manifest->uid = text_dup(vm->uid);
+	manifest->snapshot_id = text_dup(taking->snapshot_id);
+	manifest->request = text_dup(taking->request);
+	manifest->labels = taking->labels;
+	taking->labels = (FieldMap){ 0 };
+	manifest->create_time = clock_wall_us();
+	manifest->backend = resolved->backend;
+	manifest->vmm_version = text_dup(resolved->vmm_version);
+	manifest->accelerator = text_dup(resolved->accelerator);
+	manifest->cpu_model = text_dup(vm->runtime->config.cpu_model);
+	manifest->kernel = text_dup(vm->runtime->config.kernel);
+	if (vm->backend->ops->capabilities & BACKEND_PROCESS)
+		add_drives(manifest, names);
+	return manifest;
+}
+
+/* All of the VM, which stands still. */
+static int take(Operation *operation, FieldTexts *names, Error *err)
+{
+	Job *job = &operation->job;
+	const BackendOps *ops = operation->vm->backend->ops;
+
+	job_step(job, "memory");
+	if (ops->snapshot(operation->vm->backend, job, snapshot_draft_dir(operation->taking->draft),
+			  false, names, err) < 0)
+		return -1;
+	job_step(job, "disks");
+	return take_disks(operation, err);
+}
+
+static int publish(Operation *operation, const FieldTexts *names, Error *err)
+{
+	const DiskProgress progress = { .step = go_on, .user = &operation->job };
+
+	job_step(&operation->job, "digests");
+	return snapshot_draft_finish(take_ptr(operation->taking->draft), describe(operation, names),
+				     &progress, err);
+}
+
+/* The VM @runs, and is to be as @state says. */
+static int bring_to(Operation *operation, VmState state, bool *runs, Error *err)
+{
+	const BackendOps *ops = operation->vm->backend->ops;
+	bool wanted = state == VM_RUNNING;
+
+	if (*runs == wanted)
+		return 0;
+	if ((wanted ? ops->resume : ops->pause)(operation->vm->backend, &operation->job, err) < 0)
+		return -1;
+	*runs = wanted;
+	if (wanted)
+		vm_step_clock(operation);
+	return 0;
+}
+
+static int carry_out(Operation *operation, bool *runs, Error *err)
+{
+	FieldTexts names = { 0 };
+	int r = bring_to(operation, VM_PAUSED, runs, err);
+
+	if (r == 0)
+		r = take(operation, &names, err);
+	if (r == 0)
+		r = bring_to(operation, operation->rule.done, runs, err);
+	if (r == 0)
+		r = publish(operation, &names, err);
+	field_texts_clear(&names);
+	return r;
+}
+
+/* An agent that died in it has left nothing of the snapshot: the VM is to be what it was, whatever
+ * it is. */
+static int undo_interrupted(Operation *operation, Error *err)
+{
+	bool runs = operation->from == VM_PAUSED;
+
+	if (bring_to(operation, operation->from, &runs, err) < 0) {
+		operation->job.poisoned = true;
+		return -1;
+	}
+	return error_set(err, ERROR_SNAPSHOT_FAILED, "the agent ended while it was taken; undone");
+}
+
+int vm_work_snapshot(Operation *operation, Error *err)
+{
+	bool runs = operation->from == VM_RUNNING;
+	Error left = { 0 };
+
+	if (vm_watch_if_resumed(operation, err) < 0)
+		return -1;
+	if (operation->resumed)
+		return undo_interrupted(operation, err);
+	if (carry_out(operation, &runs, err) == 0)
+		return 0;
+	/* Whatever it was given up for: it is to be again what it was. */
+	operation->rule.done = operation->from;
+	if (!operation->job.poisoned && bring_to(operation, operation->from, &runs, &left) < 0)
+		operation->job.poisoned = true;
+	return -1;
+}
+
+/* One CreateSnapshot on its way. */
+typedef struct Create {
+	Runtime *runtime;
+	char vm_id[ERROR_ID_MAX], expected_uid[ERROR_ID_MAX];
+	VmCall vm;
+	char *principal;
+	Taking *taking;
+	SnapshotReply *reply;
+	void *user;
+} Create;
+
+static void create_free(Create *create)
+{
+	taking_free(create->taking);
+	free(create->principal);
+	free(create);
+}
+
+static void answer(Create *create, const char *snapshot_id, const Error *err)
+{
+	const SnapshotKey key = { create->vm_id, snapshot_id };
+	SnapshotInfo info = { 0 };
+	Error missing = { 0 };
+
+	if (!err && snapshots_get(create->runtime->snapshots, &key, &info, &missing) < 0)
+		err = &missing;
+	create->reply(create->user, err ? NULL : &info, err);
+	snapshot_info_clear(&info);
+	create_free(create);
+}
+
+/* Of an operation, which by now may have its taking no more. */
+typedef struct Answer {
+	Create *create;
+	char snapshot_id[ERROR_ID_MAX];
+} Answer;
+
+static void answered(void *user, const VmRecord *record, const Error *err)
+{
+	Answer *waiting = user;
+
+	(void)record;
+	answer(waiting->create, waiting->snapshot_id, err);
+	free(waiting);
+}
+
+static Answer *wait_for(Create *create, const char *snapshot_id)
+{
+	Answer *waiting = new0(Answer);
+
+	waiting->create = create;
+	text_copy(waiting->snapshot_id, sizeof waiting->snapshot_id, snapshot_id);
+	return waiting;
+}
+
+/* The same request, which goes on: false if it does no more. */
+static bool join(Create *create, Vm *vm, const char *snapshot_id)
+{
+	Answer *waiting;
+	bool joined;
+
+	if (create->vm.return_when == RETURN_WHEN_ACCEPTED)
+		return false;
+	waiting = wait_for(create, snapshot_id);
+	lock_take(&vm->lock);
+	joined = vm->running && vm_is_taking(vm->running, snapshot_id);
+	if (joined)
+		operation_add_waiter(vm->running, answered, waiting, create->vm.return_when);
+	lock_drop(&vm->lock);
+	if (!joined)
+		free(waiting);
+	return joined;
+}
+
+/* Of the VM's memory and state; its disks are looked at when they are taken. */
+static uint64_t bytes_of(Vm *vm)
+{
+	uint64_t mib;
+
+	lock_take(&vm->lock);
+	mib = spec_memory_mib(vm->latest->spec);
+	lock_drop(&vm->lock);
+	if (!(vm->backend->ops->capabilities & BACKEND_PROCESS))
+		mib = 0;
+	return (mib + STATE_MIB) * MIB;
+}
+
+static int check_vm(Create *create, Vm *vm, Error *err)
+{
+	if (!vm)
+		return error_set_vm(err, ERROR_VM_NOT_FOUND, create->vm_id);
+	if (!vm->backend->ops->snapshot)
+		return error_set(err, ERROR_UNSUPPORTED, "snapshot (%s)",
+				 vm_backend_name(vm->backend->ops->id));
+	return 0;
+}
+
+static void begin(Create *create, Vm *vm)
+{
+	Operation *operation = operation_new(vm, VM_OP_SNAPSHOT, "snapshot", create->principal);
+	const VmCall call = create->vm;
+	Answer *waiting = wait_for(create, create->taking->snapshot_id);
+
+	operation->taking = take_ptr(create->taking);
+	operation_add_waiter(operation, answered, waiting, call.return_when);
+	vm_request(operation, &call);
+}
+
+/* The snapshot is there by the same request, or is being made by it. */
+static void answer_again(Create *create, Vm *vm)
+{
+	char snapshot_id[ERROR_ID_MAX];
+
+	text_copy(snapshot_id, sizeof snapshot_id, create->taking->snapshot_id);
+	if (!vm || !join(create, vm, snapshot_id))
+		answer(create, snapshot_id, NULL);
+}
+
+static void run_create(void *user)
+{
+	Create *create = user;
+	Runtime *runtime = create->runtime;
+	cleanup_(vm_unrefp) Vm *vm = vm_find(runtime, create->vm_id);
+	Taking *taking = create->taking;
+	const SnapshotKey key = { create->vm_id, taking->snapshot_id };
+	SnapshotInfo there = { 0 };
+	Error err = { 0 }, none = { 0 };
+	bool exists = snapshots_get(runtime->snapshots, &key, &there, &none) == 0;
+
+	snapshot_info_clear(&there);
+	if (!exists && check_vm(create, vm, &err) < 0) {
+		answer(create, taking->snapshot_id, &err);
+		return;
+	}
+	if (snapshots_begin(runtime->snapshots, &key, taking->request, vm ? bytes_of(vm) : 0,
+			    &taking->draft, &err) < 0)
+		answer(create, taking->snapshot_id, &err);
+	else if (!taking->draft)
+		answer_again(create, vm);
+	else if (check_vm(create, vm, &err) < 0)
+		answer(create, taking->snapshot_id, &err);
+	else
+		begin(create, vm);
+}
+
+void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, SnapshotReply *reply,
+			     void *user)
+{
+	Create *create = new0(Create);
+	Error err = { 0 };
+
+	create->runtime = runtime;
+	create->vm = call->vm;
+	text_copy(create->vm_id, sizeof create->vm_id, call->vm.vm_id);
+	if (call->vm.expected_uid)
+		text_copy(create->expected_uid, sizeof create->expected_uid,
+			  call->vm.expected_uid);
+	create->vm.vm_id = create->vm_id;
+	create->vm.expected_uid = create->expected_uid;
+	create->principal = text_dup(call->vm.principal);
+	create->vm.principal = create->principal;
+	create->taking = new0(Taking);
+	create->taking->then = call->then;
+	create->taking->labels = copy_labels(&call->labels);
+	text_copy(create->taking->snapshot_id, sizeof create->taking->snapshot_id,
+		  call->snapshot_id);
+	digest_of(create->taking->request, call);
+	create->reply = reply;
+	create->user = user;
+	if (runtime_run_blocking(runtime, PATIENCE_SHORT, run_create, create))
+		return;
+	(void)error_set(&err, ERROR_QUEUE_FULL, "too many requests wait for the host");
+	reply(user, NULL, &err);
+	create_free(create);
+}
+
+Snapshots *runtime_snapshots(Runtime *runtime)
+{
+	return runtime->snapshots;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+
+/* Snapshots of the node's VMs: what the API's handlers call, beside the catalog (snapshots.h). */
+
+#include "runtime/runtime.h"
+#include "runtime/snapshots.h"
+
+typedef enum SnapshotThen { /* the proto's numbers */
+	SNAPSHOT_THEN_UNSET,
+	SNAPSHOT_THEN_RESUME,
+	SNAPSHOT_THEN_PAUSE,
+	SNAPSHOT_THEN_STOP,
+	SNAPSHOT_THEN_COUNT_,
+} SnapshotThen;
+
+typedef struct SnapshotCall {
+	VmCall vm;               /* its vm_id, what is expected of the VM, and how to answer */
+	const char *snapshot_id; /* a valid id */
+	SnapshotThen then;
+	FieldMap labels; /* borrowed */
+} SnapshotCall;
+
+/* @snapshot is borrowed; NULL on failure, when @err says why. May block. */
+typedef void SnapshotReply(void *user, const SnapshotInfo *snapshot, const Error *err);
+
+/* As runtime_run_vm(). What CreateSnapshot says of failures. */
+void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, SnapshotReply *reply,
+			     void *user);
+
+Snapshots *runtime_snapshots(Runtime *runtime);
