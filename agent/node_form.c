@@ -7,7 +7,7 @@
 #include <assert.h>
 
 enum {
-	CAPABILITIES_MAX = 5
+	CAPABILITIES_MAX = 7
 };
 
 typedef struct BackendForm {
@@ -59,9 +59,10 @@ static void fill_capabilities(BackendForm *form)
 		unsigned bit;
 		const char *name;
 	} rows[] = {
-		{ BACKEND_PAUSE, "pause" },     { BACKEND_POWER_BUTTON, "power_button" },
-		{ BACKEND_CONSOLE, "console" }, { BACKEND_PROCESS, "process" },
-		{ BACKEND_GUEST, "guest" },
+		{ BACKEND_PAUSE, "pause" },        { BACKEND_POWER_BUTTON, "power_button" },
+		{ BACKEND_CONSOLE, "console" },    { BACKEND_PROCESS, "process" },
+		{ BACKEND_GUEST, "guest" },        { BACKEND_SNAPSHOT, "snapshot" },
+		{ BACKEND_DIFF, "diff_snapshot" },
 	};
 	static_assert(array_size(rows) == CAPABILITIES_MAX, "count the capabilities");
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
 /*
- * SnapshotService. To take one is an operation on its VM; the rest is the catalog's, asked on a thread
- * that may block.
+ * SnapshotService. To take one is an operation on its VM; the rest is the catalog's, asked on a
+ * thread that may block.
  */
 
 #include "agent/handlers.h"

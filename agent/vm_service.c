@@ -83,6 +83,7 @@ static int check_create(VmSpec **spec, const Hearth__V1__CreateVmRequest *reques
 	if (!request->spec)
 		return error_add_violation(err, "spec", "required");
 	*spec = wire_spec(request->spec, "spec", err);
+	(void)!restore_check_asked(*spec, err);
 	return spec_check(*spec, err) < 0 || error_is_set(err) ? -1 : 0;
 }
 

@@ -8,7 +8,7 @@
 #include <protobuf-c/protobuf-c.h>
 
 enum {
-	WIRE_PAIRS_MAX = 20,
+	WIRE_PAIRS_MAX = 24,
 };
 
 typedef struct WireTable WireTable;

@@ -13,6 +13,7 @@ typedef struct Create {
 	VmRecord *record;
 	bool own_uid; /* the caller's */
 	bool validate_only;
+	bool filled; /* with what its snapshot has */
 	ReturnWhen when;
 	char *principal;
 	VmReply *reply;
@@ -289,7 +290,7 @@ static int make(Create *create, Error *err)
 {
 	Runtime *runtime = create->runtime;
 	VmRecord *record = create->record;
-	Backend *backend = runtime->backends[record->status.resolved->backend];
+	Backend *backend;
 	cleanup_(vm_unrefp) Vm *vm = NULL;
 	cleanup_(vm_unrefp) Vm *other = vm_find(runtime, record->vm_id);
 	DriveClaim *drives = NULL;
@@ -297,6 +298,10 @@ static int make(Create *create, Error *err)
 
 	if (other)
 		return answer_again(create, other);
+	if (!create->filled && restore_fill(runtime, record, err) < 0)
+		return -1;
+	create->filled = true;
+	backend = runtime->backends[record->status.resolved->backend];
 	r = check_and_claim(create, backend, &drives, err);
 	if (r)
 		return is_equal_ahead(create, r, err) ? 1 : -1;

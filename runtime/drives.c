@@ -45,7 +45,8 @@ struct Hold {
 
 struct DriveClaim {
 	char vm_id[64];
-	FieldTexts templates; /* pinned */
+	FieldTexts templates;                                   /* pinned */
+	char snapshot_of[ERROR_ID_MAX], snapshot[ERROR_ID_MAX]; /* likewise; or empty */
 	size_t count;
 	Hold holds[];
 };
@@ -242,6 +243,27 @@ static int claim_all(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, Cl
 	return result;
 }
 
+/* So that it stays while its VM, or an agent that takes its memory up, may need it. */
+static int pin_snapshot(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, ClaimFor purpose,
+			Error *err)
+{
+	const VmRestoreFrom *from = spec->restore_from;
+	Error missing = { 0 };
+
+	if (!from)
+		return 0;
+	if (snapshots_pin(runtime->snapshots, &(SnapshotKey){ from->vm_id, from->snapshot_id },
+			  &missing) == 0) {
+		text_copy(claim->snapshot_of, sizeof claim->snapshot_of, from->vm_id);
+		text_copy(claim->snapshot, sizeof claim->snapshot, from->snapshot_id);
+		return 0;
+	}
+	if (purpose == CLAIM_FOR_LOAD)
+		return 0;
+	*err = missing;
+	return -1;
+}
+
 /* So that those stay that have not been cloned yet. */
 static int pin_templates(Runtime *runtime, DriveClaim *claim, const VmSpec *spec, ClaimFor purpose,
 			 Error *err)
@@ -250,7 +272,7 @@ static int pin_templates(Runtime *runtime, DriveClaim *claim, const VmSpec *spec
 		const VmDrive *drive = spec_drive(spec, i);
 		Error missing = { 0 };
 
-		if (!drive_is_own(drive))
+		if (!drive_has_template(drive))
 			continue;
 		if (templates_pin(runtime->templates, drive->template_id, &missing) == 0) {
 			field_texts_add(&claim->templates, drive->template_id);
@@ -276,6 +298,8 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimF
 		blame(err, against, spec->drives.count);
 	else
 		r = pin_templates(runtime, claim, spec, purpose, err);
+	if (r == 0)
+		r = pin_snapshot(runtime, claim, spec, purpose, err);
 	if (r == 0 && ret)
 		*ret = claim;
 	else
@@ -292,6 +316,9 @@ void drives_release(Runtime *runtime, DriveClaim *claim)
 	lock_drop(&runtime->table_lock);
 	for (size_t i = 0; i < claim->templates.count; i++)
 		templates_unpin(runtime->templates, claim->templates.items[i]);
+	if (claim->snapshot[0])
+		snapshots_unpin(runtime->snapshots,
+				&(SnapshotKey){ claim->snapshot_of, claim->snapshot });
 	drives_forget(claim);
 }
 

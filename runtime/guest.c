@@ -39,6 +39,15 @@ static char *way_into(const Vm *vm, const VmRecord *record, bool *vsock)
 	return vm->backend->ops->guest_path ? vm->backend->ops->guest_path(&job, vsock) : NULL;
 }
 
+GuestLink *vm_job_link(Vm *vm, const Job *job)
+{
+	bool vsock = false;
+	cleanup_free char *path =
+		vm->backend->ops->guest_path ? vm->backend->ops->guest_path(job, &vsock) : NULL;
+
+	return path ? take_link(vm, job->resolved->vmm_pid, path, vsock) : NULL;
+}
+
 GuestLink *vm_guest_link(Vm *vm, const VmRecord *record)
 {
 	bool vsock = false;

@@ -97,7 +97,7 @@ static FilterVm filter_vm(const HostNetwork *host, const NetworkPlace *place, ui
 		.bridged = host->config.bridge,
 	};
 
-	memcpy(vm.guest4, place->tap.address4.address, sizeof vm.guest4);
+	memcpy(vm.guest4, place->inner4.address, sizeof vm.guest4);
 	memcpy(vm.host4, place->tap.address4.address, sizeof vm.host4);
 	memcpy(vm.guest6, place->tap.address6.address, sizeof vm.guest6);
 	memcpy(vm.guest_mac, place->guest_mac, sizeof vm.guest_mac);

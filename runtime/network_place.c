@@ -25,10 +25,14 @@ int network_place(NetworkPlace *ret, const NetworkConfig *config, const VmResolv
 
 	*ret = (NetworkPlace){ .tap.filtered = true };
 	if (!interface || !interface->host_device || !resolved->network_slot ||
-	    network_parse_mac(ret->guest_mac, interface->guest_mac) < 0)
+	    network_parse_mac(ret->guest_mac, interface->inner_mac ? interface->inner_mac
+								   : interface->guest_mac) < 0)
 		return error_set(err, ERROR_NETWORK_SETUP, "the VM has no interface here");
 	if (interface->ipv4_address)
 		(void)!network_parse_address(&ret->tap.address4, interface->ipv4_address);
+	ret->inner4 = ret->tap.address4;
+	if (interface->inner_ipv4_address)
+		(void)!network_parse_address(&ret->inner4, interface->inner_ipv4_address);
 	if (interface->ipv6_address)
 		(void)!network_parse_address(&ret->tap.address6, interface->ipv6_address);
 	ret->tap.name = interface->host_device;

@@ -16,6 +16,7 @@ extern const uint8_t network_gateway_mac[NETWORK_MAC_BYTES];
 /* Where a VM is, by what it has been leased. */
 typedef struct NetworkPlace {
 	LinkTap tap; /* filtered by BPF; refers to the rest, to the record and the configuration */
+	Prefix inner4; /* what the guest has for its IPv4 address */
 	uint8_t guest_mac[NETWORK_MAC_BYTES];
 	uint8_t port_mac[NETWORK_MAC_BYTES]; /* of the tap, on a bridge */
 } NetworkPlace;

@@ -39,6 +39,7 @@ void operation_free(Operation *operation)
 	free(operation->run_dir);
 	drives_release(operation->runtime, operation->drives);
 	taking_free(operation->taking);
+	restoring_free(operation->restoring);
 	spec_unref(operation->update);
 	spec_unref(operation->spec);
 	free(operation->principal);

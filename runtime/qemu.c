@@ -123,6 +123,7 @@ static int launch(const Qemu *qemu, Job *job, Error *err)
 		.socket_path = socket,
 		.guest_path = guest,
 		.taps = job->resolved->network_interfaces.items,
+		.restores = job->restore,
 	};
 	cleanup_(words_freep) char **argv = qemu_args(&words);
 	cleanup_(words_freep) char **groups = vmm_process_groups(qemu->config.launcher, job, NULL);
@@ -153,13 +154,15 @@ static int boot(Job *job, Error *err)
 	    qemu_connect(&qmp, job, vmm, job->cancel_fd, QEMU_CONNECT_TIMEOUT, err) < 0 ||
 	    qmp_status(qmp, &status, err) < 0)
 		return -1;
-	if (strcmp(status, "prelaunch") != 0)
+	if (strcmp(status, job->restore ? "inmigrate" : "prelaunch") != 0)
 		return error_set(err, ERROR_VMM_FAILED, "qemu is '%s' before it was started",
 				 status);
-	job_step(job, "boot");
+	job_step(job, job->restore ? "restore" : "boot");
+	if (job->restore && qemu_read_snapshot(qmp, job, err) < 0)
+		return -1;
 	if (job_cancelled(job)) /* the last moment at which the guest has not run */
 		return error_set(err, ERROR_VMM_FAILED, "given up before the guest was started");
-	if (qmp_execute(qmp, "cont", NULL, err) < 0)
+	if (!(job->restore && job->restore->paused) && qmp_execute(qmp, "cont", NULL, err) < 0)
 		return -1;
 	job->resolved->start_time = clock_wall_us();
 	return 0;
@@ -197,18 +200,21 @@ static int start(Backend *backend, Job *job, Error *err)
 /* A command that changes whether the guest runs, and how to see that it has worked. */
 typedef struct Switch {
 	const char *command, *status;
+	const char *also; /* it is the same after a snapshot was written; or NULL */
 } Switch;
 
-static const Switch switch_off = { "stop", "paused" };
-static const Switch switch_on = { "cont", "running" };
+static const char written[] = "postmigrate";
+static const Switch switch_off = { "stop", "paused", written };
+static const Switch switch_on = { "cont", "running", NULL };
 
 static int throw_switch(Qmp *qmp, const Switch *to, Error *err)
 {
 	cleanup_free char *status = NULL;
 
-	if (qmp_execute(qmp, to->command, NULL, err) < 0 || qmp_status(qmp, &status, err) < 0)
+	if (qemu_end_snapshot(qmp, err) < 0 || qmp_execute(qmp, to->command, NULL, err) < 0 ||
+	    qmp_status(qmp, &status, err) < 0)
 		return -1;
-	return strcmp(status, to->status) == 0
+	return strcmp(status, to->status) == 0 || text_equal(status, to->also)
 		       ? 0
 		       : error_set(err, ERROR_VMM_FAILED, "qemu is '%s' after '%s'", status,
 				   to->command);
@@ -273,7 +279,8 @@ static int look_at(Job *job, int vmm, VmState *ret, Error *err)
 	}
 	runs = strcmp(status, "running") == 0;
 	/* "prelaunch": an agent died between launching QEMU and starting the guest. */
-	if (!runs && strcmp(status, "paused") != 0 && strcmp(status, "prelaunch") != 0)
+	if (!runs && strcmp(status, "paused") != 0 && strcmp(status, "prelaunch") != 0 &&
+	    strcmp(status, written) != 0)
 		return error_set(err, ERROR_VMM_FAILED, "qemu is '%s'", status);
 	*ret = runs ? VM_RUNNING : VM_PAUSED;
 	return 0;
@@ -324,7 +331,7 @@ Backend *qemu_new(const BackendConfig *config)
 	static const BackendOps ops = {
 		.id = VM_BACKEND_QEMU,
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
-				BACKEND_PROCESS | BACKEND_GUEST,
+				BACKEND_PROCESS | BACKEND_GUEST | BACKEND_SNAPSHOT,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,
@@ -332,6 +339,7 @@ Backend *qemu_new(const BackendConfig *config)
 		.start = start,
 		.pause = pause_vm,
 		.resume = resume,
+		.snapshot = qemu_snapshot,
 		.stop = qemu_stop,
 		.look = look,
 		.exit_fd = exit_fd,

@@ -59,6 +59,8 @@ static void add_machine(Words *words, const QemuLaunch *launch)
 	words_add_option(words, "-nodefaults", "-no-user-config");
 	words_add_option(words, "-display", "none");
 	words_add_option(words, "-no-reboot", "-S");
+	if (launch->restores)
+		words_add_option(words, "-incoming", "defer");
 	words_add_option(words, "-sandbox",
 			 "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
 	words_add_option(words, "-global", "virtio-mmio.force-legacy=off");

@@ -28,6 +28,14 @@ int qemu_check(Backend *backend, const VmSpec *spec, Error *err) must_check;
 /* The backend's stop(). */
 int qemu_stop(Backend *backend, Job *job, const StopLadder *ladder, Error *err) must_check;
 
+/* The backend's snapshot(). */
+int qemu_snapshot(Backend *backend, Job *job, const char *dir, bool diff, FieldTexts *drive_names,
+		  Error *err) must_check;
+/* QEMU, which waits for it, gets job->restore's state; its processors stand still. */
+int qemu_read_snapshot(Qmp *qmp, const Job *job, Error *err) must_check;
+/* Ends what an agent that died has left of writing one, if it goes on. */
+int qemu_end_snapshot(Qmp *qmp, Error *err) must_check;
+
 /* Removes what an ended QEMU may have left: its control group, its taps. */
 int qemu_clear(const Qemu *qemu, const char *instance_id, Error *err) must_check;
 

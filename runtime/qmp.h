@@ -76,5 +76,11 @@ DEFINE_CLEANUP(Qmp *, qmp_close);
 /* Runs a command without arguments; @ret (may be NULL) is what it returned, to json_decref(). */
 int qmp_execute(Qmp *qmp, const char *command, json_t **ret, Error *err) must_check;
 
+/* The same with @arguments, taken over. */
+int qmp_command(Qmp *qmp, const char *command, json_t *arguments, json_t **ret, Error *err)
+	must_check;
+/* QEMU gets a copy of @fd, which is called @name from then on. */
+int qmp_send_fd(Qmp *qmp, const char *name, int fd, Error *err) must_check;
+
 /* query-status: "running", "paused", "prelaunch" and others of QEMU's RunState; to free. */
 int qmp_status(Qmp *qmp, char **ret, Error *err) must_check;

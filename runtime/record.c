@@ -169,6 +169,8 @@ const FieldTable vm_exit_table = {
 static const Field resolved_interface_fields[] = {
 	{ "interface_id", FIELD_TEXT, AT(interface_id) },
 	{ "host_device",  FIELD_TEXT, AT(host_device) },
+	{ "inner_mac",    FIELD_TEXT, AT(inner_mac) },
+	{ "inner_ipv4_address", FIELD_TEXT, AT(inner_ipv4_address) },
 	{ "guest_mac",    FIELD_TEXT, AT(guest_mac) },
 	{ "ipv4_address", FIELD_TEXT, AT(ipv4_address) },
 	{ "ipv6_address", FIELD_TEXT, AT(ipv6_address) },
@@ -202,6 +204,8 @@ static const Field resolved_fields[] = {
 	{ "network_interfaces", FIELD_LIST, AT(network_interfaces), .table = &vm_resolved_interface_table },
 	{ "network_slot", FIELD_U32, AT(network_slot) },
 	{ "disks", FIELD_TEXTS, AT(disks) },
+	{ "restored", FIELD_BOOL, AT(restored) },
+	{ "identity_shared", FIELD_BOOL, AT(identity_shared) },
 };
 #undef AT
 const FieldTable vm_resolved_table = {

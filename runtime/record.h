@@ -139,6 +139,8 @@ typedef struct VmResolvedInterface {
 	char *ipv4_gateway;
 	char *ipv6_gateway;
 	VmEnforcement enforcement; /* of the present run */
+	char *inner_mac;           /* what a restored guest has instead */
+	char *inner_ipv4_address;
 } VmResolvedInterface;
 
 typedef struct VmResolved {
@@ -159,6 +161,8 @@ typedef struct VmResolved {
 	char *vsock_path;
 	FieldList network_interfaces; /* VmResolvedInterface */
 	uint32_t network_slot;        /* leased, from 1; 0: none */
+	bool restored;                /* spec.restore_from has been carried out */
+	bool identity_shared;         /* and its guest has no identity of its own yet */
 	FieldTexts disks;             /* files in the run directory that drives have been made as */
 } VmResolved;
 

@@ -124,6 +124,9 @@ uint64_t runtime_leftovers_removed(const Runtime *runtime);
 /* Have all VMs of the earlier agent been looked after? */
 bool runtime_adopted(Runtime *runtime);
 
+/* What must be left out of a spec that is to go on from a snapshot; INVALID_REQUEST. */
+int restore_check_asked(const VmSpec *spec, Error *err) must_check;
+
 void runtime_create_vm(Runtime *runtime, const CreateCall *call, VmReply *reply, void *user);
 /*
  * Refuses a CreateVm with @found, its violations, after adding those that only a look at the host

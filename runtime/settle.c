@@ -345,7 +345,8 @@ static void take_resolved(VmRecord *record, Operation *operation)
 {
 	VmResolved *resolved = record->status.resolved;
 
-	if (operation->op != VM_OP_START && operation->errand != ERRAND_RECOVER)
+	if (operation->op != VM_OP_START && operation->op != VM_OP_RESUME &&
+	    operation->errand != ERRAND_RECOVER)
 		return;
 	if (operation->op == VM_OP_START && error_is_set(&operation->error))
 		return;
@@ -433,9 +434,10 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 		note_exit(record, operation, !operation->errand);
 	vm_set_network_conditions(record, &operation->error);
 	disks_set_condition(record, &operation->error);
+	restore_set_condition(record);
 	if (operation->unseen)
 		vm_set_not_adopted(record);
-	if (operation->op == VM_OP_START && record->status.state == VM_RUNNING &&
+	if (operation->op == VM_OP_START && vm_state_has_vmm(record->status.state) &&
 	    !operation->satisfied)
 		record->status.observed_generation = record->generation;
 	if (destroyed)

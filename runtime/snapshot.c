@@ -10,17 +10,15 @@
 #include <string.h>
 
 /*
- * CreateSnapshot. The catalog is asked first: it knows whether there is one of that name, and whether
- * there is room. Then it is an operation on the VM, which pauses it, has its VMM write and takes its
- * disks; the VM goes on before anything is read for its digest, for that takes longest.
+ * CreateSnapshot. The catalog is asked first: it knows whether there is one of that name, and
+ * whether there is room. Then it is an operation on the VM, which pauses it, has its VMM write and
+ * takes its disks; the VM goes on before anything is read for its digest, for that takes longest.
  */
 
 enum {
 	MIB = 1 << 20,
 	STATE_MIB = 16, /* of devices and virtual CPUs, and what a VMM writes around memory */
 };
-
-static const char disk_prefix[] = "disk-";
 
 struct Taking {
 	SnapshotDraft *draft;
@@ -55,11 +53,10 @@ static void digest_of(char ret[static DISK_DIGEST_SIZE], const SnapshotCall *cal
 {
 	cleanup_(disk_hasher_freep) DiskHasher *hasher = disk_hasher_new();
 	const SnapshotManifest labels = { .labels = call->labels };
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id,
-				 "snapshot_id", call->snapshot_id, "uid",
-				 call->vm.expected_uid ? call->vm.expected_uid : "", "then",
-				 (int)call->then, "labels",
-				 fields_to_json(&snapshot_labels_table, &labels));
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id, "snapshot_id",
+		call->snapshot_id, "uid", call->vm.expected_uid ? call->vm.expected_uid : "",
+		"then", (int)call->then, "labels", fields_to_json(&snapshot_labels_table, &labels));
 	cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 
 	json_decref(json);
@@ -114,7 +111,7 @@ static int take_disks(Operation *operation, Error *err)
 		return 0;
 	for (size_t i = 0; i < job->spec->drives.count; i++) {
 		const VmDrive *drive = spec_drive(job->spec, i);
-		cleanup_free char *file = text_printf("%s%s", disk_prefix, drive->drive_id);
+		cleanup_free char *file = snapshot_disk_file(drive->drive_id);
 
 		if (snapshot_draft_add_disk(operation->taking->draft, file, drive->path, &progress,
 					    err) < 0)
@@ -123,14 +120,43 @@ static int take_disks(Operation *operation, Error *err)
 	return 0;
 }
 
+static void set_text(char **member, const char *text)
+{
+	free(*member);
+	*member = text_dup(text);
+}
+
 static void add_drives(SnapshotManifest *manifest, const FieldTexts *names)
 {
 	for (size_t i = 0; i < manifest->spec->drives.count; i++) {
 		SnapshotDrive *drive = field_list_add(&manifest->drives, &snapshot_drive_table);
 
 		drive->drive_id = text_dup(spec_drive(manifest->spec, i)->drive_id);
-		drive->file = text_printf("%s%s", disk_prefix, drive->drive_id);
+		drive->file = snapshot_disk_file(drive->drive_id);
 		drive->vmm_name = text_dup(i < names->count ? names->items[i] : "");
+	}
+}
+
+/* What the guest has of its network: whoever restores it has to know. */
+static void note_network(VmSpec *spec, const VmResolved *resolved)
+{
+	for (size_t i = 0; i < resolved->network_interfaces.count; i++) {
+		const VmResolvedInterface *from =
+			(const VmResolvedInterface *)resolved->network_interfaces.items + i;
+		const char *mac = from->inner_mac ? from->inner_mac : from->guest_mac;
+		const char *ipv4 =
+			from->inner_ipv4_address ? from->inner_ipv4_address : from->ipv4_address;
+
+		for (size_t k = 0; k < spec->network_interfaces.count; k++) {
+			VmInterface *to = (VmInterface *)spec->network_interfaces.items + k;
+
+			if (!text_equal(to->interface_id, from->interface_id))
+				continue;
+			if (mac)
+				set_text(&to->guest_mac, mac);
+			if (ipv4)
+				set_text(&to->ipv4_address, ipv4);
+		}
 	}
 }
 
@@ -142,9 +168,10 @@ static SnapshotManifest *describe(Operation *operation, const FieldTexts *names)
 	SnapshotManifest *manifest = snapshot_manifest_new();
 
 	lock_take(&vm->lock);
-	manifest->spec = spec_ref(vm->latest->spec);
+	manifest->spec = spec_copy(vm->latest->spec);
 	manifest->tenant = text_dup(vm->latest->tenant);
 	lock_drop(&vm->lock);
+	note_network(manifest->spec, resolved);
 	manifest->vm_id = text_dup(vm->id);
 	manifest->uid = text_dup(vm->uid);
 	manifest->snapshot_id = text_dup(taking->snapshot_id);
@@ -402,8 +429,7 @@ void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, Snapsho
 	create->vm = call->vm;
 	text_copy(create->vm_id, sizeof create->vm_id, call->vm.vm_id);
 	if (call->vm.expected_uid)
-		text_copy(create->expected_uid, sizeof create->expected_uid,
-			  call->vm.expected_uid);
+		text_copy(create->expected_uid, sizeof create->expected_uid, call->vm.expected_uid);
 	create->vm.vm_id = create->vm_id;
 	create->vm.expected_uid = create->expected_uid;
 	create->principal = text_dup(call->vm.principal);

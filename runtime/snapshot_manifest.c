@@ -73,7 +73,8 @@ const FieldTable snapshot_manifest_table = {
 };
 
 static const Field labels_fields[] = {
-	{ "labels", FIELD_MAP, .offset = offsetof(SnapshotManifest, labels), .max = SNAPSHOT_LABELS_MAX },
+	{ "labels", FIELD_MAP, .offset = offsetof(SnapshotManifest, labels),
+	  .max = SNAPSHOT_LABELS_MAX },
 };
 const FieldTable snapshot_labels_table = {
 	"SnapshotLabels",
@@ -215,7 +216,8 @@ static bool version_fits(VmBackend backend, const char *then, const char *now)
 static char *against(char *at, char *end, const char *what, const char *then, const char *now)
 {
 	return text_append(at, end, "; it was taken with %s %s, and here is %s", what,
-			   text_equal(then, "") ? "none" : then, text_equal(now, "") ? "none" : now);
+			   text_equal(then, "") ? "none" : then,
+			   text_equal(now, "") ? "none" : now);
 }
 
 int snapshot_manifest_check(const SnapshotManifest *manifest, const SnapshotHost *host, Error *err)
@@ -232,6 +234,7 @@ int snapshot_manifest_check(const SnapshotManifest *manifest, const SnapshotHost
 		at = against(at, end, "CPU", manifest->cpu_model, host->cpu_model);
 	if (at == words)
 		return 0;
-	return error_set(err, ERROR_UNSUPPORTED, "snapshot '%s' of vm '%s' cannot be restored here%s",
+	return error_set(err, ERROR_UNSUPPORTED,
+			 "snapshot '%s' of vm '%s' cannot be restored here%s",
 			 manifest->snapshot_id, manifest->vm_id, words);
 }

@@ -6,9 +6,8 @@
  * file there, and one of its own, so that a bit that flips anywhere is found. Safe from any thread.
  */
 
-#include "runtime/spec.h"
-
 #include "runtime/images/disk_hash.h"
+#include "runtime/spec.h"
 
 enum {
 	SNAPSHOT_FORMAT = 1, /* raised when a member changes its meaning; others are only added */
@@ -38,8 +37,8 @@ typedef struct SnapshotManifest {
 	VmBackend backend;
 	char *vmm_version;
 	char *accelerator;
-	char *cpu_model; /* of the host */
-	char *kernel;    /* of the host: its release */
+	char *cpu_model;  /* of the host */
+	char *kernel;     /* of the host: its release */
 	FieldList files;  /* SnapshotFile: all but the manifest */
 	FieldList drives; /* SnapshotDrive: one for each of the spec's, in that order */
 	VmSpec *spec;     /* the VM's */
@@ -67,9 +66,9 @@ typedef struct SnapshotHost {
 /**
  * snapshot_manifest_check() - can @host go on from it?
  *
- * The same accelerator. Of QEMU the same major and minor version; of Firecracker the same major one, and
- * none that is older. With KVM the same model of CPU, whose features the guest has seen. The host's
- * kernel may be another. UNSUPPORTED, with all that stands against it.
+ * The same accelerator. Of QEMU the same major and minor version; of Firecracker the same major
+ * one, and none that is older. With KVM the same model of CPU, whose features the guest has seen.
+ * The host's kernel may be another. UNSUPPORTED, with all that stands against it.
  */
 int snapshot_manifest_check(const SnapshotManifest *manifest, const SnapshotHost *host, Error *err)
 	must_check;

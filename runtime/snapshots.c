@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "runtime/snapshots_internal.h"
-
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/snapshots_internal.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -19,6 +18,11 @@ char *snapshots_path(const Snapshots *snapshots, const SnapshotKey *key, const c
 {
 	return text_printf("%s/%s/%s%s%s", snapshots->dir, key->vm_id, key->snapshot_id,
 			   file ? "/" : "", file ? file : "");
+}
+
+char *snapshot_disk_file(const char *drive_id)
+{
+	return text_printf("disk-%s", drive_id);
 }
 
 char *snapshots_path_aside(const Snapshots *snapshots)
@@ -148,7 +152,8 @@ uint64_t snapshots_allocated(const char *dir, const SnapshotManifest *manifest)
 	return bytes;
 }
 
-static int read_manifest(SnapshotManifest **ret, const char *dir, const SnapshotKey *key, Error *err)
+static int read_manifest(SnapshotManifest **ret, const char *dir, const SnapshotKey *key,
+			 Error *err)
 {
 	cleanup_(snapshot_manifest_freep) SnapshotManifest *manifest = NULL;
 	cleanup_free char *path = text_printf("%s/%s", dir, SNAPSHOT_MANIFEST);
@@ -223,8 +228,7 @@ static int look_around(Snapshots *snapshots, Error *err)
 		return error_set_errno(err, ERROR_STORE, errno, "read %s", snapshots->dir);
 	while ((file = readdir(dir))) {
 		cleanup_free char *path = text_printf("%s/%s", snapshots->dir, file->d_name);
-		bool is_aside =
-			strncmp(file->d_name, aside_prefix, sizeof aside_prefix - 1) == 0;
+		bool is_aside = strncmp(file->d_name, aside_prefix, sizeof aside_prefix - 1) == 0;
 		int r = is_aside ? file_remove_tree(path) : 0;
 
 		if (r < 0)
@@ -289,8 +293,7 @@ static int verify_file(Snapshots *snapshots, const char *path, const SnapshotFil
 		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		hash_cache_forget(snapshots->hashes, &identity);
 	}
-	if (identity.size == file->size &&
-	    !hash_cache_find(snapshots->hashes, &identity, digest) &&
+	if (identity.size == file->size && !hash_cache_find(snapshots->hashes, &identity, digest) &&
 	    hash_cache_read(snapshots->hashes, fd, path, progress, digest, err) < 0)
 		return -1;
 	if (!text_equal(digest, file->sha256))

@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * The catalog of snapshots: <dir>/<vm_id>/<snapshot_id>/, each whole by itself: what its VMM wrote, the
- * VM's disks, and a manifest (runtime/snapshot_manifest.h).
+ * The catalog of snapshots: <dir>/<vm_id>/<snapshot_id>/, each whole by itself: what its VMM wrote,
+ * the VM's disks, and a manifest (runtime/snapshot_manifest.h).
  *
- * One is made aside, in a name that begins with a dot, and has its own name when all of it is on the
- * disk; what a dead agent left under such names is removed at the start. Nothing in it is changed
- * from then on. Its digests are compared before it is used; what was read once is read again only
- * if it was changed (runtime/images/hash_cache.h), or if that is asked for.
+ * One is made aside, in a name that begins with a dot, and has its own name when all of it is on
+ * the disk; what a dead agent left under such names is removed at the start. Nothing in it is
+ * changed from then on. Its digests are compared before it is used; what was read once is read
+ * again only if it was changed (runtime/images/hash_cache.h), or if that is asked for.
  *
  * The directory is one agent's. Calls block; safe from any thread.
  */
@@ -34,10 +34,11 @@ typedef enum SnapshotState { /* the proto's numbers */
 
 typedef struct SnapshotInfo {
 	SnapshotState state;
-	SnapshotManifest *manifest; /* of one that is being made, or damaged, little more than ids */
-	uint64_t size, allocated;   /* bytes of its files, and what they have of the disk */
-	size_t users;               /* those who have pinned it */
-	Error problem;              /* DAMAGED */
+	SnapshotManifest
+		*manifest;        /* of one that is being made, or damaged, little more than ids */
+	uint64_t size, allocated; /* bytes of its files, and what they have of the disk */
+	size_t users;             /* those who have pinned it */
+	Error problem;            /* DAMAGED */
 } SnapshotInfo;
 
 void snapshot_info_clear(SnapshotInfo *info);
@@ -52,8 +53,8 @@ DEFINE_CLEANUP(Snapshots *, snapshots_close);
 /* One, to be cleared; SNAPSHOT_NOT_FOUND. */
 int snapshots_get(Snapshots *snapshots, const SnapshotKey *key, SnapshotInfo *ret, Error *err)
 	must_check;
-/* All by vm_id and snapshot_id, of one VM unless @vm_id is empty; array and elements the caller's to
- * free. */
+/* All by vm_id and snapshot_id, of one VM unless @vm_id is empty; array and elements the caller's
+ * to free. */
 SnapshotInfo *snapshots_list(Snapshots *snapshots, const char *vm_id, size_t *count);
 
 /* One in the making. Of one thread at a time. */
@@ -87,6 +88,9 @@ void snapshot_draft_drop(SnapshotDraft *draft); /* accepts NULL */
  * NULL. SNAPSHOT_NOT_FOUND; SNAPSHOT_FAILED, with cause CORRUPT. */
 int snapshots_verify(Snapshots *snapshots, const SnapshotKey *key, bool read_all,
 		     const DiskProgress *progress, Error *err) must_check;
+
+/* What the disk of that drive is called in a snapshot; to free. */
+char *snapshot_disk_file(const char *drive_id);
 
 /* Where a file of it is, or its directory (@file NULL); to free. */
 char *snapshots_path(const Snapshots *snapshots, const SnapshotKey *key, const char *file);

@@ -125,6 +125,7 @@ typedef struct VmDrive {
 	char *path; /* or: */
 	char *template_id;
 	uint32_t size_mib;
+	bool from_snapshot; /* or of restore_from's */
 	bool read_only;
 	bool is_root;
 	VmCacheType cache_type;
@@ -206,6 +207,12 @@ typedef struct VmRestartPolicy {
 	int64_t max_backoff;     /* usec */
 } VmRestartPolicy;
 
+typedef struct VmRestoreFrom {
+	char *vm_id;
+	char *snapshot_id;
+	bool allow_shared_identity;
+} VmRestoreFrom;
+
 typedef struct VmSpec {
 	atomic_uint refs;
 	VmBackend backend;
@@ -223,6 +230,7 @@ typedef struct VmSpec {
 	VmExpireAction expire_action;
 	VmDevices *devices;
 	VmLimits *limits;
+	VmRestoreFrom *restore_from;
 } VmSpec;
 
 extern const FieldTable vm_spec_table, vm_drive_table, vm_interface_table, vm_limits_table,
@@ -273,10 +281,15 @@ static inline const VmDrive *spec_drive(const VmSpec *spec, size_t i)
 	return &((const VmDrive *)spec->drives.items)[i];
 }
 
-/* Is it a file of the VM's own, made of a template? */
-static inline bool drive_is_own(const VmDrive *drive)
+static inline bool drive_has_template(const VmDrive *drive)
 {
 	return drive->template_id && drive->template_id[0];
+}
+
+/* Is it a file of the VM's own, made of a template or a snapshot's disk? */
+static inline bool drive_is_own(const VmDrive *drive)
+{
+	return drive_has_template(drive) || drive->from_snapshot;
 }
 
 static inline const VmInterface *spec_interface(const VmSpec *spec, size_t i)

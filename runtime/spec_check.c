@@ -44,13 +44,15 @@ static void check_drives(const VmSpec *spec, Error *err)
 		const VmDrive *drive = spec_drive(spec, i);
 
 		if (drive_is_own(drive) && !text_equal(drive->path, ""))
-			refuse_drive(err, i, "template_id", "not together with path");
-		if (drive_is_own(drive) && !text_is_id(drive->template_id))
+			refuse_drive(err, i, "path", "not together with template_id");
+		if (drive_has_template(drive) && !text_is_id(drive->template_id))
 			refuse_drive(err, i, "template_id", "must be an id, as a VM's");
 		if (!drive_is_own(drive) && text_equal(drive->path, ""))
 			refuse_drive(err, i, "path", "required, or template_id");
-		if (!drive_is_own(drive) && drive->size_mib)
+		if (!drive_has_template(drive) && drive->size_mib)
 			refuse_drive(err, i, "size_mib", "needs template_id");
+		if (drive->from_snapshot && (!spec->restore_from || drive_has_template(drive)))
+			refuse_drive(err, i, "from_snapshot", "is not to be asked for");
 	}
 }
 

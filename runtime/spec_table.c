@@ -138,6 +138,7 @@ static const Field drive_fields[] = {
 	  .flags = FIELD_REQUIRED | FIELD_UNIQUE },
 	{ "path",      FIELD_TEXT, AT(path), .max = PATH_MAX - 1, .flags = FIELD_PATH },
 	{ "template_id", FIELD_TEXT, AT(template_id), .max = 63, .accept = id_bytes },
+	{ "from_snapshot", FIELD_BOOL, AT(from_snapshot) },
 	{ "size_mib",  FIELD_U32,  AT(size_mib), .max = SPEC_DRIVE_MIB_MAX },
 	{ "read_only", FIELD_BOOL, AT(read_only) },
 	{ "is_root",   FIELD_BOOL, AT(is_root) },
@@ -285,6 +286,18 @@ static const FieldTable restart_table = {
 	"RestartPolicy", sizeof(VmRestartPolicy), restart_fields, array_size(restart_fields),
 };
 
+#define AT(member) .offset = offsetof(VmRestoreFrom, member)
+static const Field restore_from_fields[] = {
+	{ "vm_id",       FIELD_TEXT, AT(vm_id), .min = 1, .max = 63, .accept = id_bytes, .flags = FIELD_REQUIRED },
+	{ "snapshot_id", FIELD_TEXT, AT(snapshot_id), .min = 1, .max = 63, .accept = id_bytes,
+	  .flags = FIELD_REQUIRED },
+	{ "allow_shared_identity", FIELD_BOOL, AT(allow_shared_identity) },
+};
+#undef AT
+static const FieldTable restore_from_table = {
+	"RestoreFrom", sizeof(VmRestoreFrom), restore_from_fields, array_size(restore_from_fields),
+};
+
 #define AT(member) .offset = offsetof(VmSpec, member)
 static const Field spec_fields[] = {
 	{ "backend",        FIELD_ENUM,   AT(backend), .names = vm_backend_names, .name_count = VM_BACKEND_COUNT_ },
@@ -302,6 +315,7 @@ static const Field spec_fields[] = {
 	{ "expire_action",  FIELD_ENUM,   AT(expire_action), .names = expire_names, .name_count = VM_EXPIRE_COUNT_ },
 	{ "devices",        FIELD_OBJECT, AT(devices), .table = &devices_table },
 	{ "limits",         FIELD_OBJECT, AT(limits), .table = &vm_limits_table },
+	{ "restore_from",   FIELD_OBJECT, AT(restore_from), .table = &restore_from_table },
 };
 #undef AT
 const FieldTable vm_spec_table = {

@@ -74,7 +74,9 @@ struct Operation {
 	VmSpec *update;
 	unsigned update_mask;
 	DriveClaim *drives;
-	Taking *taking; /* SNAPSHOT: which, and what then; NULL of one that an earlier agent began */
+	struct Restoring *restoring; /* START from a snapshot: what job.restore refers to */
+	Taking *taking; /* SNAPSHOT: which, and what then; NULL of one that an earlier agent began
+			 */
 
 	VmState from; /* claimed from */
 	VmStepRule rule;
@@ -329,6 +331,27 @@ bool vm_is_taking(const Operation *operation, const char *snapshot_id);
 VmState vm_state_after_snapshot(const Operation *operation);
 VmDesired vm_desired_after_snapshot(const Operation *operation);
 bool vm_stops_after_snapshot(const Operation *operation);
+
+/* restore.c */
+typedef struct Restoring {
+	RestoreFrom from;
+	char *dir;
+	FieldTexts names;
+} Restoring;
+void restoring_free(Restoring *restoring); /* NULL is fine */
+/* Makes @record's spec, as asked, what it and the snapshot it names are together.
+ * SNAPSHOT_NOT_FOUND, SNAPSHOT_FAILED, UNSUPPORTED, INVALID_REQUEST. */
+int restore_fill(Runtime *runtime, VmRecord *record, Error *err) must_check;
+void restore_set_condition(VmRecord *record);
+/* Is the next start to restore? */
+bool restore_is_due(const VmSpec *spec, const VmResolved *resolved);
+/* Looks at the snapshot, all of it that was changed, and sets job->restore. */
+int restore_prepare(Operation *operation, Error *err) must_check;
+/* The guest that runs gets an identity of its own, unless it has one. GUEST_METADATA and what
+ * network_attach() says. */
+int restore_make_fresh(Operation *operation, Error *err) must_check;
+/* guest.c: the link to the guest of @job's run, a reference; NULL: nothing leads there. */
+GuestLink *vm_job_link(Vm *vm, const Job *job);
 
 /* work.c: an operation that an earlier agent began finds no exit watched, or the host booted
  * since. */

@@ -54,6 +54,22 @@ static int watch_vmm(Operation *operation, Error *err)
 	return 0;
 }
 
+/* Its guest runs, or is about to. */
+static int finish_start(Operation *operation, Error *err)
+{
+	if (watch_vmm(operation, err) < 0)
+		return -1;
+	if (!operation->job.restore)
+		return 0;
+	operation->resolved.restored = true;
+	operation->resolved.identity_shared = true;
+	if (!operation->then_pause)
+		return restore_make_fresh(operation, err);
+	operation->then_pause = false;
+	operation->rule.done = VM_PAUSED;
+	return 0;
+}
+
 static int work_start(Operation *operation, Error *err)
 {
 	const StopLadder kill_at_once = STOP_AT_ONCE;
@@ -67,6 +83,9 @@ static int work_start(Operation *operation, Error *err)
 		operation->job.poisoned = true; /* what the earlier agent started may be alive */
 		return -1;
 	}
+	if (restore_is_due(operation->spec, &operation->resolved) &&
+	    restore_prepare(operation, err) < 0)
+		return -1;
 	if (ops_of(operation)->capabilities & BACKEND_PROCESS) {
 		r = file_make_dirs(operation->run_dir);
 		if (r < 0)
@@ -77,8 +96,9 @@ static int work_start(Operation *operation, Error *err)
 	}
 	if (ops_of(operation)->start(vm->backend, &operation->job, err) < 0)
 		return -1;
-	if (watch_vmm(operation, err) == 0)
+	if (finish_start(operation, err) == 0)
 		return 0;
+	vm_unwatch_exit(vm);
 	if (ops_of(operation)->stop(vm->backend, &operation->job, &kill_at_once, &ignored) < 0)
 		operation->job.poisoned = true;
 	return -1;
@@ -146,12 +166,19 @@ void vm_step_clock(Operation *operation)
 
 static int work_resume(Operation *operation, Error *err)
 {
+	Error left = { 0 };
+
 	if (!ops_of(operation)->resume)
 		return unsupported(operation, err);
 	if (vm_watch_if_resumed(operation, err) < 0)
 		return -1;
 	if (ops_of(operation)->resume(operation->vm->backend, &operation->job, err) < 0)
 		return -1;
+	if (restore_make_fresh(operation, err) < 0) {
+		if (ops_of(operation)->pause(operation->vm->backend, &operation->job, &left) < 0)
+			operation->job.poisoned = true;
+		return -1;
+	}
 	vm_step_clock(operation);
 	return 0;
 }

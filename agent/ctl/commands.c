@@ -87,6 +87,8 @@ static const Option create_options[] = {
 	  .help = "a secret that 'hearthctl secret set' will bring, after each boot" },
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
+	{ "restore", OPTION_TEXT, 0, .value = "VM/SNAPSHOT", .help = "go on from a snapshot instead of booting; it has the machine, drives and interfaces" },
+	{ "shared-identity", OPTION_FLAG, 0, .help = "its guest keeps the snapshot's random numbers, clock and addresses" },
 	{ "start", OPTION_FLAG, 0, .help = "start it at once" },
 	POLICY_OPTIONS,
 	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "whose it is" },
@@ -232,6 +234,29 @@ static const Option egress_watch_options[] = {
 	{ 0 },
 };
 
+static const Option snapshot_create_options[] = {
+	{ "then", OPTION_ENUM, 0, .value = "WHAT", .names = &hearth__v1__snapshot_then__descriptor,
+	  .help = "what becomes of the VM (default: what it was)" },
+	{ "label", OPTION_TEXT, 'l', .many = true, .value = "KEY=VALUE", .help = "a label of the snapshot" },
+	GUARD_OPTIONS, RETURN_OPTION,
+	{ 0 },
+};
+
+static const Option snapshot_list_options[] = {
+	{ "tenant", OPTION_TEXT, 0, .value = "TENANT", .help = "only this tenant's" },
+	{ 0 },
+};
+
+static const Option snapshot_verify_options[] = {
+	{ "if-changed", OPTION_FLAG, 0, .help = "only files that were changed since they were read last" },
+	{ 0 },
+};
+
+static const Option snapshot_delete_options[] = {
+	{ "allow-missing", OPTION_FLAG, 0, .help = "that there is no such snapshot is fine" },
+	{ 0 },
+};
+
 static const Option template_import_options[] = {
 	{ "sha256", OPTION_TEXT, 0, .value = "DIGEST", .help = "what the image must have (default: any)" },
 	{ 0 },
@@ -332,6 +357,13 @@ const Command commands[] = {
 	  "  hearthctl egress explain web-1 203.0.113.9 --port 443\n" },
 	{ "egress watch", "[VM]", "follow packets that are denied", run_egress_watch, egress_watch_options, TAKES_VM, 0, 1,
 	  "UNTOLD counts packets of the VM that were denied meanwhile and are not told of.\n" },
+	{ "snapshot create", "VM SNAPSHOT", "keep all that a VM is, to go on from there", run_snapshot_create, snapshot_create_options, TAKES_OTHER, 2, 2,
+	  "  hearthctl snapshot create web-1 warm\n"
+	  "  hearthctl create web-2 --restore web-1/warm --start\n" },
+	{ "snapshot list", "[VM]", "list snapshots", run_snapshot_list, snapshot_list_options, TAKES_VM, 0, 1, NULL },
+	{ "snapshot get", "VM SNAPSHOT", "show a snapshot", run_snapshot_get, NULL, TAKES_OTHER, 2, 2, NULL },
+	{ "snapshot verify", "VM SNAPSHOT", "read a snapshot: is it what it was", run_snapshot_verify, snapshot_verify_options, TAKES_OTHER, 2, 2, NULL },
+	{ "snapshot delete", "VM SNAPSHOT", "delete a snapshot that no VM was restored from", run_snapshot_delete, snapshot_delete_options, TAKES_OTHER, 2, 2, NULL },
 	{ "template import", "TEMPLATE PATH", "make a disk image of the node a template", run_template_import, template_import_options, TAKES_OTHER, 2, 2,
 	  "Of which VMs get copies as their drives. The same import again, with --sha256, answers what is there.\n\n"
 	  "  hearthctl template import debian /srv/images/debian.raw\n"
@@ -362,6 +394,7 @@ const CommandGroup command_groups[] = {
 	{ "env", "variables for programs in guests" },
 	{ "secret", "files of guests that nothing else keeps" },
 	{ "egress", "what VMs may reach" },
+	{ "snapshot", "VMs as they were" },
 	{ "template", "disk images that VMs get copies of" },
 	{ "node", "the node itself" },
 	{ 0 },

@@ -82,6 +82,11 @@ Method image_method(const char *name)
 	return (Method){ &hearth__v1__image_service__descriptor, name };
 }
 
+Method snapshot_method(const char *name)
+{
+	return (Method){ &hearth__v1__snapshot_service__descriptor, name };
+}
+
 Method guest_method(const char *name)
 {
 	return (Method){ &hearth__v1__guest_service__descriptor, name };

@@ -16,6 +16,7 @@
 #include "hearth/v1/guest.pb-c.h"
 #include "hearth/v1/image.pb-c.h"
 #include "hearth/v1/node.pb-c.h"
+#include "hearth/v1/snapshot.pb-c.h"
 #include "hearth/v1/vm.pb-c.h"
 
 typedef enum OutputFormat {
@@ -94,6 +95,7 @@ Method node_method(const char *name);
 Method egress_method(const char *name);
 Method guest_method(const char *name);
 Method image_method(const char *name);
+Method snapshot_method(const char *name);
 
 /* The first word of commands that have two, such as "node". */
 typedef struct CommandGroup {
@@ -152,6 +154,13 @@ int run_template_list(Ctl *ctl);
 int run_template_get(Ctl *ctl);
 int run_template_verify(Ctl *ctl);
 int run_template_delete(Ctl *ctl);
+
+/* commands_snapshot.c */
+int run_snapshot_create(Ctl *ctl);
+int run_snapshot_list(Ctl *ctl);
+int run_snapshot_get(Ctl *ctl);
+int run_snapshot_verify(Ctl *ctl);
+int run_snapshot_delete(Ctl *ctl);
 
 /* commands_node.c */
 int run_node_get(Ctl *ctl);

@@ -290,6 +290,30 @@ static int apply_machine(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	return status;
 }
 
+/* "VM/SNAPSHOT". */
+static int apply_restore(const Ctl *ctl, Hearth__V1__VmSpec *spec)
+{
+	const char *text = options_text(&ctl->options, "restore");
+	const char *slash = text ? strchr(text, '/') : NULL;
+	cleanup_free char *vm_id = NULL;
+
+	if (!text && options_has(&ctl->options, "shared-identity"))
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "--shared-identity: needs --restore");
+	if (!text)
+		return 0;
+	if (!slash)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "--restore: '%s' is not VM/SNAPSHOT", text);
+	if (!spec->restore_from)
+		spec->restore_from = message_new(&hearth__v1__restore_from__descriptor);
+	vm_id = text_printf("%.*s", (int)(slash - text), text);
+	set_text(&spec->restore_from->vm_id, vm_id);
+	set_text(&spec->restore_from->snapshot_id, slash + 1);
+	spec->restore_from->allow_shared_identity = options_has(&ctl->options, "shared-identity");
+	return 0;
+}
+
 int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
 	static const char *const sizes[] = { "vcpus", "vsock", "pids-limit" };
@@ -305,7 +329,9 @@ int request_spec(Ctl *ctl, Hearth__V1__VmSpec *spec)
 		spec->desired_state = HEARTH__V1__DESIRED_STATE__DESIRED_STATE_RUNNING;
 	apply_boot(given, spec);
 	apply_guest(given, spec);
-	status = apply_machine(ctl, spec);
+	status = apply_restore(ctl, spec);
+	if (status == 0)
+		status = apply_machine(ctl, spec);
 	if (status == 0)
 		status = request_devices(ctl, spec);
 	if (status == 0)

@@ -20,7 +20,7 @@ static const char full_spec[] =
 		"\"rateLimiter\":{\"bandwidth\":{\"size\":\"10485760\",\"oneTimeBurst\":\"5242880\","
 			"\"refillTimeMs\":\"1000\"},"
 			"\"ops\":{\"size\":\"1000\",\"oneTimeBurst\":\"200\",\"refillTimeMs\":\"500\"}},"
-		"\"templateId\":\"debian\",\"sizeMib\":4096}],"
+		"\"templateId\":\"debian\",\"sizeMib\":4096,\"fromSnapshot\":true}],"
 	"\"networkInterfaces\":[{\"interfaceId\":\"eth0\",\"guestMac\":\"02:00:00:00:00:01\",\"mtu\":1400,"
 		"\"rxRateLimiter\":{\"bandwidth\":{\"size\":\"1024\",\"oneTimeBurst\":\"1\","
 			"\"refillTimeMs\":\"1000\"},"
@@ -44,5 +44,6 @@ static const char full_spec[] =
 			"\"ops\":{\"size\":\"6\",\"oneTimeBurst\":\"7\",\"refillTimeMs\":\"86400000\"}}},"
 		"\"mmds\":{\"content\":\"{\\\"role\\\":\\\"front\\\"}\",\"ipv4Address\":\"169.254.7.7\","
 			"\"imdsCompat\":true}},"
-	"\"limits\":{\"cpuMillis\":1500,\"memoryMib\":\"512\",\"pids\":100}}";
+	"\"limits\":{\"cpuMillis\":1500,\"memoryMib\":\"512\",\"pids\":100},"
+	"\"restoreFrom\":{\"vmId\":\"web-0\",\"snapshotId\":\"warm\",\"allowSharedIdentity\":true}}";
 /* clang-format on */
