@@ -16,9 +16,9 @@
  *
  * The kernel is the only one who knows which pages are there. A fault is
  * always answered by filling the page, and EEXIST is an answer too; bitmaps
- * (state.h) only say what need not be tried. So nothing is lost with a pager
- * but the messages it has read: the one that takes over wakes all who wait,
- * and they ask again.
+ * (state.h) only say what need not be tried. So nothing is lost with a pager:
+ * the one that takes over applies the REMOVEs that the dead one had read, which
+ * does no harm a second time, then wakes all who wait, and they ask again.
  *
  * REMOVE: the range becomes the VMM's own again by UFFDIO_UNREGISTER, then
  * UFFDIO_WAKE: who came to the fault between the two steps of the former
