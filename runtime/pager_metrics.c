@@ -4,28 +4,16 @@
 #include "base/text.h"
 #include "runtime/pager/state.h"
 
-#include <fcntl.h>
-#include <string.h>
-
 enum {
 	PER_DOUBLING = 4,
 	NSEC_PER_USEC = 1000
 };
 
-/* Read, not mapped: a file that somebody cuts short is no SIGBUS of the agent. */
 static int read_state(PagerState *ret, const char *run_dir)
 {
 	cleanup_free char *path = text_printf("%s/pager.state", run_dir);
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-	if (fd < 0)
-		return -errno;
-	if (pread(fd, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret ||
-	    memcmp(ret->magic, "hearthpg", sizeof ret->magic) != 0 ||
-	    ret->version != STATE_VERSION || ret->size != sizeof *ret)
-		return -EINVAL;
-	ret->failure[sizeof ret->failure - 1] = '\0';
-	return 0;
+	return state_read(ret, path);
 }
 
 static void add(VmMetrics *metrics, MetricKind kind, uint64_t value, const char *name)

@@ -20,7 +20,9 @@
 #include "runtime/pager/counters.h"
 #include "runtime/pager/regions.h"
 
+#include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <string.h>
 
 enum {
 	STATE_VERSION = 1,
@@ -52,6 +54,24 @@ typedef struct PagerState {
 	atomic_uint_fast64_t failed;     /* 1: failure says why, as of a uffd error */
 	char failure[STATE_FAILURE_MAX];
 } PagerState;
+
+static const char state_magic[8] = "hearthpg";
+
+/* What the file at @path says now: 0; -ENOENT; -EINVAL: it is of something else. For others than
+ * pagers: read, not mapped, so that a file which somebody cuts short is no SIGBUS of theirs. */
+static inline int state_read(PagerState *ret, const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret ||
+	    memcmp(ret->magic, state_magic, sizeof state_magic) != 0 ||
+	    ret->version != STATE_VERSION || ret->size != sizeof *ret)
+		return -EINVAL;
+	ret->failure[sizeof ret->failure - 1] = '\0';
+	return 0;
+}
 
 typedef struct State State;
 
