@@ -26,8 +26,10 @@
  * process has 65 530: beyond UNREGISTER_MAX, BITS_REMOVED alone has zeros
  * brought there.
  *
- * What cannot be read, even by pread(), is poisoned: SIGBUS for the VMM and
- * the reason in pager.state. Where that cannot be done either the VMM is killed.
+ * What cannot be read, even by pread(), is the VMM's end, by SIGKILL and with
+ * the reason in pager.state, while whoever asked for it still waits. Not by
+ * UFFDIO_POISON: where KVM has to emulate the guest's instruction it takes a
+ * poisoned page for a device's registers, and the guest reads on in nonsense.
  */
 
 #include "runtime/pager/memory_file.h"

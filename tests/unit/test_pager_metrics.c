@@ -60,7 +60,6 @@ Test(pager_metrics, counters_are_told_by_name)
 
 	cr_assert_eq(value_of(&desk, "pager.faults"), 7);
 	cr_assert_eq(value_of(&desk, "pager.takeovers"), 1);
-	cr_assert_eq(value_of(&desk, "pager.pages_poisoned"), 0);
 }
 
 Test(pager_metrics, latencies_add_up)
