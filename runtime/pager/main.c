@@ -23,11 +23,13 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/pager/confine.h"
 #include "runtime/pager/faults.h"
 #include "runtime/pager/handshake.h"
 #include "runtime/pager/uffd.h"
 #include "runtime/pager/watch.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -164,6 +166,13 @@ static void say_installed(void)
 	say("installed");
 }
 
+static int give_up_rights(Error *err)
+{
+	int r = confine();
+
+	return r < 0 ? error_set_errno(err, ERROR_UFFD, -r, "give up rights") : 0;
+}
+
 /* @patience: usec that the VMM may take to connect; negative: any time. */
 static int receive(Pager *pager, int64_t patience, Error *err)
 {
@@ -175,15 +184,13 @@ static int receive(Pager *pager, int64_t patience, Error *err)
 		.pidfd = pager->vmm,
 		.deadline = patience < 0 ? -1 : clock_mono_us() + patience,
 	};
-	int r;
 
 	if (handshake_listen(&listener, options->socket, options->uid, err) < 0)
 		return -1;
 	say("listening");
 	memory_file_prepare(pager->memory); /* while the VMM gets ready */
-	r = handshake_accept(&pager->link, listener, &vmm, size, err);
-	(void)unlink(options->socket);
-	if (r < 0)
+	if (give_up_rights(err) < 0 ||
+	    handshake_accept(&pager->link, listener, &vmm, size, err) < 0)
 		return -1;
 	return state_new(&pager->state, options->state, &options->vmm, &pager->link.regions, size,
 			 err);
@@ -214,7 +221,7 @@ static int take_over(Pager *pager, Error *err)
 				       "take the userfaultfd of the VMM, pid %d",
 				       (int)options->vmm.pid);
 	pager->taken_over = true;
-	return 0;
+	return give_up_rights(err);
 }
 
 /* Without it the VM is only slower. */
@@ -282,13 +289,18 @@ static int run(const Pager *pager, Error *err)
 	return 0;
 }
 
-/* Nothing of a guest's memory in a core file; no end but the VMM's. */
+/* Nothing of a guest's memory in a core file; no end but the VMM's, also where the VM's control
+ * group is out of memory. */
 static void become_steady(void)
 {
+	static const char never[] = "-1000";
 	static const int ignored[] = { SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
 				       SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ };
 	static const struct rlimit none = { 0, 0 };
+	cleanup_close int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
+	if (score >= 0)
+		(void)!write(score, never, sizeof never - 1);
 	(void)umask(077);
 	(void)setrlimit(RLIMIT_CORE, &none);
 	for (size_t i = 0; i < array_size(ignored); i++)

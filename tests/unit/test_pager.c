@@ -3,6 +3,7 @@
 /* The built hearth-pager, and a guest whose every page is looked at. */
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "tests/support/pager_bench.h"
 
@@ -247,6 +248,8 @@ static void touch_half_then_wait(Guest *guest)
 	for (uint64_t page = 0; page < guest->pages; page++) {
 		if (page == guest->pages / 2)
 			atomic_store(&guest->report->rounds, 1);
+		while (atomic_load(&guest->report->rounds) == 1)
+			clock_sleep_us(100);
 		guest_touch(guest, page);
 	}
 }
@@ -261,6 +264,7 @@ Test(pager, a_fresh_one_takes_over_from_the_dead)
 	while (!atomic_load(&bench.guest.report->rounds))
 		clock_sleep_us(100);
 	pager_bench_kill_pager(&bench);
+	atomic_store(&bench.guest.report->rounds, 2);
 	clock_sleep_us(50000); /* the guest waits, and must not be told zeros */
 	pager_bench_take_over(&bench, options);
 	cr_assert_eq(pager_bench_await(&bench, "serving"), 0);
@@ -372,6 +376,30 @@ Test(pager, signals_that_ask_it_to_end_are_ignored)
 	(void)kill(bench.pager, SIGHUP);
 	guest_step(&bench.guest);
 
+	check_end(&bench);
+}
+
+static bool status_has(pid_t pid, const char *line)
+{
+	cleanup_free char *path = text_printf("/proc/%d/status", (int)pid);
+	cleanup_free char *status = NULL;
+
+	cr_assert_eq(file_read(&status, NULL, path, 65536), 0);
+	return strstr(status, line);
+}
+
+Test(pager, it_has_given_up_what_it_does_not_need_before_it_serves)
+{
+	BENCH(bench, small);
+
+	pager_bench_start(&bench, guest_touch_in_order, NULL);
+	pager_bench_hand_over(&bench);
+
+	cr_assert(status_has(bench.pager, "\nNoNewPrivs:\t1\n"));
+	cr_assert(status_has(bench.pager, "\nSeccomp:\t2\n"));
+	cr_assert(status_has(bench.pager, "\nCapEff:\t0000000000000020\n")); /* CAP_KILL */
+	cr_assert(status_has(bench.pager, "\nCapPrm:\t0000000000000020\n"));
+	guest_step(&bench.guest);
 	check_end(&bench);
 }
 
