@@ -29,6 +29,7 @@ MEMORY_MIB = 48
 CHECKED_MIB = 40
 MIB = 1 << 20
 USER = 1900000011
+BALLOON_MIB = 16
 WAIT_SECONDS = 120
 KILLED_RESTORES = 4
 KILLS = 2  # the third within a minute is the end
@@ -74,6 +75,7 @@ class Snapshot:
             call(api, "PUT", "/machine-config", vcpu_count=1, mem_size_mib=MEMORY_MIB)
             call(api, "PUT", "/boot-source", kernel_image_path=str(KERNEL),
                  boot_args="check=%d" % CHECKED_MIB)
+            call(api, "PUT", "/balloon", amount_mib=0, deflate_on_oom=False)
             call(api, "PUT", "/actions", action_type="InstanceStart")
             wait_until(lambda: len(rounds(said.read_text())) >= 2, "two rounds", WAIT_SECONDS)
             call(api, "PATCH", "/vm", state="Paused")
@@ -272,6 +274,22 @@ class Plain(unittest.TestCase):
         end = run.exit()
         self.assertEqual("pager", end["evidence"], end)
         self.assertIn("the file has become shorter", end["message"])
+
+    def test_what_goes_to_the_balloon_comes_back_as_zeros(self):
+        """The guest knows what it has given, and goes on to use it."""
+        run = self.restore()
+        pages = BALLOON_MIB * MIB // 4096
+
+        call(run.root / "api.sock", "PATCH", "/balloon", amount_mib=BALLOON_MIB)
+        time.sleep(random.uniform(0, 0.1))
+        run.kill_pager()
+
+        log = run.run_dir / "vmm.log"
+        wait_until(lambda: "balloon of %d pages" % pages in log.read_text(errors="replace"),
+                   "the balloon to be full", WAIT_SECONDS)
+        found = run.wait_rounds(len(run.rounds()) + 2)
+        self.assertEqual({0}, {bad for _, bad in found}, found)
+        self.assertGreaterEqual(self.counter(run, "pages_removed"), pages)
 
     def test_what_one_run_used_is_there_before_the_next_asks(self):
         record = self.folder / ("set-%s" % type(self).__name__)
