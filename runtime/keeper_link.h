@@ -37,8 +37,8 @@ typedef struct KeeperJailConfig {
  *
  * When keeper_start() has returned, the pager listens at @socket, in the VMM's control groups: the
  * VMM is told to connect there, by whoever drives it, once (Firecracker: "mem_backend": {
- * "backend_type": "Uffd", "backend_path": ... }, the path as the VMM sees it). What was asked of
- * the pager before can be told from pager.state (runtime/pager_metrics.h). Pagers that die are
+ * "backend_type": "Uffd", "backend_path": ... }, the path as the VMM sees it). Whether the
+ * working set is there, to resume after it, pager_metrics_installed() says. Pagers that die are
  * replaced, KeeperState.pager being the present one as of the file; one that cannot serve, and the
  * third that dies within a minute, is the VMM's end: exit.json's evidence is "pager",
  * keeper_exit_reason() says EXIT_PAGER_FAILED, and KeeperExit.message why. The same is said of a
@@ -47,8 +47,9 @@ typedef struct KeeperJailConfig {
 typedef struct KeeperPagerConfig {
 	const char *path;        /* hearth-pager */
 	const char *memory_file; /* the pager's alone: a jailed VMM need not be able to read it */
-	/* To be made, instead of what is there; a jailed VMM's in its root. Given to the VMM's
-	 * user. At most 107 bytes. It goes with the jail or firecracker_clear_run_dir(). */
+	/* To be made, instead of what is there, and given to the VMM's user; at most 107 bytes. A
+	 * jailed VMM's is in its root and goes with that; firecracker_clear_run_dir() removes
+	 * pager.sock and pager.state of the run directory. */
 	const char *socket;
 	const char *working_set; /* to install, if it is there and of this memory; NULL: none */
 	const char *record; /* where that of this run is saved, replaced at once; NULL: nowhere */

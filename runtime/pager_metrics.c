@@ -65,3 +65,13 @@ int pager_metrics_failure(const char *run_dir, Error *err)
 		return 0;
 	return error_set(err, ERROR_UFFD, "%s", state.failure);
 }
+
+int pager_metrics_installed(const char *run_dir)
+{
+	PagerState state;
+	int r = read_state(&state, run_dir);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return counter_get(&state.installed) ? 1 : 0;
+}
