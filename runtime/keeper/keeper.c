@@ -85,11 +85,11 @@ static void mind_pager(Keeper *keeper)
 	keeper->pager_died = false;
 	if (!died || keeper->ended)
 		return;
-	if (pager_replace(&keeper->pager, keeper->pager_status))
-		(void)!run_files_write_keeper(keeper->options->run_dir, keeper->vmm.pid,
-					      keeper->pager.pid);
-	else
+	if (!pager_replace(&keeper->pager, keeper->pager_status))
 		(void)kill(keeper->vmm.pid, SIGKILL);
+	else if (run_files_write_keeper(keeper->options->run_dir, keeper->vmm.pid,
+					keeper->pager.pid) == 0)
+		run_files_sync_keeper(keeper->options->run_dir);
 }
 
 /* What the VMM left behind and this process, as the subreaper, inherited; not @spared. */

@@ -212,6 +212,22 @@ static int option_take(Options *options, int option)
 	}
 }
 
+/* Is there all that goes with what is asked for? */
+static int options_check(const Options *options)
+{
+	const KeeperOptions *keeper = &options->keeper;
+
+	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
+		return -1;
+	if (keeper->pager.program && (!keeper->pager.memory || !keeper->pager.socket))
+		return -1;
+	if (options->where || options->attach.pid)
+		return 0;
+	if (options->tied)
+		return keeper->vmm_argv[0] ? 0 : -1;
+	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
+}
+
 static int options_parse(Options *options, int argc, char **argv)
 {
 	static const struct option known[] = {
@@ -252,15 +268,7 @@ static int options_parse(Options *options, int argc, char **argv)
 	keeper->vmm_argv = argv + optind;
 	if (keeper->console_max < CONSOLE_MIN)
 		keeper->console_max = CONSOLE_MIN;
-	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
-		return -1;
-	if (keeper->pager.program && (!keeper->pager.memory || !keeper->pager.socket))
-		return -1;
-	if (options->where || options->attach.pid)
-		return 0;
-	if (options->tied)
-		return keeper->vmm_argv[0] ? 0 : -1;
-	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
+	return options_check(options);
 }
 
 /* Passes on what the keeper, @pid, says on @fd: this program's exit status. */
