@@ -30,6 +30,7 @@ CHECKED_MIB = 40
 MIB = 1 << 20
 USER = 1900000011
 BALLOON_MIB = 16
+LIMIT_MIB = 20
 WAIT_SECONDS = 120
 KILLED_RESTORES = 4
 KILLS = 2  # the third within a minute is the end
@@ -179,7 +180,9 @@ class JailedRun(Run):
 
 
 @unittest.skipUnless(FIRECRACKER, "there is no Firecracker")
-class Plain(unittest.TestCase):
+class Restored(unittest.TestCase):
+    """A snapshot, and VMs restored from it."""
+
     run_type = Run
     group_option = "--vmm-enter"
 
@@ -187,10 +190,10 @@ class Plain(unittest.TestCase):
     def setUpClass(cls):
         cls.folder = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
         cls.folder.chmod(0o755)  # a jail's user gets the state by a mount
-        try:
-            cls.snapshot = Snapshot(cls.folder)
-        except AssertionError as problem:
-            raise unittest.SkipTest("no snapshot can be made: %s" % problem)
+        for device in "/dev/kvm", "/dev/userfaultfd":
+            if not os.access(device, os.R_OK | os.W_OK):
+                raise unittest.SkipTest("no use of %s" % device)
+        cls.snapshot = Snapshot(cls.folder)
 
     def start(self, *options, memory=None):
         run = self.run_type(self, memory or self.snapshot.memory, *options)
@@ -217,6 +220,15 @@ class Plain(unittest.TestCase):
         data = (run.run_dir / "pager.state").read_bytes()
         return int.from_bytes(data[offset:offset + 8], "little")
 
+    def group(self, controller):
+        hierarchy = CGROUPS / controller if (CGROUPS / controller).is_dir() else CGROUPS
+        group = hierarchy / ("hearth-test-pager-%d" % os.getpid())
+        group.mkdir()
+        self.addCleanup(group.rmdir)
+        return group
+
+
+class Plain(Restored):
     def test_a_guest_finds_every_page_as_the_snapshot_has_it(self):
         run = self.restore("--pager-window", "4")
 
@@ -306,10 +318,7 @@ class Plain(unittest.TestCase):
         self.assertLess(self.counter(run, "pages_copied"), 3000)
 
     def test_it_is_in_the_vms_control_group(self):
-        hierarchy = CGROUPS / "pids" if (CGROUPS / "pids").is_dir() else CGROUPS
-        group = hierarchy / ("hearth-test-pager-%d" % os.getpid())
-        group.mkdir()
-        self.addCleanup(group.rmdir)
+        group = self.group("pids")
         run = self.restore(self.group_option, str(group))
         self.addCleanup(run.end)
 
@@ -334,3 +343,25 @@ class Plain(unittest.TestCase):
 class Jailed(Plain):
     run_type = JailedRun
     group_option = "--pager-enter"
+
+
+class OutOfMemory(Restored):
+    def limited(self):
+        """A group with too little, and the file that counts those whom the kernel has killed."""
+        group = self.group("memory")
+        if (group / "memory.limit_in_bytes").exists():
+            (group / "memory.limit_in_bytes").write_text(str(LIMIT_MIB * MIB))
+            return group, group / "memory.oom_control"
+        if not (group / "memory.max").exists():
+            self.skipTest("no control groups of memory here")
+        (group / "memory.max").write_text(str(LIMIT_MIB * MIB))
+        return group, group / "memory.events"
+
+    def test_a_vm_that_is_out_of_memory_ends_for_that_and_not_for_its_pager(self):
+        group, events = self.limited()
+        run = self.restore(self.group_option, str(group), "--memory-events", str(events))
+        self.addCleanup(run.end)
+
+        end = run.exit()
+
+        self.assertEqual(("memory", signal.SIGKILL), (end["evidence"], end["signal"]), end)
