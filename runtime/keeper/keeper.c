@@ -198,9 +198,10 @@ static void explain_end(Keeper *keeper)
 
 	end->evidence = keeper->qmp.evidence;
 	end->message = "";
-	if (end->signal == SIGKILL && groups_ran_out(keeper->options->memory_events))
+	/* Which may be what pagers die of, too. */
+	if (end->signal == SIGKILL && groups_ran_out(keeper->options->memory_events)) {
 		end->evidence = "memory";
-	if (keeper->pager.failed || (badly && pager_has_failed(&keeper->pager))) {
+	} else if (keeper->pager.failed || (badly && pager_has_failed(&keeper->pager))) {
 		end->evidence = "pager";
 		end->message = keeper->pager.reason;
 	}

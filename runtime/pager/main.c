@@ -41,6 +41,7 @@ enum {
 	WINDOW_KIB = 64,
 	WINDOW_KIB_MAX = 256, /* one call for it keeps other faults waiting */
 	RECORD_SECONDS = 10,
+	END_PATIENCE = USEC_PER_SEC,
 	CONNECT_TIMEOUT = 2 * USEC_PER_SEC, /* of a VMM that has a userfaultfd already */
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2
@@ -67,6 +68,7 @@ typedef struct Pager {
 	MemoryFile *memory;
 	State *state;
 	Handshake link;
+	bool gone;       /* there is no such VMM any more */
 	bool taken_over; /* from one that served */
 	WorkingSet install;
 } Pager;
@@ -241,6 +243,7 @@ static int set_up(Pager *pager, Error *err)
 	const Options *options = pager->options;
 	int r = process_open(&pager->vmm, &options->vmm);
 
+	pager->gone = r == -ESRCH;
 	if (r < 0)
 		return error_set_errno(err, ERROR_UFFD, -r, "find the VMM, pid %d",
 				       (int)options->vmm.pid);
@@ -307,9 +310,12 @@ static void become_steady(void)
 		(void)signal(ignored[i], SIG_IGN);
 }
 
+/* One that ends has no descriptors any more before that can be seen. */
 static bool has_ended(const Pager *pager)
 {
-	return pager->vmm < 0 || process_wait(pager->vmm, 0) == 0;
+	if (pager->vmm < 0)
+		return pager->gone;
+	return process_wait(pager->vmm, clock_mono_us() + END_PATIENCE) == 0;
 }
 
 int main(int argc, char **argv)

@@ -62,6 +62,13 @@ def rounds(text):
     return [(int(number), int(bad)) for number, bad in ROUND.findall(text)]
 
 
+def is_removed(group):
+    """Who has ended is in it for a moment yet."""
+    with contextlib.suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 class Snapshot:
     """A guest amidst its rounds, in a folder: state, memory."""
 
@@ -224,7 +231,7 @@ class Restored(unittest.TestCase):
         hierarchy = CGROUPS / controller if (CGROUPS / controller).is_dir() else CGROUPS
         group = hierarchy / ("hearth-test-pager-%d" % os.getpid())
         group.mkdir()
-        self.addCleanup(group.rmdir)
+        self.addCleanup(wait_until, lambda: is_removed(group), "an empty %s" % group)
         return group
 
 
