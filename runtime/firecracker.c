@@ -30,7 +30,8 @@ char *firecracker_socket_path(const Job *job)
 
 void firecracker_clear_run_dir(const Job *job)
 {
-	static const char *const names[] = { "vsock.sock", "metrics.fifo" };
+	static const char *const names[] = { "vsock.sock", "metrics.fifo", "pager.sock",
+					     "pager.state" };
 
 	for (size_t i = 0; i < array_size(names); i++) {
 		cleanup_free char *path = text_printf("%s/%s", job->run_dir, names[i]);

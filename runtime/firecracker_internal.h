@@ -37,7 +37,8 @@ int firecracker_start(Backend *backend, Job *job, Error *err) must_check;
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)
 	must_check;
 
-/* Removes the sockets and FIFOs in the run directory of a VM whose VMM has ended. */
+/* Removes the sockets and FIFOs, and what a pager has left, in the run directory of a VM whose VMM
+ * has ended. */
 void firecracker_clear_run_dir(const Job *job);
 
 /* The backend's metrics(). */

@@ -4,6 +4,7 @@
 #include "runtime/cgroup.h"
 #include "runtime/firecracker_boot.h"
 #include "runtime/firecracker_internal.h"
+#include "runtime/pager_metrics.h"
 #include "runtime/vmm_metrics.h"
 #include "runtime/vmm_process.h"
 
@@ -132,5 +133,9 @@ int firecracker_metrics(Backend *backend, Job *job, bool cached, VmMetrics *ret,
 	if (balloon && read_balloon(api, balloon, ret, err) < 0)
 		return -1;
 	read_usage(job, &ret->usage);
+	r = pager_metrics_add(ret, job->run_dir);
+	/* Most VMs have no pager; one of another version has its numbers elsewhere. */
+	if (r < 0 && r != -ENOENT && r != -EINVAL)
+		return error_set_errno(err, ERROR_METRICS, -r, "read %s/pager.state", job->run_dir);
 	return 0;
 }

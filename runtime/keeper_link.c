@@ -17,6 +17,7 @@ enum {
 	FILE_MAX = 64 * 1024,
 	EXIT_JAIL = 3,      /* runtime/keeper/main.c's code for a jail that cannot be made */
 	EXIT_EXHAUSTED = 4, /* and for too few processes, memory, ... */
+	EXIT_PAGER = 5,     /* and for a pager that does not come to listen */
 	PANIC_TAIL = 16 * 1024,
 	START_TIMEOUT = 30 * USEC_PER_SEC, /* a busy host executes slowly */
 	RECORD_TIMEOUT = 2 * USEC_PER_SEC  /* from the VMM's end to the keeper's */
@@ -91,17 +92,25 @@ static int remove_file(const char *run_dir, const char *name, Error *err)
 
 static int clear_run_dir(const char *run_dir, Error *err)
 {
+	static const char *const names[] = { "exit.json", "metrics.json", "pager.state",
+					     "keeper.json" };
 	cleanup_close int alive = -1;
 	KeeperState old;
 
 	if (keeper_load(&old, run_dir) == 0 && keeper_open(&alive, &old) == 0)
 		return error_set(err, ERROR_VMM_FAILED, "%s still has a keeper, pid %d", run_dir,
 				 (int)old.keeper.pid);
-	if (remove_file(run_dir, "exit.json", err) < 0 ||
-	    remove_file(run_dir, "metrics.json", err) < 0 ||
-	    remove_file(run_dir, "keeper.json", err) < 0)
-		return -1;
+	for (size_t i = 0; i < array_size(names); i++)
+		if (remove_file(run_dir, names[i], err) < 0)
+			return -1;
 	return 0;
+}
+
+static ErrorKind kind_of(int code)
+{
+	if (code == EXIT_PAGER)
+		return ERROR_UFFD;
+	return code == EXIT_JAIL ? ERROR_JAILER : ERROR_VMM_FAILED;
 }
 
 /* Runs hearth-keeper to its end; its words are the error's. */
@@ -124,7 +133,7 @@ static int run_keeper(const char *path, char *const argv[], Error *err)
 	length = strlen(output);
 	while (length && output[length - 1] == '\n')
 		output[--length] = '\0';
-	return error_set_cause(err, result.code == EXIT_JAIL ? ERROR_JAILER : ERROR_VMM_FAILED,
+	return error_set_cause(err, kind_of(result.code),
 			       result.code == EXIT_EXHAUSTED ? CAUSE_EXHAUSTED : CAUSE_HOST, "%s",
 			       length ? output : "hearth-keeper failed without a word");
 }
@@ -138,6 +147,21 @@ static void add_jail(Words *words, const KeeperJailConfig *jail)
 		words_printf(words, file->read_only ? "--file-ro" : "--file-rw", "%s=%s",
 			     file->name, file->path);
 	}
+}
+
+static void add_pager(Words *words, const KeeperPagerConfig *pager)
+{
+	words_add_option(words, "--pager", pager->path);
+	words_add_option(words, "--pager-memory", pager->memory_file);
+	words_add_option(words, "--pager-socket", pager->socket);
+	if (pager->working_set)
+		words_add_option(words, "--pager-working-set", pager->working_set);
+	if (pager->record)
+		words_add_option(words, "--pager-record", pager->record);
+	if (pager->record_seconds)
+		words_printf(words, "--pager-record-for", "%" PRIu32, pager->record_seconds);
+	if (pager->window_kib)
+		words_printf(words, "--pager-window", "%" PRIu32, pager->window_kib);
 }
 
 /* The keeper's command line. */
@@ -159,6 +183,8 @@ static void words_of(Words *words, const KeeperConfig *config)
 			words_add_option(words, "--own-group", config->jail->own_group);
 		add_jail(words, config->jail);
 	}
+	if (config->pager)
+		add_pager(words, config->pager);
 	for (size_t i = 0; config->groups && config->groups[i]; i++)
 		words_add(words, config->groups[i]);
 	words_add(words, "--");
@@ -213,6 +239,7 @@ int keeper_load(KeeperState *ret, const char *run_dir)
 	    json_get_process(&state.vmm, root, "vmm") < 0 ||
 	    json_get_text(state.boot_id, sizeof state.boot_id, root, "boot_id") < 0)
 		return -EINVAL;
+	(void)json_get_process(&state.pager, root, "pager"); /* most VMs have none */
 	state.version = (uint32_t)version;
 	*ret = state;
 	return 0;
@@ -263,6 +290,7 @@ int keeper_read_exit(KeeperExit *ret, const char *run_dir)
 	exit.signal = (int)signal;
 	/* Words longer than any known today are as good as none. */
 	(void)json_get_text(exit.evidence, sizeof exit.evidence, root, "evidence");
+	(void)json_get_text(exit.message, sizeof exit.message, root, "message");
 	*ret = exit;
 	return 0;
 }
@@ -338,6 +366,8 @@ ExitReason keeper_exit_reason(const char *run_dir, const KeeperExit *exit, const
 		return has_panicked(run_dir, tail) ? EXIT_GUEST_PANIC : EXIT_GUEST_REBOOT;
 	if (strcmp(exit->evidence, "memory") == 0)
 		return EXIT_VMM_OOM;
+	if (strcmp(exit->evidence, "pager") == 0)
+		return EXIT_PAGER_FAILED;
 	/* QEMU takes SIGTERM, SIGINT and SIGHUP as a wish and ends with 0. */
 	if (exit->signal || strcmp(exit->evidence, "host-signal") == 0)
 		return EXIT_VMM_SIGNAL;

@@ -6,10 +6,10 @@
  * what it left.
  *
  * A keeper and the agent meet in the VM's run directory only: keeper.json
- * (written once, when the VMM has been started), console.log and console.1,
- * vmm.log, exit.json (written atomically when the VMM has ended; the keeper then ends too).
- * The keeper is no child of the agent, so that its end is noticed the same way
- * by the agent that started it and by the next one: through a pidfd.
+ * (written when the VMM has been started, and again with each pager that takes over), console.log
+ * and console.1, vmm.log, exit.json (written atomically when the VMM has ended; the keeper then
+ * ends too). The keeper is no child of the agent, so that its end is noticed the same way by the
+ * agent that started it and by the next one: through a pidfd.
  */
 
 #include "base/error.h"
@@ -31,6 +31,32 @@ typedef struct KeeperJailConfig {
 	const char *own_group; /* directory of the agent's own control group; NULL: not known */
 } KeeperJailConfig;
 
+/*
+ * The VMM's memory comes from a file, page by page (runtime/pager/). All strings are the caller's;
+ * paths are absolute, and as the keeper sees them, not a jail.
+ *
+ * When keeper_start() has returned, the pager listens at @socket, in the VMM's control groups: the
+ * VMM is told to connect there, by whoever drives it, once (Firecracker: "mem_backend": {
+ * "backend_type": "Uffd", "backend_path": ... }, the path as the VMM sees it). Whether the
+ * working set is there, to resume after it, pager_metrics_installed() says. Pagers that die are
+ * replaced, KeeperState.pager being the present one as of the file; one that cannot serve, and the
+ * third that dies within a minute, is the VMM's end: exit.json's evidence is "pager",
+ * keeper_exit_reason() says EXIT_PAGER_FAILED, and KeeperExit.message why. The same is said of a
+ * VMM that ended badly after a page could not be read.
+ */
+typedef struct KeeperPagerConfig {
+	const char *path;        /* hearth-pager */
+	const char *memory_file; /* the pager's alone: a jailed VMM need not be able to read it */
+	/* To be made, instead of what is there, and given to the VMM's user; at most 107 bytes. A
+	 * jailed VMM's is in its root and goes with that; firecracker_clear_run_dir() removes
+	 * pager.sock and pager.state of the run directory. */
+	const char *socket;
+	const char *working_set; /* to install, if it is there and of this memory; NULL: none */
+	const char *record; /* where that of this run is saved, replaced at once; NULL: nowhere */
+	uint32_t record_seconds; /* what is used so soon is recorded; 0: as the pager thinks */
+	uint32_t window_kib;     /* 4 to 256: read ahead at most; 0: as the pager thinks */
+} KeeperPagerConfig;
+
 typedef struct KeeperConfig {
 	const char *keeper_path;
 	const char *run_dir;        /* exists */
@@ -47,6 +73,8 @@ typedef struct KeeperConfig {
 	const char *metrics_fifo;
 	/* The VMM runs in a jail, and vmm_argv is the jailer's; NULL: it does not. */
 	const KeeperJailConfig *jail;
+	/* NULL: the VMM has its memory by itself. */
+	const KeeperPagerConfig *pager;
 	/* More of its options, about control groups; NULL-terminated. NULL: none. */
 	char *const *groups;
 } KeeperConfig;
@@ -56,6 +84,7 @@ typedef struct KeeperState {
 	uint32_t version; /* of the files' format: KEEPER_FORMAT */
 	ProcessId keeper;
 	ProcessId vmm;
+	ProcessId pager; /* pid 0: none */
 	char boot_id[37];
 } KeeperState;
 
@@ -66,7 +95,8 @@ enum {
 /**
  * keeper_start() - start a keeper and, under it, the VMM
  * @ret:	as in the keeper.json now on disk
- * @err:	VMM_FAILED: the keeper or VMM could not be executed, in its own words; JAILER
+ * @err:	VMM_FAILED: the keeper or VMM could not be executed, in its own words; JAILER;
+ *		UFFD: the pager does not come to listen, in its own words
  *
  * Returns when the VMM has been executed. Removes an older run's exit.json and keeper.json
  * first; the console goes on. Nothing is left running on failure.
@@ -98,7 +128,9 @@ typedef struct KeeperExit {
 	int64_t time;      /* wall usec */
 	char evidence[32]; /* the VMM's own word over QMP: "guest-shutdown", "guest-reset",
 			      "guest-panic", "host-signal"; "memory": the kernel
-			      ended it for lack of memory in its group; or "" */
+			      ended it for lack of memory in its group; "pager":
+			      its memory could not be served; or "" */
+	char message[256]; /* for people; may be "" */
 } KeeperExit;
 
 int keeper_read_exit(KeeperExit *ret, const char *run_dir) must_check; /* 0, -ENOENT, -EINVAL */

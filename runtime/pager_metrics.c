@@ -4,28 +4,16 @@
 #include "base/text.h"
 #include "runtime/pager/state.h"
 
-#include <fcntl.h>
-#include <string.h>
-
 enum {
 	PER_DOUBLING = 4,
 	NSEC_PER_USEC = 1000
 };
 
-/* Read, not mapped: a file that somebody cuts short is no SIGBUS of the agent. */
 static int read_state(PagerState *ret, const char *run_dir)
 {
 	cleanup_free char *path = text_printf("%s/pager.state", run_dir);
-	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
-	if (fd < 0)
-		return -errno;
-	if (pread(fd, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret ||
-	    memcmp(ret->magic, "hearthpg", sizeof ret->magic) != 0 ||
-	    ret->version != STATE_VERSION || ret->size != sizeof *ret)
-		return -EINVAL;
-	ret->failure[sizeof ret->failure - 1] = '\0';
-	return 0;
+	return state_read(ret, path);
 }
 
 static void add(VmMetrics *metrics, MetricKind kind, uint64_t value, const char *name)
@@ -76,4 +64,14 @@ int pager_metrics_failure(const char *run_dir, Error *err)
 	if (read_state(&state, run_dir) < 0 || !counter_get(&state.failed))
 		return 0;
 	return error_set(err, ERROR_UFFD, "%s", state.failure);
+}
+
+int pager_metrics_installed(const char *run_dir)
+{
+	PagerState state;
+	int r = read_state(&state, run_dir);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return counter_get(&state.installed) ? 1 : 0;
 }

@@ -59,6 +59,7 @@ typedef enum ExitReason {
 	EXIT_HOST_REBOOT,
 	EXIT_UNKNOWN,
 	EXIT_VMM_OOM,
+	EXIT_PAGER_FAILED,
 	EXIT_REASON_COUNT_,
 } ExitReason;
 

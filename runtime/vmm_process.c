@@ -43,6 +43,9 @@ char **vmm_process_groups(const Launcher *launcher, const Job *job, const Cgroup
 	}
 	events = cgroup_memory_events(jailers, job->resolved->cgroup);
 	words_add_option(&words, "--memory-events", events);
+	for (size_t i = 0; i < (jailers->version == 2 ? 1 : CGROUP_COUNT_); i++)
+		words_printf(&words, "--pager-enter", "%s/%s", jailers->mounts[i],
+			     job->resolved->cgroup);
 	return words.items;
 }
 

@@ -33,6 +33,7 @@ static const char qmp_hello[] = "{\"execute\": \"qmp_capabilities\"}\n";
 struct Keeper {
 	const KeeperOptions *options;
 	Vmm vmm;
+	Pager pager;
 	int children; /* signalfd: SIGCHLD */
 	bool heard;   /* something, in the last round */
 	BoundedLog *console, *output;
@@ -43,6 +44,8 @@ struct Keeper {
 	bool qmp_answered;
 	bool ended;
 	VmmEnd end;
+	bool pager_died; /* and nothing has been done about it */
+	int pager_status;
 	char buffer[BUFFER_SIZE];
 };
 
@@ -62,14 +65,35 @@ static bool reap(Keeper *keeper)
 	int status;
 	pid_t pid;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == keeper->vmm.pid)
 			note_end(keeper, status);
+		if (pid == keeper->pager.pid) {
+			keeper->pager.pid = -1;
+			keeper->pager_died = true;
+			keeper->pager_status = status;
+		}
+	}
 	return pid == 0;
 }
 
-/* What the VMM left behind and this process, as the subreaper, inherited. */
-static void kill_children(void)
+/* Once all that ended has been seen: of what ends both, the pager's end is nothing by itself. */
+static void mind_pager(Keeper *keeper)
+{
+	bool died = keeper->pager_died;
+
+	keeper->pager_died = false;
+	if (!died || keeper->ended)
+		return;
+	if (!pager_replace(&keeper->pager, keeper->pager_status))
+		(void)kill(keeper->vmm.pid, SIGKILL);
+	else if (run_files_write_keeper(keeper->options->run_dir, keeper->vmm.pid,
+					keeper->pager.pid) == 0)
+		run_files_sync_keeper(keeper->options->run_dir);
+}
+
+/* What the VMM left behind and this process, as the subreaper, inherited; not @spared. */
+static void kill_children(pid_t spared)
 {
 	cleanup_free char *text = NULL;
 	char *at, *next;
@@ -81,7 +105,7 @@ static void kill_children(void)
 
 		if (next == at)
 			return;
-		if (pid > 1)
+		if (pid > 1 && pid != spared)
 			(void)kill((pid_t)pid, SIGKILL); /* our child: its pid is no other's */
 	}
 }
@@ -119,6 +143,7 @@ static void serve_once(Keeper *keeper, int timeout_ms)
 		{ .fd = keeper->vmm.output, .events = POLLIN },
 		{ .fd = keeper->vmm.qmp, .events = POLLIN },
 		{ .fd = keeper->metrics_fd, .events = POLLIN },
+		{ .fd = keeper->pager.output, .events = POLLIN },
 	};
 	struct signalfd_siginfo info;
 
@@ -128,6 +153,7 @@ static void serve_once(Keeper *keeper, int timeout_ms)
 	if (polled[0].revents) {
 		(void)read(keeper->children, &info, sizeof info);
 		(void)reap(keeper);
+		mind_pager(keeper);
 	}
 	if (polled[1].revents)
 		bounded_log_write(keeper->console, keeper->buffer,
@@ -139,6 +165,8 @@ static void serve_once(Keeper *keeper, int timeout_ms)
 		serve_qmp(keeper);
 	if (polled[4].revents)
 		metrics_feed(keeper->metrics, keeper->buffer, take(keeper, &keeper->metrics_fd));
+	if (polled[5].revents && keeper->pager.output >= 0)
+		(void)pager_listen(&keeper->pager);
 }
 
 /* Of a FIFO, which this process holds open itself, there is no end to wait for. */
@@ -149,16 +177,33 @@ static bool pipes_open(const Keeper *keeper)
 	return console || keeper->heard || keeper->vmm.output >= 0 || keeper->vmm.qmp >= 0;
 }
 
-/* Reads what is still in the pipes; processes that hold them open are ended. */
+/* Reads what is still in the pipes; processes that hold them open are ended. The pager, which has a
+ * working set to save, ends by itself. */
 static void drain(Keeper *keeper)
 {
 	int64_t deadline = clock_mono_us() + DRAIN_TIMEOUT;
 	bool more = true;
 
 	while (more && clock_mono_us() < deadline) {
-		kill_children();
+		kill_children(keeper->pager.pid);
 		serve_once(keeper, DRAIN_STEP_MS);
 		more = reap(keeper) || pipes_open(keeper);
+	}
+}
+
+static void explain_end(Keeper *keeper)
+{
+	VmmEnd *end = &keeper->end;
+	bool badly = end->signal || end->code;
+
+	end->evidence = keeper->qmp.evidence;
+	end->message = "";
+	/* Which may be what pagers die of, too. */
+	if (end->signal == SIGKILL && groups_ran_out(keeper->options->memory_events)) {
+		end->evidence = "memory";
+	} else if (keeper->pager.failed || (badly && pager_has_failed(&keeper->pager))) {
+		end->evidence = "pager";
+		end->message = keeper->pager.reason;
 	}
 }
 
@@ -168,9 +213,7 @@ static void write_exit(Keeper *keeper)
 	static const char *const expendable[] = { "vmm.1", "console.1", "vmm.log" };
 	const char *dir = keeper->options->run_dir;
 
-	keeper->end.evidence = keeper->qmp.evidence;
-	if (keeper->end.signal == SIGKILL && groups_ran_out(keeper->options->memory_events))
-		keeper->end.evidence = "memory";
+	explain_end(keeper);
 	for (size_t i = 0; run_files_write_exit(dir, keeper->reserved, &keeper->end) < 0; i++) {
 		cleanup_free char *path = NULL;
 
@@ -255,8 +298,23 @@ static int start_vmm(Keeper *keeper, Error *err)
 	keeper->vmm.pid = -1; /* nobody's, as soon as it is reaped */
 	r = jail_find_vmm(&keeper->vmm.pid, jailer, keeper->vmm.output, err);
 	if (r < 0)
-		kill_children();
+		kill_children(-1);
 	return r;
+}
+
+static int start_pager(Keeper *keeper, Error *err)
+{
+	const KeeperOptions *options = keeper->options;
+	const PagerConfig config = {
+		.options = &options->pager,
+		.run_dir = options->run_dir,
+		.groups = options->jail.root ? &options->pager.jail_groups : &options->vmm_groups,
+		.uid = options->jail.root ? options->jail.uid : (uid_t)-1,
+		.log = keeper->output,
+	};
+
+	return options->pager.program ? pager_start(&keeper->pager, &config, keeper->vmm.pid, err)
+				      : 0;
 }
 
 int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
@@ -269,6 +327,7 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	keeper->reserved = keeper->metrics_fd = -1;
 	keeper->metrics = metrics_new(options->run_dir);
 	keeper->vmm = (Vmm){ .pid = -1, .console = -1, .output = -1, .qmp = -1 };
+	keeper->pager = (Pager){ .pid = -1, .output = -1 };
 	keeper->children = watch_children();
 	if (keeper->children < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, errno, "signalfd");
@@ -282,9 +341,10 @@ int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err)
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "reserve %s/exit.json",
 				       options->run_dir);
-	if (open_logs(keeper, err) < 0 || start_vmm(keeper, err) < 0)
+	if (open_logs(keeper, err) < 0 || start_vmm(keeper, err) < 0 ||
+	    start_pager(keeper, err) < 0)
 		return -1;
-	r = run_files_write_keeper(options->run_dir, keeper->vmm.pid);
+	r = run_files_write_keeper(options->run_dir, keeper->vmm.pid, keeper->pager.pid);
 	if (r < 0)
 		return error_set_errno(err, ERROR_VMM_FAILED, -r, "write %s/keeper.json",
 				       options->run_dir);
@@ -311,6 +371,7 @@ void keeper_free(Keeper *keeper)
 		(void)kill(keeper->vmm.pid, SIGKILL);
 		(void)waitpid(keeper->vmm.pid, NULL, 0);
 	}
+	pager_stop(&keeper->pager);
 	bounded_log_close(keeper->console);
 	bounded_log_close(keeper->output);
 	closep(&keeper->vmm.console);

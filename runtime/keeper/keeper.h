@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * One keeper: starts its VMM, writes what it says into the run directory, and
- * how it ended.
+ * One keeper: starts its VMM, and the VMM's pager if it is to have one, writes
+ * what it says into the run directory, and how it ended.
  *
- * Single-threaded: one poll() over the VMM's pipes and SIGCHLD. Nothing the
+ * Single-threaded: one poll() over the children's pipes and SIGCHLD. Nothing the
  * VMM or guest does blocks it: pipes are read a buffer at a time, whatever
  * cannot be written is dropped. Signals that ask it to end are ignored, since
  * VMs outlive agents; SIGKILL ends it and, by PR_SET_PDEATHSIG, the VMM. (Not a
@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "runtime/keeper/groups.h"
 #include "runtime/keeper/jail.h"
+#include "runtime/keeper/pager.h"
 
 typedef struct KeeperOptions {
 	char *run_dir; /* absolute */
@@ -26,7 +27,8 @@ typedef struct KeeperOptions {
 	Groups groups;             /* that the keeper enters */
 	Groups vmm_groups;         /* and its VMM, where the jailer does not see to that */
 	const char *memory_events; /* of the VMM's group; NULL: it has none */
-	KeeperJail jail;           /* then vmm_argv is the jailer's */
+	PagerOptions pager;
+	KeeperJail jail; /* then vmm_argv is the jailer's */
 	char *const *vmm_argv;
 } KeeperOptions;
 
@@ -34,7 +36,7 @@ typedef struct Keeper Keeper;
 
 /**
  * keeper_new() - become the keeper: start the VMM and write keeper.json
- * @err:	VMM_FAILED, JAILER; nothing is left running then
+ * @err:	VMM_FAILED, JAILER, UFFD; nothing is left running then
  */
 int keeper_new(Keeper **ret, const KeeperOptions *options, Error *err) must_check;
 /* Serves until the VMM has ended and exit.json is written. */

@@ -7,6 +7,9 @@
  *		[--console-fifo PATH] [--metrics-fifo PATH]
  *		[--enter DIR]... [--vmm-enter DIR]... [--memory-events FILE]
  *		[--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]
+ *		[--pager PROGRAM --pager-memory FILE --pager-socket PATH [--pager-enter DIR]...
+ *		 [--pager-working-set FILE] [--pager-record FILE [--pager-record-for SECONDS]]
+ *		 [--pager-window KIB]]
  *		-- VMM ARG...
  *	hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...
  *		[--remove NAME]...
@@ -14,8 +17,8 @@
  *	hearth-keeper --tied PID -- PROGRAM ARG...
  *
  * The process that is called ends once the VMM has been executed (0), or with
- * the reason on standard error (1; 2: bad usage; 3: the jail). The keeper itself is its
- * child and detached: what called it holds nothing of it.
+ * the reason on standard error (1; 2: bad usage; 3: the jail; 5: the pager). The keeper itself is
+ *its child and detached: what called it holds nothing of it.
  *
  * With a jail, what is executed is the jailer, which starts the VMM. With --attach no VMM is
  * started: the files are put into the jail of the one that runs, and those named are removed.
@@ -47,6 +50,7 @@ enum {
 	EXIT_USAGE = 2,
 	EXIT_JAIL = 3,
 	EXIT_EXHAUSTED = 4,
+	EXIT_PAGER = 5,
 };
 
 static const char usage[] =
@@ -54,6 +58,9 @@ static const char usage[] =
 	"           [--console-fifo PATH] [--metrics-fifo PATH]\n"
 	"           [--enter DIR]... [--vmm-enter DIR]... [--memory-events FILE]\n"
 	"           [--jail ROOT --uid UID [--own-group DIR] [--file-ro|--file-rw NAME=PATH]...]\n"
+	"           [--pager PROGRAM --pager-memory FILE --pager-socket PATH\n"
+	"            [--pager-enter DIR]... [--pager-working-set FILE]\n"
+	"            [--pager-record FILE [--pager-record-for SECONDS]] [--pager-window KIB]]\n"
 	"           -- VMM ARG...\n"
 	"       hearth-keeper --attach PID:START --uid UID [--file-ro|--file-rw NAME=PATH]...\n"
 	"           [--remove NAME]...\n"
@@ -122,6 +129,38 @@ static int take_gone(Options *options, const char *name)
 	return 0;
 }
 
+/* Those are given to the pager as they are. */
+static int pager_option_take(PagerOptions *pager, int option)
+{
+	switch (option) {
+	case 'P':
+		pager->program = optarg;
+		return 0;
+	case 'M':
+		pager->memory = optarg;
+		return 0;
+	case 'S':
+		pager->socket = optarg;
+		return 0;
+	case 'I':
+		pager->working_set = optarg;
+		return 0;
+	case 'R':
+		pager->record = optarg;
+		return 0;
+	case 'F':
+		pager->record_for = optarg;
+		return 0;
+	case 'W':
+		pager->window = optarg;
+		return 0;
+	case 'E':
+		return groups_add(&pager->jail_groups, optarg);
+	default:
+		return -1;
+	}
+}
+
 static int option_take(Options *options, int option)
 {
 	KeeperOptions *keeper = &options->keeper;
@@ -169,8 +208,24 @@ static int option_take(Options *options, int option)
 	case 'x':
 		return take_gone(options, optarg);
 	default:
-		return -1;
+		return pager_option_take(&keeper->pager, option);
 	}
+}
+
+/* Is there all that goes with what is asked for? */
+static int options_check(const Options *options)
+{
+	const KeeperOptions *keeper = &options->keeper;
+
+	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
+		return -1;
+	if (keeper->pager.program && (!keeper->pager.memory || !keeper->pager.socket))
+		return -1;
+	if (options->where || options->attach.pid)
+		return 0;
+	if (options->tied)
+		return keeper->vmm_argv[0] ? 0 : -1;
+	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
 }
 
 static int options_parse(Options *options, int argc, char **argv)
@@ -194,6 +249,14 @@ static int options_parse(Options *options, int argc, char **argv)
 		{ "tied", required_argument, NULL, 't' },
 		{ "attach", required_argument, NULL, 'a' },
 		{ "remove", required_argument, NULL, 'x' },
+		{ "pager", required_argument, NULL, 'P' },
+		{ "pager-memory", required_argument, NULL, 'M' },
+		{ "pager-socket", required_argument, NULL, 'S' },
+		{ "pager-working-set", required_argument, NULL, 'I' },
+		{ "pager-record", required_argument, NULL, 'R' },
+		{ "pager-record-for", required_argument, NULL, 'F' },
+		{ "pager-window", required_argument, NULL, 'W' },
+		{ "pager-enter", required_argument, NULL, 'E' },
 		{ 0 },
 	};
 	KeeperOptions *keeper = &options->keeper;
@@ -205,13 +268,7 @@ static int options_parse(Options *options, int argc, char **argv)
 	keeper->vmm_argv = argv + optind;
 	if (keeper->console_max < CONSOLE_MIN)
 		keeper->console_max = CONSOLE_MIN;
-	if ((options->attach.pid || keeper->jail.root) && !keeper->jail.uid)
-		return -1;
-	if (options->where || options->attach.pid)
-		return 0;
-	if (options->tied)
-		return keeper->vmm_argv[0] ? 0 : -1;
-	return keeper->run_dir && keeper->vmm_argv[0] ? 0 : -1;
+	return options_check(options);
 }
 
 /* Passes on what the keeper, @pid, says on @fd: this program's exit status. */
@@ -275,6 +332,8 @@ static int exit_code(const Error *err)
 {
 	if (err->cause == CAUSE_EXHAUSTED)
 		return EXIT_EXHAUSTED;
+	if (err->kind == ERROR_UFFD)
+		return EXIT_PAGER;
 	return err->kind == ERROR_JAILER ? EXIT_JAIL : EXIT_VMM;
 }
 

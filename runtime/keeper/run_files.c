@@ -10,35 +10,52 @@
 
 enum {
 	FORMAT_VERSION = 1, /* KEEPER_FORMAT of runtime/keeper_link.h */
-	TEXT_MAX = 512
+	TEXT_MAX = 512,
+	MESSAGE_MAX = 256
 };
 
 static const char reserved_name[] = "exit.json.reserved";
 
-int run_files_write_keeper(const char *dir, pid_t vmm)
+/* It may have ended already and waits to be reaped; so nobody else has its pid. */
+static int identify_child(ProcessId *ret, pid_t pid)
+{
+	int r = process_identify(ret, pid);
+
+	if (r != -ESRCH)
+		return r;
+	*ret = (ProcessId){ .pid = pid };
+	return 0;
+}
+
+static int add_process(char *at, char *end, const char *name, pid_t pid)
+{
+	ProcessId id = { 0 };
+	int r = identify_child(&id, pid);
+
+	if (r == 0)
+		(void)text_append(at, end, ",\n \"%s\": {\"pid\": %d, \"start_time\": %" PRIu64 "}",
+				  name, (int)id.pid, id.start_time);
+	return r;
+}
+
+int run_files_write_keeper(const char *dir, pid_t vmm, pid_t pager)
 {
 	cleanup_free char *path = text_printf("%s/keeper.json", dir);
-	char boot_id[37], text[TEXT_MAX];
-	ProcessId self = { 0 }, child = { 0 };
-	int r;
+	char boot_id[37], text[TEXT_MAX], *end = text + sizeof text;
+	int r = process_boot_id(boot_id);
 
-	r = process_identify(&self, getpid());
-	if (r == 0)
-		r = process_identify(&child, vmm);
-	/* It may have ended already and waits to be reaped; so nobody else has its pid. */
-	if (r == -ESRCH)
-		child = (ProcessId){ .pid = vmm };
-	else if (r < 0)
-		return r;
-	r = process_boot_id(boot_id);
 	if (r < 0)
 		return r;
-	(void)text_append(text, text + sizeof text,
-			  "{\"version\": %d, \"hearth\": \"%s\", \"boot_id\": \"%s\",\n"
-			  " \"keeper\": {\"pid\": %d, \"start_time\": %" PRIu64 "},\n"
-			  " \"vmm\": {\"pid\": %d, \"start_time\": %" PRIu64 "}}\n",
-			  FORMAT_VERSION, HEARTH_VERSION, boot_id, (int)self.pid, self.start_time,
-			  (int)child.pid, child.start_time);
+	(void)text_append(text, end, "{\"version\": %d, \"hearth\": \"%s\", \"boot_id\": \"%s\"",
+			  FORMAT_VERSION, HEARTH_VERSION, boot_id);
+	r = add_process(text + strlen(text), end, "keeper", getpid());
+	if (r == 0)
+		r = add_process(text + strlen(text), end, "vmm", vmm);
+	if (r == 0 && pager > 0)
+		r = add_process(text + strlen(text), end, "pager", pager);
+	if (r < 0)
+		return r;
+	(void)text_append(text + strlen(text), end, "}\n");
 	return file_replace(path, text, strlen(text));
 }
 
@@ -79,16 +96,27 @@ int run_files_reserve_exit(int *ret, const char *dir)
 	return -r;
 }
 
+/* As the inside of a JSON string, cut where it gets long. */
+static void plain(char ret[static MESSAGE_MAX], const char *message)
+{
+	text_copy(ret, MESSAGE_MAX, message);
+	for (char *at = ret; *at; at++)
+		if ((unsigned char)*at < ' ' || (unsigned char)*at > '~' || strchr("\"\\", *at))
+			*at = ' ';
+}
+
 int run_files_write_exit(const char *dir, int reserved, const VmmEnd *end)
 {
 	cleanup_free char *from = text_printf("%s/%s", dir, reserved_name);
 	cleanup_free char *to = text_printf("%s/exit.json", dir);
-	char text[TEXT_MAX];
+	char text[TEXT_MAX], message[MESSAGE_MAX];
 
+	plain(message, end->message);
 	(void)text_append(text, text + sizeof text,
 			  "{\"version\": %d, \"code\": %d, \"signal\": %d, \"time\": %" PRId64
-			  ", \"evidence\": \"%s\"}\n",
-			  FORMAT_VERSION, end->code, end->signal, end->time, end->evidence);
+			  ", \"evidence\": \"%s\", \"message\": \"%s\"}\n",
+			  FORMAT_VERSION, end->code, end->signal, end->time, end->evidence,
+			  message);
 	if (fill_reserved(reserved, text) == 0 && rename(from, to) == 0)
 		return 0;
 	/* Somebody has removed it, or the file system writes elsewhere than it has reserved. */

@@ -14,10 +14,11 @@ typedef struct VmmEnd {
 	int signal;
 	int64_t time;         /* wall usec */
 	const char *evidence; /* letters and dashes */
+	const char *message;  /* for people; what JSON would have to quote is left out */
 } VmmEnd;
 
-/* Seen whole or not at all; 0 or -errno. */
-int run_files_write_keeper(const char *dir, pid_t vmm) must_check;
+/* Seen whole or not at all; 0 or -errno. @pager: -1: the VMM has none. */
+int run_files_write_keeper(const char *dir, pid_t vmm, pid_t pager) must_check;
 /* So that after a crash of the host it tells which boot the VM ran in. Not before the VMM is known
  * to run: it takes as long as the disk does. */
 void run_files_sync_keeper(const char *dir);

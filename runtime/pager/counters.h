@@ -22,7 +22,6 @@
 	X(pages_zeroed)    /* holes and removed ones */                             \
 	X(pages_installed) /* of the working set */                                 \
 	X(pages_removed)   /* by the VMM, as a balloon does */                      \
-	X(pages_poisoned)  /* which could not be read */                            \
 	X(removes)         /* messages */                                           \
 	X(found_present)   /* EEXIST */                                             \
 	X(found_gone)      /* ENOENT */                                             \

@@ -12,7 +12,7 @@
 #include <time.h>
 
 enum {
-	MESSAGES_MAX = 16,
+	PARKED_ROOM = 16,
 	STEP = 64 * 1024, /* of an install: no fault waits for more than that */
 	WAIT_MIN_MS = 1,  /* before what is parked is tried again */
 	WAIT_MAX_MS = 20,
@@ -30,7 +30,7 @@ struct Faults {
 	Counters *counters;
 	Window window;
 	Filler filler;
-	struct uffd_msg messages[MESSAGES_MAX];
+	struct uffd_msg *messages; /* in the state */
 	Fault *parked;
 	size_t parked_count, parked_room;
 	int wait_ms;
@@ -62,6 +62,7 @@ Faults *faults_new(const FaultsConfig *config)
 	faults->config = config;
 	faults->regions = &shared->regions;
 	faults->counters = &shared->counters;
+	faults->messages = shared->messages;
 	faults->window.max = config->window / faults->regions->page_size;
 	filler_init(&faults->filler, config->uffd, config->memory, config->state);
 	faults->wait_ms = WAIT_MIN_MS;
@@ -88,7 +89,7 @@ static void give_up(Faults *faults, const char *what, int problem)
 static void park(Faults *faults, const Fault *fault)
 {
 	if (faults->parked_count == faults->parked_room) {
-		faults->parked_room = faults->parked_room ? 2 * faults->parked_room : MESSAGES_MAX;
+		faults->parked_room = faults->parked_room ? 2 * faults->parked_room : PARKED_ROOM;
 		faults->parked =
 			must_realloc(faults->parked, faults->parked_room, sizeof *faults->parked);
 	}
@@ -193,7 +194,7 @@ static void remove_from(Faults *faults, const Region *region, uint64_t begin, ui
 static void apply_removes(Faults *faults, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		const struct uffd_msg *message = &faults->messages[i];
+		struct uffd_msg *message = &faults->messages[i];
 
 		if (message->event != UFFD_EVENT_REMOVE)
 			continue;
@@ -201,6 +202,8 @@ static void apply_removes(Faults *faults, size_t count)
 			remove_from(faults, &faults->regions->items[k], message->arg.remove.start,
 				    message->arg.remove.end);
 		counter_add(&faults->counters->removes, 1);
+		/* The kernel writes it, and the next pager reads it, behind the compiler's back. */
+		((volatile struct uffd_msg *)message)->event = 0;
 		faults->wait_ms = 0; /* what it held up can go on as soon as the VMM does */
 	}
 }
@@ -328,7 +331,8 @@ static size_t take_messages(Faults *faults)
 		wait_a_little(faults);
 	else
 		faults->wait_ms = WAIT_MIN_MS;
-	n = read(faults->config->uffd, faults->messages, sizeof faults->messages);
+	n = read(faults->config->uffd, faults->messages,
+		 STATE_MESSAGES_MAX * sizeof *faults->messages);
 	if (n >= 0)
 		return (size_t)n / sizeof *faults->messages;
 	if (errno != EAGAIN && errno != EINTR)
@@ -336,7 +340,17 @@ static size_t take_messages(Faults *faults)
 	return 0;
 }
 
-/* What a dead pager had read is asked again; what it had set of the descriptor is set anew. */
+/* The REMOVEs that a dead pager had read are applied, perhaps again; the faults that it had read
+ * are asked once more. */
+static void take_up(Faults *faults)
+{
+	counter_add(&faults->counters->takeovers, 1);
+	apply_removes(faults, STATE_MESSAGES_MAX);
+	for (size_t i = 0; i < faults->regions->count; i++)
+		uffd_wake(faults->config->uffd, faults->regions->items[i].address,
+			  faults->regions->items[i].size);
+}
+
 static void begin(Faults *faults)
 {
 	const FaultsConfig *config = faults->config;
@@ -347,10 +361,7 @@ static void begin(Faults *faults)
 	if (r < 0)
 		give_up(faults, "set up the userfaultfd", -r);
 	if (config->taken_over)
-		counter_add(&faults->counters->takeovers, 1);
-	for (size_t i = 0; config->taken_over && i < faults->regions->count; i++)
-		uffd_wake(config->uffd, faults->regions->items[i].address,
-			  faults->regions->items[i].size);
+		take_up(faults);
 	atomic_store(&shared->to_install, config->install->pages);
 	for (size_t i = 0; i < config->install->count; i++)
 		memory_file_want(config->memory,

@@ -16,9 +16,9 @@
  *
  * The kernel is the only one who knows which pages are there. A fault is
  * always answered by filling the page, and EEXIST is an answer too; bitmaps
- * (state.h) only say what need not be tried. So nothing is lost with a pager
- * but the messages it has read: the one that takes over wakes all who wait,
- * and they ask again.
+ * (state.h) only say what need not be tried. So nothing is lost with a pager:
+ * the one that takes over applies the REMOVEs that the dead one had read, which
+ * does no harm a second time, then wakes all who wait, and they ask again.
  *
  * REMOVE: the range becomes the VMM's own again by UFFDIO_UNREGISTER, then
  * UFFDIO_WAKE: who came to the fault between the two steps of the former
@@ -26,8 +26,10 @@
  * process has 65 530: beyond UNREGISTER_MAX, BITS_REMOVED alone has zeros
  * brought there.
  *
- * What cannot be read, even by pread(), is poisoned: SIGBUS for the VMM and
- * the reason in pager.state. Where that cannot be done either the VMM is killed.
+ * What cannot be read, even by pread(), is the VMM's end, by SIGKILL and with
+ * the reason in pager.state, while whoever asked for it still waits. Not by
+ * UFFDIO_POISON: where KVM has to emulate the guest's instruction it takes a
+ * poisoned page for a device's registers, and the guest reads on in nonsense.
  */
 
 #include "runtime/pager/memory_file.h"

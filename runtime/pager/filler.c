@@ -100,23 +100,6 @@ int64_t filler_fill(Filler *filler, const Run *run, atomic_uint_fast64_t *counte
 	return done ? (int64_t)done : n;
 }
 
-/* Return: 0 or -errno. */
-static int poison(Filler *filler, uint64_t address)
-{
-	ssize_t n = uffd_poison(filler->uffd, address, filler->regions->page_size);
-
-	if (n == -EAGAIN || n == -ENOENT || n == -ESRCH)
-		return (int)n;
-	if (n == -EEXIST) {
-		filler_wake(filler, address);
-		return 0;
-	}
-	if (n < 0)
-		return -EIO;
-	counter_add(&filler->counters->pages_poisoned, 1);
-	return 0;
-}
-
 /* Copies what has been read. */
 static int fill_from_spare(Filler *filler, uint64_t address)
 {
@@ -138,7 +121,7 @@ int filler_reread(Filler *filler, const Run *page)
 			   "read %" PRIu64 " bytes at %" PRIu64 " of the memory file: %s", size,
 			   offset,
 			   r == -ENODATA ? "the file has become shorter" : strerrordesc_np(-r));
-		r = poison(filler, page->address);
+		r = -EIO;
 	} else {
 		r = fill_from_spare(filler, page->address);
 	}

@@ -43,9 +43,7 @@ int64_t filler_fill(Filler *filler, const Run *run, atomic_uint_fast64_t *counte
 /**
  * filler_reread() - a page that the kernel could not copy from the file: once more, by pread()
  *
- * If that fails the page is poisoned: SIGBUS for who touches it. The reason is in pager.state.
- *
- * Return: 0; -errno as in uffd.h; -EIO: it can be neither read nor poisoned.
+ * Return: 0; -errno as in uffd.h; -EIO: it cannot be read, and pager.state says why.
  */
 int filler_reread(Filler *filler, const Run *page) must_check;
 

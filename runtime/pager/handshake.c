@@ -224,20 +224,35 @@ static int take_connection(int listener, const ProcessId *vmm)
 	return peer.pid == vmm->pid ? take_fd(fd) : -1;
 }
 
-int handshake_accept(Handshake *ret, int listener, const ProcessId *vmm, int pidfd,
-		     uint64_t file_size, Error *err)
+static int await_connection(int *ret, int listener, const HandshakePeer *vmm, Error *err)
+{
+	int fd = -1;
+
+	while (fd < 0) {
+		if (vmm->deadline >= 0 && clock_mono_us() >= vmm->deadline)
+			return error_set_cause(err, ERROR_UFFD, CAUSE_TIMEOUT,
+					       "the VMM, pid %d, has a userfaultfd and does not "
+					       "connect",
+					       (int)vmm->id.pid);
+		if (!await(listener, vmm->pidfd, vmm->deadline))
+			return error_set(err, ERROR_UFFD, "the VMM ended");
+		fd = take_connection(listener, &vmm->id);
+	}
+	*ret = fd;
+	return 0;
+}
+
+int handshake_accept(Handshake *ret, int listener, const HandshakePeer *vmm, uint64_t file_size,
+		     Error *err)
 {
 	cleanup_free Message *message = new0(Message);
 	cleanup_close int connection = -1, uffd = -1;
 	int r;
 
-	while (connection < 0) {
-		if (!await(listener, pidfd, -1))
-			return error_set(err, ERROR_UFFD, "the VMM ended");
-		connection = take_connection(listener, vmm);
-	}
+	if (await_connection(&connection, listener, vmm, err) < 0)
+		return -1;
 	message->uffd = -1;
-	r = receive(message, connection, pidfd, err);
+	r = receive(message, connection, vmm->pidfd, err);
 	uffd = message->uffd;
 	if (r < 0 ||
 	    handshake_parse(&ret->regions, message->text, message->used, file_size, err) < 0)

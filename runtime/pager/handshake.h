@@ -32,18 +32,25 @@ typedef struct Handshake {
 	Regions regions;
 } Handshake;
 
+/* Who is to connect. */
+typedef struct HandshakePeer {
+	ProcessId id;
+	int pidfd;        /* of it: its end is the end of waiting */
+	int64_t deadline; /* for its connecting, monotonic usec; negative: none */
+} HandshakePeer;
+
 /**
  * handshake_accept() - wait for @vmm to hand its memory over
  * @ret:	its descriptors are the caller's to close
  * @listener:	of handshake_listen()
- * @pidfd:	of @vmm, whose end is the end of waiting
  * @file_size:	of the memory file
- * @err:	UFFD; cause TIMEOUT if it connects and then stays silent, INPUT for nonsense
+ * @err:	UFFD; cause TIMEOUT if it does not connect, or does and then stays silent, INPUT
+ *		for nonsense
  *
- * Others that connect are turned away. It takes as long as it takes until the VMM connects.
+ * Others that connect are turned away.
  */
-int handshake_accept(Handshake *ret, int listener, const ProcessId *vmm, int pidfd,
-		     uint64_t file_size, Error *err) must_check;
+int handshake_accept(Handshake *ret, int listener, const HandshakePeer *vmm, uint64_t file_size,
+		     Error *err) must_check;
 
 /**
  * handshake_parse() - the regions of @text, checked

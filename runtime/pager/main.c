@@ -3,28 +3,33 @@
 /*
  * hearth-pager: brings one VMM its guest's memory, page by page. Usage:
  *
- *	hearth-pager --vmm PID:START --memory FILE --state FILE
- *		--socket PATH [--uid UID] | --take-over
- *		[--window KIB] [--working-set FILE] [--record FILE [--record-for SECONDS]]
+ *	hearth-pager --vmm PID:START --memory FILE --state FILE --socket PATH [--uid UID]
+ *		[--take-over] [--window KIB] [--working-set FILE]
+ *		[--record FILE [--record-for SECONDS]]
  *
  * On standard output it says, a line each:
- *	listening	the VMM may connect; 60 ms for each GiB of memory after its start
+ *	listening	the VMM may connect
  *	serving		it has handed its memory over, or that was taken over
  *	installed	the working set is there (at once, if there is none): who resumes the VM
  *			after this line has installed it before, who does not, beside
  *
- * It ends when the VMM has (0), or with the reason on standard error before it serves (1; 2: bad
- * usage). If it dies otherwise the VMM waits, until another takes over: the same options, but
- * --take-over. To end it is to have the VM wait, so it ignores the signals that ask for that.
+ * It ends when the VMM has (0), or with the reason on standard error if it can never serve it
+ * (1; 2: bad usage). If it dies otherwise the VMM waits, until another takes over: the same options
+ * and --take-over. If the VMM had not connected yet, that one listens as the first did; if it had,
+ * and the dead one did not come to write down what it was told, nobody knows what memory it waits
+ * for, and that one fails (1). To end a pager is to have the VM wait, so it ignores the signals
+ * that ask for that.
  */
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/pager/confine.h"
 #include "runtime/pager/faults.h"
 #include "runtime/pager/handshake.h"
 #include "runtime/pager/uffd.h"
 #include "runtime/pager/watch.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -36,14 +41,16 @@ enum {
 	WINDOW_KIB = 64,
 	WINDOW_KIB_MAX = 256, /* one call for it keeps other faults waiting */
 	RECORD_SECONDS = 10,
+	END_PATIENCE = USEC_PER_SEC,
+	CONNECT_TIMEOUT = 2 * USEC_PER_SEC, /* of a VMM that has a userfaultfd already */
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2
 };
 
 static const char usage[] =
-	"usage: hearth-pager --vmm PID:START --memory FILE --state FILE\n"
-	"           --socket PATH [--uid UID] | --take-over\n"
-	"           [--window KIB] [--working-set FILE] [--record FILE [--record-for SECONDS]]\n";
+	"usage: hearth-pager --vmm PID:START --memory FILE --state FILE --socket PATH [--uid UID]\n"
+	"           [--take-over] [--window KIB] [--working-set FILE]\n"
+	"           [--record FILE [--record-for SECONDS]]\n";
 
 typedef struct Options {
 	ProcessId vmm;
@@ -61,6 +68,8 @@ typedef struct Pager {
 	MemoryFile *memory;
 	State *state;
 	Handshake link;
+	bool gone;       /* there is no such VMM any more */
+	bool taken_over; /* from one that served */
 	WorkingSet install;
 } Pager;
 
@@ -142,7 +151,7 @@ static int options_parse(Options *options, int argc, char **argv)
 		if (option_take(options, option) < 0)
 			return -1;
 	return optind == argc && options->vmm.pid && options->memory && options->state &&
-			       !options->socket == options->take_over
+			       options->socket
 		       ? 0
 		       : -1;
 }
@@ -159,23 +168,43 @@ static void say_installed(void)
 	say("installed");
 }
 
-static int receive(Pager *pager, Error *err)
+static int give_up_rights(Error *err)
+{
+	int r = confine();
+
+	return r < 0 ? error_set_errno(err, ERROR_UFFD, -r, "give up rights") : 0;
+}
+
+/* @patience: usec that the VMM may take to connect; negative: any time. */
+static int receive(Pager *pager, int64_t patience, Error *err)
 {
 	const Options *options = pager->options;
 	cleanup_close int listener = -1;
 	uint64_t size = memory_file_size(pager->memory);
-	int r;
+	const HandshakePeer vmm = {
+		.id = options->vmm,
+		.pidfd = pager->vmm,
+		.deadline = patience < 0 ? -1 : clock_mono_us() + patience,
+	};
 
-	memory_file_prepare(pager->memory);
 	if (handshake_listen(&listener, options->socket, options->uid, err) < 0)
 		return -1;
 	say("listening");
-	r = handshake_accept(&pager->link, listener, &options->vmm, pager->vmm, size, err);
-	(void)unlink(options->socket);
-	if (r < 0)
+	memory_file_prepare(pager->memory); /* while the VMM gets ready */
+	if (give_up_rights(err) < 0 ||
+	    handshake_accept(&pager->link, listener, &vmm, size, err) < 0)
 		return -1;
 	return state_new(&pager->state, options->state, &options->vmm, &pager->link.regions, size,
 			 err);
+}
+
+/* The one before has left nothing. A VMM with a userfaultfd is about to connect, or has been. */
+static int begin_anew(Pager *pager, Error *err)
+{
+	cleanup_close int uffd = -1;
+	int r = uffd_take_over(&uffd, pager->options->vmm.pid, pager->vmm);
+
+	return receive(pager, r == -ENOENT ? -1 : CONNECT_TIMEOUT, err);
 }
 
 static int take_over(Pager *pager, Error *err)
@@ -183,6 +212,8 @@ static int take_over(Pager *pager, Error *err)
 	const Options *options = pager->options;
 	int r;
 
+	if (access(options->state, F_OK) < 0 && errno == ENOENT)
+		return begin_anew(pager, err);
 	if (state_open(&pager->state, options->state, &options->vmm,
 		       memory_file_size(pager->memory), err) < 0)
 		return -1;
@@ -191,7 +222,8 @@ static int take_over(Pager *pager, Error *err)
 		return error_set_errno(err, ERROR_UFFD, -r,
 				       "take the userfaultfd of the VMM, pid %d",
 				       (int)options->vmm.pid);
-	return 0;
+	pager->taken_over = true;
+	return give_up_rights(err);
 }
 
 /* Without it the VM is only slower. */
@@ -211,12 +243,13 @@ static int set_up(Pager *pager, Error *err)
 	const Options *options = pager->options;
 	int r = process_open(&pager->vmm, &options->vmm);
 
+	pager->gone = r == -ESRCH;
 	if (r < 0)
 		return error_set_errno(err, ERROR_UFFD, -r, "find the VMM, pid %d",
 				       (int)options->vmm.pid);
 	if (memory_file_open(&pager->memory, options->memory, err) < 0)
 		return -1;
-	r = options->take_over ? take_over(pager, err) : receive(pager, err);
+	r = options->take_over ? take_over(pager, err) : receive(pager, -1, err);
 	if (r == 0 && options->working_set)
 		load_working_set(pager);
 	return r;
@@ -239,7 +272,7 @@ static int run(const Pager *pager, Error *err)
 		.state = pager->state,
 		.install = &pager->install,
 		.window = options->window_kib * 1024,
-		.taken_over = options->take_over,
+		.taken_over = pager->taken_over,
 		.installed = say_installed,
 	};
 	WatchConfig watch = {
@@ -259,17 +292,30 @@ static int run(const Pager *pager, Error *err)
 	return 0;
 }
 
-/* Nothing of a guest's memory in a core file; no end but the VMM's. */
+/* Nothing of a guest's memory in a core file; no end but the VMM's, also where the VM's control
+ * group is out of memory. */
 static void become_steady(void)
 {
+	static const char never[] = "-1000";
 	static const int ignored[] = { SIGTERM, SIGINT,  SIGHUP,  SIGQUIT,
 				       SIGPIPE, SIGUSR1, SIGUSR2, SIGXFSZ };
 	static const struct rlimit none = { 0, 0 };
+	cleanup_close int score = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 
+	if (score >= 0)
+		(void)!write(score, never, sizeof never - 1);
 	(void)umask(077);
 	(void)setrlimit(RLIMIT_CORE, &none);
 	for (size_t i = 0; i < array_size(ignored); i++)
 		(void)signal(ignored[i], SIG_IGN);
+}
+
+/* One that ends has no descriptors any more before that can be seen. */
+static bool has_ended(const Pager *pager)
+{
+	if (pager->vmm < 0)
+		return pager->gone;
+	return process_wait(pager->vmm, clock_mono_us() + END_PATIENCE) == 0;
 }
 
 int main(int argc, char **argv)
@@ -289,6 +335,8 @@ int main(int argc, char **argv)
 	become_steady();
 	if (set_up(&pager, &err) == 0 && run(&pager, &err) == 0)
 		_exit(0); /* the fault thread cannot be called back from its read() */
+	if (has_ended(&pager))
+		_exit(0);
 	(void)fprintf(stderr, "%s\n", err.what);
 	_exit(EXIT_FAILED);
 }

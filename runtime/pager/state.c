@@ -3,12 +3,8 @@
 
 #include "base/text.h"
 
-#include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-
-static const char magic[8] = "hearthpg";
 
 enum {
 	WORD_BITS = 64
@@ -83,7 +79,7 @@ int state_new(State **ret, const char *path, const ProcessId *vmm, const Regions
 	};
 	int r;
 
-	memcpy(first.magic, magic, sizeof magic);
+	memcpy(first.magic, state_magic, sizeof state_magic);
 	r = make(state, path, &first);
 	if (r < 0)
 		return error_set_errno(err, ERROR_UFFD, -r, "make %s", path);
@@ -96,8 +92,9 @@ static int check(const PagerState *seen, uint64_t size, const ProcessId *vmm, ui
 	Regions regions = seen->regions;
 	Error err = { 0 };
 
-	return memcmp(seen->magic, magic, sizeof magic) == 0 && seen->version == STATE_VERSION &&
-			       seen->size == sizeof *seen && seen->vmm_pid == vmm->pid &&
+	return memcmp(seen->magic, state_magic, sizeof state_magic) == 0 &&
+			       seen->version == STATE_VERSION && seen->size == sizeof *seen &&
+			       seen->vmm_pid == vmm->pid &&
 			       seen->vmm_start_time == vmm->start_time &&
 			       seen->memory_size == memory_size &&
 			       regions_check(&regions, memory_size, &err) == 0 &&

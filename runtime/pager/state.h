@@ -8,7 +8,9 @@
  *	PagerState, then for each bitmap a bit for every page of the memory file
  *
  * A pager makes it when it has the VMM's memory; the one that takes over after
- * its death finds the regions in it, and what has been removed. Which pages
+ * its death finds the regions in it, what has been removed, and what was read
+ * and perhaps not yet dealt with: messages are read into this file, so that
+ * there is no moment at which only the dead one knows of a REMOVE. Which pages
  * are there the kernel knows: BITS_PRESENT only spares asking it.
  *
  * The fault thread writes, but for ended, failure's first byte and BITS_TOUCHED's being read.
@@ -18,8 +20,13 @@
 #include "runtime/pager/counters.h"
 #include "runtime/pager/regions.h"
 
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <string.h>
+
 enum {
 	STATE_VERSION = 1,
+	STATE_MESSAGES_MAX = 16,
 	STATE_FAILURE_MAX = 256
 };
 
@@ -41,11 +48,30 @@ typedef struct PagerState {
 	uint64_t words;       /* of 64 bits, in each bitmap */
 	Regions regions;
 	Counters counters;
+	struct uffd_msg messages[STATE_MESSAGES_MAX]; /* the latest reading; event 0: done with */
 	atomic_uint_fast64_t to_install; /* pages of a working set; 0: none or not yet known */
 	atomic_uint_fast64_t installed;  /* 1: all of them are, or cannot be */
 	atomic_uint_fast64_t failed;     /* 1: failure says why, as of a uffd error */
 	char failure[STATE_FAILURE_MAX];
 } PagerState;
+
+static const char state_magic[8] = "hearthpg";
+
+/* What the file at @path says now: 0; -ENOENT; -EINVAL: it is of something else. For others than
+ * pagers: read, not mapped, so that a file which somebody cuts short is no SIGBUS of theirs. */
+static inline int state_read(PagerState *ret, const char *path)
+{
+	cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+
+	if (fd < 0)
+		return -errno;
+	if (pread(fd, ret, sizeof *ret, 0) != (ssize_t)sizeof *ret ||
+	    memcmp(ret->magic, state_magic, sizeof state_magic) != 0 ||
+	    ret->version != STATE_VERSION || ret->size != sizeof *ret)
+		return -EINVAL;
+	ret->failure[sizeof ret->failure - 1] = '\0';
+	return 0;
+}
 
 typedef struct State State;
 

@@ -9,16 +9,6 @@
 #include <sys/ioctl.h>
 #include <sys/pidfd.h>
 
-/* Newer than the headers of Debian 12. */
-#ifndef UFFDIO_POISON
-struct uffdio_poison {
-	struct uffdio_range range;
-	__u64 mode;
-	__s64 updated;
-};
-#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
-#endif
-
 /* How far it got is told beside the error: part of it is EAGAIN. */
 static ssize_t result(int r, int64_t done)
 {
@@ -43,14 +33,6 @@ ssize_t uffd_zero(int uffd, uint64_t to, uint64_t size)
 	int r = ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
 
 	return result(r, zero.zeropage);
-}
-
-ssize_t uffd_poison(int uffd, uint64_t at, uint64_t size)
-{
-	struct uffdio_poison poison = { .range = { at, size } };
-	int r = ioctl(uffd, UFFDIO_POISON, &poison);
-
-	return result(r, poison.updated);
 }
 
 void uffd_wake(int uffd, uint64_t at, uint64_t size)

@@ -22,9 +22,6 @@
 
 ssize_t uffd_copy(int uffd, uint64_t to, const void *from, uint64_t size);
 ssize_t uffd_zero(int uffd, uint64_t to, uint64_t size);
-/* From now on whoever touches these pages gets SIGBUS. -EINVAL, -ENOTTY: not before Linux 6.6. */
-ssize_t uffd_poison(int uffd, uint64_t at, uint64_t size);
-
 /* Whoever waits for these pages looks at them again. */
 void uffd_wake(int uffd, uint64_t at, uint64_t size);
 

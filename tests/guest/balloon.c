@@ -68,6 +68,11 @@ static uint32_t at_once(uint32_t count)
 	return count < PAGES_AT_ONCE ? count : PAGES_AT_ONCE;
 }
 
+uintptr_t balloon_end(void)
+{
+	return (uintptr_t)(FIRST_PAGE + given) * PAGE;
+}
+
 void balloon_poll(void)
 {
 	uint32_t wanted, before = given;

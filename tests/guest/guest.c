@@ -13,9 +13,11 @@
  *	button		ticks until the power button is pressed, then powers off
  *	halt		sleeps for ever, at no cost to the host, and without drivers
  *	anything else	ticks for ever
- * "touch=N" before that writes to each page of N MiB and reads it back, so that the host must hold
- * them. Wherever it ticks it also answers on its vsock and minds its balloon, if it has them. With
- * "daemon=1" its vsock answers as hearth-guest does, else it is an echo.
+ * "check=N" instead looks at N MiB for ever, a round after the other: each page has to be as the
+ * round before left it, and is changed. "touch=N" before that writes to each page of N MiB and
+ * reads it back, so that the host must hold them. Wherever it ticks it also answers on its vsock
+ * and minds its balloon, if it has them. With "daemon=1" its vsock answers as hearth-guest does,
+ * else it is an echo.
  *
  * Firecracker has no ACPI events but a keyboard: its power button is Ctrl-Alt-Del, and all that
  * ends a guest is a reset by the keyboard's controller.
@@ -172,6 +174,43 @@ static void touch(uint32_t mib)
 	put(" MiB\r\n");
 }
 
+/* What the first and the last word of the page at @at are after round @round. */
+static uint32_t left_by(uint32_t round, uintptr_t at)
+{
+	return (uint32_t)at * 2654435761u + round;
+}
+
+static uint32_t check_page(uintptr_t at, uint32_t round, int given)
+{
+	volatile uint32_t *first = (volatile uint32_t *)at;
+	volatile uint32_t *last = (volatile uint32_t *)(at + PAGE) - 1;
+	uint32_t wanted = given ? 0 : left_by(round - 1, at);
+	uint32_t bad = *first != wanted || *last != wanted;
+
+	*first = left_by(round, at);
+	*last = left_by(round, at);
+	return round ? bad : 0;
+}
+
+/* What has gone to the balloon since the round before is zeros, and used again, as nobody minds. */
+static void check(uint32_t mib)
+{
+	uintptr_t end = TOUCH_BEGIN + (uintptr_t)mib * MIB;
+
+	for (uint32_t round = 0;; round++) {
+		uintptr_t gone = balloon_end(), bad = 0;
+
+		balloon_poll();
+		for (uintptr_t at = TOUCH_BEGIN; at < end; at += PAGE)
+			bad += check_page(at, round, at >= gone && at < balloon_end());
+		put("guest: round ");
+		put_number(round);
+		put(" bad ");
+		put_number(bad);
+		put("\r\n");
+	}
+}
+
 static int has_keyboard(void)
 {
 	return in8(KEYBOARD_STATUS) != KEYBOARD_ABSENT;
@@ -241,6 +280,8 @@ void guest_main(const struct start_info *info)
 	daemon_start(args);
 	vsock_start(args);
 	balloon_start(args);
+	if (number_at(find(args, "check=")))
+		check(number_at(find(args, "check=")));
 	if (is(what, "panic"))
 		put("[    0.000000] Kernel panic - not syncing: as told\r\n");
 	if (is(what, "reboot"))

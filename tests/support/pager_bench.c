@@ -90,10 +90,9 @@ static void start_pager(PagerBench *bench, const char *const *options, bool take
 		     bench->guest.id.start_time);
 	words_add_option(&words, "--memory", bench->memory);
 	words_add_option(&words, "--state", bench->state);
+	words_add_option(&words, "--socket", bench->socket);
 	if (take_over)
 		words_add(&words, "--take-over");
-	else
-		words_add_option(&words, "--socket", bench->socket);
 	while (options && *options)
 		words_add(&words, *options++);
 	spawn(bench, words.items);

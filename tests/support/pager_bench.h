@@ -30,7 +30,7 @@ void pager_bench_start(PagerBench *bench, GuestWork *work, const char *const *op
 /* The guest hands over; until the pager has said "installed". */
 void pager_bench_hand_over(PagerBench *bench);
 
-/* Another pager, for a guest that has handed over. */
+/* Another pager, in place of one that died. */
 void pager_bench_take_over(PagerBench *bench, const char *const *options);
 void pager_bench_kill_pager(PagerBench *bench);
 /* Its wait status; -1: it does not end within @usec. */

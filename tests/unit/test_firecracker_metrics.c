@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/keeper_link.h"
+#include "runtime/pager/state.h"
 #include "tests/support/fault_server.h"
 #include "tests/support/firecracker_bench.h"
 #include "tests/support/lone_job.h"
@@ -96,6 +97,35 @@ Test(firecracker_metrics, counters_never_shrink_and_those_of_a_busy_guest_grow)
 		cr_assert_gt(value_of(&next, "uart.write_count"),
 			     value_of(&first, "uart.write_count"));
 	}
+}
+
+static bool has(const VmMetrics *metrics, const char *name)
+{
+	for (size_t i = 0; i < metrics->count; i++)
+		if (strcmp(metrics->items[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+Test(firecracker_metrics, what_a_pager_counts_is_among_them_if_there_is_one)
+{
+	cleanup_(qemu_bench_freep) QemuBench *bench = firecracker_bench_new("exit=loop");
+	cleanup_(vmm_metrics_clear) VmMetrics without = { 0 }, with = { 0 }, older = { 0 };
+	cleanup_free char *path = text_printf("%s/pager.state", bench->run_dir);
+	PagerState state = { .version = STATE_VERSION, .size = sizeof state };
+
+	memcpy(state.magic, state_magic, sizeof state_magic);
+	counter_add(&state.counters.faults, 7);
+	qemu_bench_start(bench);
+	get(bench, false, &without);
+	cr_assert_eq(file_write_atomic(path, (const char *)&state, sizeof state), 0);
+	get(bench, false, &with);
+	cr_assert_eq(truncate(path, sizeof state / 2), 0);
+	get(bench, false, &older);
+
+	cr_assert_not(has(&without, "pager.faults"));
+	cr_assert_eq(value_of(&with, "pager.faults"), 7);
+	cr_assert_not(has(&older, "pager.faults"));
 }
 
 Test(firecracker_metrics, cached_ones_are_those_told_last)

@@ -60,7 +60,6 @@ Test(pager_metrics, counters_are_told_by_name)
 
 	cr_assert_eq(value_of(&desk, "pager.faults"), 7);
 	cr_assert_eq(value_of(&desk, "pager.takeovers"), 1);
-	cr_assert_eq(value_of(&desk, "pager.pages_poisoned"), 0);
 }
 
 Test(pager_metrics, latencies_add_up)
@@ -92,6 +91,17 @@ Test(pager_metrics, a_failure_is_a_uffd_error_with_the_pagers_words)
 
 	cr_assert_eq(err.kind, ERROR_UFFD);
 	cr_assert_str_eq(err.what, "read 4096 bytes");
+}
+
+Test(pager_metrics, that_the_working_set_is_there_is_told)
+{
+	cleanup_(desk_free) Desk desk = desk_new();
+
+	cr_assert_eq(pager_metrics_installed("/nowhere"), 0);
+	cr_assert_eq(pager_metrics_installed(desk.dir), 0);
+	atomic_store(&state_shared(desk.state)->installed, 1);
+
+	cr_assert_eq(pager_metrics_installed(desk.dir), 1);
 }
 
 Test(pager_metrics, a_file_of_another_version_tells_nothing)
