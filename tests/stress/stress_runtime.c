@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
+#include "runtime/snapshot.h"
 #include "runtime/vm.h"
 #include "tests/support/node.h"
 
@@ -127,6 +128,29 @@ static void create_one(const char *vm_id, unsigned dice)
 	spec_unref(spec);
 }
 
+static void count_snapshot(void *user, const SnapshotInfo *snapshot, const Error *err)
+{
+	(void)user;
+	if (snapshot && err)
+		abort();
+	answered++;
+}
+
+static void snapshot_one(const VmCall *call, unsigned dice)
+{
+	const SnapshotCall snapshot = {
+		.vm = *call,
+		.snapshot_id = dice & 16 ? "one" : "other",
+		.then = dice % SNAPSHOT_THEN_COUNT_,
+	};
+	const SnapshotKey key = { call->vm_id, snapshot.snapshot_id };
+	Error refused = { 0 };
+
+	runtime_create_snapshot(node.runtime, &snapshot, count_snapshot, NULL);
+	if (dice & 64)
+		(void)!snapshots_delete(runtime_snapshots(node.runtime), &key, &refused);
+}
+
 static void run_one(const char *vm_id, unsigned dice)
 {
 	VmCall call = { .vm_id = vm_id,
@@ -139,6 +163,8 @@ static void run_one(const char *vm_id, unsigned dice)
 		call.ladder = STOP_AT_ONCE;
 	if (op == VM_OP_UPDATE)
 		update_one(vm_id, dice);
+	else if (op == VM_OP_SNAPSHOT)
+		snapshot_one(&call, dice);
 	else
 		runtime_run_vm(node.runtime, op, &call, count_answer, NULL);
 }

@@ -2,6 +2,7 @@
 #include "tests/support/fault_backend.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/lock.h"
 #include "base/text.h"
 #include "runtime/network.h"
@@ -19,7 +20,7 @@ typedef struct Machine {
 	char vm_id[64];
 	unsigned starts, updates;
 	uint64_t balloon_mib; /* what it was told last */
-	bool alive, paused;
+	bool alive, paused, restored;
 	int exit_fd; /* an eventfd, readable once it has ended */
 	ExitReason reason;
 } Machine;
@@ -113,14 +114,16 @@ static int start(Backend *backend, Job *job, Error *err)
 		return error_set(err, ERROR_VMM_FAILED, "given up");
 	}
 	job->poisoned = told_to(fault, job, "undo-fails");
-	if (told_to(fault, job, "start-fails") || job->poisoned)
+	if (told_to(fault, job, "start-fails") || job->poisoned ||
+	    (job->restore && told_to(fault, job, "restore-fails")))
 		return error_set(err, ERROR_VMM_FAILED, "told to fail");
 
 	lock_take(&fault->lock);
 	old = machine->exit_fd;
 	machine->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	machine->alive = true;
-	machine->paused = false;
+	machine->paused = job->restore && job->restore->paused;
+	machine->restored = job->restore;
 	lock_drop(&fault->lock);
 	closep(&old);
 	job->resolved->vmm_pid = 4242;
@@ -156,6 +159,34 @@ static int fault_pause(Backend *backend, Job *job, Error *err)
 static int fault_resume(Backend *backend, Job *job, Error *err)
 {
 	return pause_or_resume(backend, job, false, err);
+}
+
+static int snapshot(Backend *backend, Job *job, const char *dir, bool diff, FieldTexts *names,
+		    Error *err)
+{
+	static const char state[] = "a state";
+	cleanup_free char *path = text_printf("%s/" SNAPSHOT_STATE, dir);
+	FaultBackend *fault = fault_of(backend);
+	Machine *machine = machine_of(fault, job->vm_id);
+	bool paused;
+
+	(void)diff;
+	(void)names;
+	lock_take(&fault->lock);
+	paused = machine->paused;
+	lock_drop(&fault->lock);
+	if (!paused)
+		return error_set(err, ERROR_SNAPSHOT_FAILED, "it runs");
+	if (told_to(fault, job, "snapshot-hangs")) {
+		wait_for_cancel(job);
+		return error_set(err, ERROR_SNAPSHOT_FAILED, "given up");
+	}
+	job->poisoned = told_to(fault, job, "snapshot-poisons");
+	if (job->poisoned || told_to(fault, job, "snapshot-fails"))
+		return error_set(err, ERROR_SNAPSHOT_FAILED, "told to fail");
+	return file_write_atomic(path, state, sizeof state - 1) < 0
+		       ? error_set(err, ERROR_SNAPSHOT_FAILED, "write %s", path)
+		       : 0;
 }
 
 static void wait_to_be_let_go(FaultBackend *fault, const Job *job)
@@ -258,13 +289,14 @@ static void release(Backend *backend)
 
 static const BackendOps fault_ops = {
 	.id = VM_BACKEND_QEMU,
-	.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_PROCESS,
+	.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_PROCESS | BACKEND_SNAPSHOT,
 	.probe = probe,
 	.check = check,
 	.start = start,
 	.pause = fault_pause,
 	.resume = fault_resume,
 	.update = update,
+	.snapshot = snapshot,
 	.stop = stop,
 	.look = look,
 	.exit_fd = exit_fd,
@@ -319,6 +351,28 @@ unsigned fault_starts(FaultBackend *fault, const char *vm_id)
 	starts = machine->starts;
 	lock_drop(&fault->lock);
 	return starts;
+}
+
+bool fault_paused(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	bool paused;
+
+	lock_take(&fault->lock);
+	paused = machine->paused;
+	lock_drop(&fault->lock);
+	return paused;
+}
+
+bool fault_restored(FaultBackend *fault, const char *vm_id)
+{
+	Machine *machine = machine_of(fault, vm_id);
+	bool restored;
+
+	lock_take(&fault->lock);
+	restored = machine->restored;
+	lock_drop(&fault->lock);
+	return restored;
 }
 
 bool fault_alive(FaultBackend *fault, const char *vm_id)

@@ -14,6 +14,7 @@ typedef struct FaultBackend FaultBackend;
 /*
  * Label "fault": start-fails, start-hangs (until cancelled), undo-fails, stop-fails, stop-hangs
  * (until cancelled), pause-fails, pause-hangs (until cancelled), resume-fails, check-fails,
+ * snapshot-fails, snapshot-hangs (until cancelled), snapshot-poisons, restore-fails;
  * update-fails, update-poisons, update-waits (until fault_let_go(), or cancelled); whole-fails,
  * whole-waits: an update after a crash. More than one, with commas between.
  */
@@ -31,6 +32,10 @@ void fault_exit(FaultBackend *fault, const char *vm_id, ExitReason reason);
 /* How often start has been entered for @vm_id; whether its VMM is there. */
 unsigned fault_starts(FaultBackend *fault, const char *vm_id);
 bool fault_alive(FaultBackend *fault, const char *vm_id);
+
+/* Does its VMM stand still? Has it gone on from a snapshot? */
+bool fault_paused(FaultBackend *fault, const char *vm_id);
+bool fault_restored(FaultBackend *fault, const char *vm_id);
 
 /* How often update has been entered for @vm_id; the balloon it was last told of. */
 unsigned fault_updates(FaultBackend *fault, const char *vm_id);

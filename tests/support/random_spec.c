@@ -168,7 +168,12 @@ static void fit_drives(VmSpec *spec)
 		VmDrive *drive = &((VmDrive *)spec->drives.items)[i];
 
 		drive->is_root = drive->is_root && i == 0;
-		if (chance(2)) { /* of a template */
+		drive->from_snapshot = drive->from_snapshot && spec->restore_from;
+		if (drive->from_snapshot) {
+			replace(&drive->path, NULL);
+			replace(&drive->template_id, NULL);
+			drive->size_mib = 0;
+		} else if (chance(2)) { /* of a template */
 			replace(&drive->path, NULL);
 			replace(&drive->template_id, text_printf("t%zu", i));
 		} else {

@@ -18,6 +18,7 @@ static const char *const product[] = {
 	"created    pause   refuse",
 	"created    resume  refuse",
 	"created    update  go        created    created   created",
+	"created    snapshot refuse",
 	"created    destroy go        destroying destroyed poisoned",
 
 	"starting   start   join",
@@ -25,6 +26,7 @@ static const char *const product[] = {
 	"starting   pause   refuse",
 	"starting   resume  refuse",
 	"starting   update  go        starting   starting  starting",
+	"starting   snapshot refuse",
 	"starting   destroy preempt   destroying destroyed poisoned",
 
 	"running    start   satisfied",
@@ -32,6 +34,7 @@ static const char *const product[] = {
 	"running    pause   go        pausing    paused    running",
 	"running    resume  satisfied",
 	"running    update  go        running    running   running",
+	"running    snapshot go snapshotting running running",
 	"running    destroy go        destroying destroyed poisoned",
 
 	"pausing    start   refuse",
@@ -39,6 +42,7 @@ static const char *const product[] = {
 	"pausing    pause   join",
 	"pausing    resume  refuse",
 	"pausing    update  go        pausing    pausing   pausing",
+	"pausing    snapshot refuse",
 	"pausing    destroy preempt   destroying destroyed poisoned",
 
 	"paused     start   refuse",
@@ -46,6 +50,7 @@ static const char *const product[] = {
 	"paused     pause   satisfied",
 	"paused     resume  go        resuming   running   paused",
 	"paused     update  go        paused     paused    paused",
+	"paused     snapshot go snapshotting paused paused",
 	"paused     destroy go        destroying destroyed poisoned",
 
 	"resuming   start   refuse",
@@ -53,6 +58,7 @@ static const char *const product[] = {
 	"resuming   pause   refuse",
 	"resuming   resume  join",
 	"resuming   update  go        resuming   resuming  resuming",
+	"resuming   snapshot refuse",
 	"resuming   destroy preempt   destroying destroyed poisoned",
 
 	"stopping   start   refuse",
@@ -60,6 +66,7 @@ static const char *const product[] = {
 	"stopping   pause   refuse",
 	"stopping   resume  refuse",
 	"stopping   update  go        stopping   stopping  stopping",
+	"stopping   snapshot refuse",
 	"stopping   destroy preempt   destroying destroyed poisoned",
 
 	"stopped    start   go        starting   running   failed",
@@ -67,6 +74,7 @@ static const char *const product[] = {
 	"stopped    pause   refuse",
 	"stopped    resume  refuse",
 	"stopped    update  go        stopped    stopped   stopped",
+	"stopped    snapshot refuse",
 	"stopped    destroy go        destroying destroyed poisoned",
 
 	"failed     start   go        starting   running   failed",
@@ -74,6 +82,7 @@ static const char *const product[] = {
 	"failed     pause   refuse",
 	"failed     resume  refuse",
 	"failed     update  go        failed     failed    failed",
+	"failed     snapshot refuse",
 	"failed     destroy go        destroying destroyed poisoned",
 
 	"backoff    start   go        starting   running   failed",
@@ -81,6 +90,7 @@ static const char *const product[] = {
 	"backoff    pause   refuse",
 	"backoff    resume  refuse",
 	"backoff    update  go        backoff    backoff   backoff",
+	"backoff    snapshot refuse",
 	"backoff    destroy go        destroying destroyed poisoned",
 
 	"poisoned   start   refuse",
@@ -88,6 +98,7 @@ static const char *const product[] = {
 	"poisoned   pause   refuse",
 	"poisoned   resume  refuse",
 	"poisoned   update  refuse",
+	"poisoned   snapshot refuse",
 	"poisoned   destroy go        destroying destroyed poisoned",
 
 	"destroying start   refuse",
@@ -95,6 +106,7 @@ static const char *const product[] = {
 	"destroying pause   refuse",
 	"destroying resume  refuse",
 	"destroying update  refuse",
+	"destroying snapshot refuse",
 	"destroying destroy join",
 
 	"destroyed  start   refuse",
@@ -102,7 +114,16 @@ static const char *const product[] = {
 	"destroyed  pause   refuse",
 	"destroyed  resume  refuse",
 	"destroyed  update  refuse",
+	"destroyed  snapshot refuse",
 	"destroyed  destroy refuse",
+
+	"snapshotting start refuse",
+	"snapshotting stop preempt stopping stopped poisoned",
+	"snapshotting pause refuse",
+	"snapshotting resume refuse",
+	"snapshotting update go snapshotting snapshotting snapshotting",
+	"snapshotting snapshot refuse",
+	"snapshotting destroy preempt destroying destroyed poisoned",
 };
 /* clang-format on */
 
@@ -225,11 +246,10 @@ Test(vm_state, an_update_changes_no_state)
 
 Test(vm_state, every_operation_has_a_name_and_a_goal)
 {
-	static const char *const goals[] = { "running", "stopped", "paused",
-					     "running", "updated", "destroyed" };
-	static const char *const names[] = {
-		"start", "stop", "pause", "resume", "update", "destroy"
-	};
+	static const char *const goals[] = { "running", "stopped",     "paused",   "running",
+					     "updated", "snapshotted", "destroyed" };
+	static const char *const names[] = { "start",  "stop",     "pause",  "resume",
+					     "update", "snapshot", "destroy" };
 
 	for (VmOp op = 0; op < VM_OP_COUNT_; op++) {
 		cr_assert_str_eq(vm_op_name(op), names[op]);
