@@ -79,6 +79,29 @@ void operation_dismiss(Operation *operation, const VmRecord *record, const Error
 	operation_free(operation);
 }
 
+Operation *operation_following(const Operation *operation)
+{
+	Operation *next = NULL;
+	Vm *vm = operation->vm;
+
+	if (operation->then_pause)
+		return operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
+	if (vm_stops_after_snapshot(operation)) {
+		next = operation_new(vm, VM_OP_STOP, "stop", operation->principal);
+		next->ladder = STOP_AT_ONCE;
+	}
+	return next;
+}
+
+Operation *operation_chain(Vm *vm, Operation *operation, Operation *next)
+{
+	if (!next || vm->next)
+		return next;
+	next->waiters = take_ptr(operation->waiters);
+	vm->next = next;
+	return NULL;
+}
+
 int64_t steps_end(FieldList *steps, int64_t now)
 {
 	VmStep *last = steps->count ? (VmStep *)steps->items + steps->count - 1 : NULL;

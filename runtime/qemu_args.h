@@ -23,7 +23,7 @@ typedef struct QemuLaunch {
 	const char *socket_path;         /* for QMP */
 	const char *guest_path;          /* for the socket that leads to the guest's daemon */
 	const VmResolvedInterface *taps; /* one for each of the spec's interfaces */
-	bool restores; /* it waits for the state of another */
+	bool restores;                   /* it waits for the state of another */
 } QemuLaunch;
 
 /**

@@ -30,7 +30,7 @@ static const struct {
 static const char *verb_of(const VmRecord *record)
 {
 	/* Verbs are literals of this program: find the one the store has as text. */
-	static const char *const verbs[] = { "create",	"start",   "stop",    "pause",	"resume",
+	static const char *const verbs[] = { "create",  "start",   "stop",   "pause",   "resume",
 					     "destroy", "restart", "expire", "snapshot" };
 	const VmOperation *shown = record->status.operation;
 

@@ -17,7 +17,6 @@ enum {
 	URGENT_KEPT = 4, /* a stop takes as long as its guest does */
 	URGENT_THREADS = 64,
 	DESK_QUEUE_MAX = 16384,
-	MIB = 1 << 20,
 	SWEEP_EVERY_SEC = 60,
 	SWEEP_GRACE_SEC = 60,
 	CLOSE_POLL_MS = 2,
@@ -278,8 +277,7 @@ static void runtime_free(Runtime *runtime)
 	console_watch_free(runtime->console_watch);
 	free_table(runtime);
 	drives_free(runtime);
-	templates_close(runtime->templates);
-	snapshots_close(runtime->snapshots);
+	runtime_close_catalogs(runtime);
 	lease_pool_free(runtime->uids_to_lease);
 	registry_free(runtime->registry);
 	free_backends(runtime);
@@ -307,30 +305,6 @@ static int make_state_dir(const Runtime *runtime, Error *err)
 	return 0;
 }
 
-static int open_templates(Runtime *runtime, Error *err)
-{
-	cleanup_free char *dir = text_printf("%s/templates", runtime->state_dir);
-	const TemplatesConfig config = {
-		.dir = dir,
-		.max_bytes = runtime->config.templates_mib * MIB,
-		.max_image_bytes = runtime->config.template_mib * MIB,
-		.spare_bytes = runtime->config.reserved_disk_mib * MIB,
-	};
-
-	return templates_open(&runtime->templates, &config, err);
-}
-
-static int open_snapshots(Runtime *runtime, Error *err)
-{
-	cleanup_free char *dir = text_printf("%s/snapshots", runtime->state_dir);
-	const SnapshotsConfig config = {
-		.dir = dir,
-		.spare_bytes = runtime->config.reserved_disk_mib * MIB,
-	};
-
-	return snapshots_open(&runtime->snapshots, &config, err);
-}
-
 int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backends[],
 		      Network *network, Error *err)
 {
@@ -351,7 +325,7 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 		runtime->backends[id] = backends[id];
 	open_networks(runtime, network);
 	runtime_list_backends(runtime);
-	if (make_state_dir(runtime, err) < 0 || open_templates(runtime, err) < 0 || open_snapshots(runtime, err) < 0 ||
+	if (make_state_dir(runtime, err) < 0 || runtime_open_catalogs(runtime, err) < 0 ||
 	    start_threads(runtime, err) < 0 || runtime_load(runtime, err) < 0)
 		return -1;
 
@@ -417,11 +391,6 @@ bool runtime_close(Runtime *runtime, int64_t grace)
 Registry *runtime_registry(Runtime *runtime)
 {
 	return runtime->registry;
-}
-
-Templates *runtime_templates(Runtime *runtime)
-{
-	return runtime->templates;
 }
 
 Store *runtime_store(Runtime *runtime)

@@ -451,31 +451,6 @@ static Change *outcome_of(Vm *vm, Operation *operation) lock_requires(vm->lock)
 	return change;
 }
 
-/* What follows when it has succeeded: a VM that was started is to be paused, one whose snapshot was
- * taken is to be stopped; or NULL. */
-static Operation *next_of(Vm *vm, const Operation *operation)
-{
-	Operation *next = NULL;
-
-	if (operation->then_pause)
-		return operation_new(vm, VM_OP_PAUSE, "pause", operation->principal);
-	if (vm_stops_after_snapshot(operation)) {
-		next = operation_new(vm, VM_OP_STOP, "stop", operation->principal);
-		next->ladder = STOP_AT_ONCE;
-	}
-	return next;
-}
-
-/* It goes on as @next; unless another verb waits: then @next is handed back. */
-static Operation *chain(Vm *vm, Operation *operation, Operation *next) lock_requires(vm->lock)
-{
-	if (!next || vm->next)
-		return next;
-	next->waiters = take_ptr(operation->waiters);
-	vm->next = next;
-	return NULL;
-}
-
 void vm_settle(Operation *operation)
 {
 	cleanup_(vm_unrefp) Vm *vm = vm_ref(operation->vm); /* outlives the operation */
@@ -489,7 +464,7 @@ void vm_settle(Operation *operation)
 	if (error_is_set(&operation->error))
 		error_about_vm(&operation->error, vm->id);
 	else
-		next = next_of(vm, operation);
+		next = operation_following(operation);
 
 	lock_take(&vm->lock);
 	change = outcome_of(vm, operation);
@@ -497,7 +472,7 @@ void vm_settle(Operation *operation)
 	change->user = operation;
 	operation->outcome = record_ref(change->record);
 	restart_at = change->record->status.next_restart_time;
-	next = chain(vm, operation, next);
+	next = operation_chain(vm, operation, next);
 	gone = vm->gone = change->type == CHANGE_DELETED;
 	settled = record_ref(change->record);
 	vm_submit(vm, change);

@@ -448,8 +448,3 @@ void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, Snapsho
 	reply(user, NULL, &err);
 	create_free(create);
 }
-
-Snapshots *runtime_snapshots(Runtime *runtime)
-{
-	return runtime->snapshots;
-}

@@ -276,6 +276,12 @@ void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err)
 /* Answers all who wait for @operation, which has not run, and frees it. Never under a lock. */
 void operation_dismiss(Operation *operation, const VmRecord *record, const Error *err);
 
+/* What follows once @operation has succeeded: a VM that was started is to be paused, one whose
+ * snapshot was taken is to be stopped; or NULL. */
+Operation *operation_following(const Operation *operation);
+/* @operation goes on as @next, unless another verb waits: then @next is handed back. Under lock. */
+Operation *operation_chain(Vm *vm, Operation *operation, Operation *next) lock_requires(vm->lock);
+
 /* claim.c */
 /**
  * vm_request() - ask for @operation (taken over) on its VM
@@ -425,6 +431,10 @@ int drives_claim(Runtime *runtime, const char *vm_id, const VmSpec *spec, ClaimF
 void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is fine */
 void drives_forget(DriveClaim *claim); /* frees it alone, when all else goes; NULL is fine */
 void drives_free(Runtime *runtime);
+
+/* catalogs.c; ROOTFS, STORE. */
+int runtime_open_catalogs(Runtime *runtime, Error *err) must_check;
+void runtime_close_catalogs(Runtime *runtime);
 
 /* disks.c: drives that are made of templates. */
 

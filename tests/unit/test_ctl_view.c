@@ -60,8 +60,9 @@ Test(ctl_view, all_that_was_asked_for_is_described, .init = cr_redirect_stdout)
 	check_line(text, "Machine:       2 vCPU, 256MiB, smt, huge-pages=2m, cpu-template=t2s, "
 			 "cpu-config of 22 bytes, dirty pages tracked");
 	check_line(text, "Kernel:        /boot/vmlinux");
-	check_line(text, "Drive:         root /srv/root.img (root, 4GiB, read-only, cache=writeback, "
-			 "io=async, bw=10m/1s+5m, ops=1000/500ms+200)");
+	check_line(text,
+		   "Drive:         root /srv/root.img (root, 4GiB, read-only, cache=writeback, "
+		   "io=async, bw=10m/1s+5m, ops=1000/500ms+200)");
 	check_line(text, "Interface:     eth0 (mac=02:00:00:00:00:01, ip=10.9.0.2, ip6=fd00::2, "
 			 "mtu=1400, mmds, "
 			 "rx-bw=1k/1s+1, rx-ops=10/1s+2, tx-bw=2k/2s+3, tx-ops=20/2s+4)");
