@@ -238,7 +238,7 @@ Backend *firecracker_new(const BackendConfig *config)
 	static const BackendOps ops = {
 		.id = VM_BACKEND_FIRECRACKER,
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
-				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_GUEST,
+				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_SNAPSHOT | BACKEND_GUEST,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,
@@ -246,6 +246,7 @@ Backend *firecracker_new(const BackendConfig *config)
 		.start = firecracker_start,
 		.pause = pause_vm,
 		.resume = resume,
+		.snapshot = firecracker_snapshot,
 		.update = firecracker_update,
 		.metrics = firecracker_metrics,
 		.stop = firecracker_stop,

@@ -17,10 +17,11 @@
 
 enum {
 	ANSWER_TIMEOUT = 10 * USEC_PER_SEC,
-	BOOT_TIMEOUT = 60 * USEC_PER_SEC, /* a large initrd on a slow disk */
-	CONNECT_TICK = 500,               /* usec between looks for a socket not yet there */
-	BUSY_TICK = 20 * USEC_PER_MSEC,   /* usec between tries of what got a 503 */
-	BUSY_ROOM = 200 * USEC_PER_MSEC,  /* usec that one more of them must have */
+	BOOT_TIMEOUT = 60 * USEC_PER_SEC,      /* a large initrd on a slow disk */
+	SNAPSHOT_TIMEOUT = 600 * USEC_PER_SEC, /* a large memory on a slow disk */
+	CONNECT_TICK = 500,                    /* usec between looks for a socket not yet there */
+	BUSY_TICK = 20 * USEC_PER_MSEC,        /* usec between tries of what got a 503 */
+	BUSY_ROOM = 200 * USEC_PER_MSEC,       /* usec that one more of them must have */
 	REFERENCE_MAX = 32,
 	POLL_TICK = 10 * 1000, /* msec; deadlines are shorter, and libcurl wakes us */
 	WORDS_MAX = 300,       /* of a fault message */
@@ -32,7 +33,7 @@ enum {
 static const int64_t default_timeouts[] = {
 	[FIRECRACKER_LOOK] = ANSWER_TIMEOUT, [FIRECRACKER_CONFIGURE] = ANSWER_TIMEOUT,
 	[FIRECRACKER_BOOT] = BOOT_TIMEOUT,   [FIRECRACKER_SWITCH] = ANSWER_TIMEOUT,
-	[FIRECRACKER_ACT] = ANSWER_TIMEOUT,
+	[FIRECRACKER_ACT] = ANSWER_TIMEOUT,  [FIRECRACKER_SNAPSHOT] = SNAPSHOT_TIMEOUT,
 };
 static_assert(array_size(default_timeouts) == FIRECRACKER_KIND_COUNT_, "a time for each kind");
 

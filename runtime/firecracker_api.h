@@ -25,6 +25,7 @@ typedef enum FirecrackerKind {
 	FIRECRACKER_BOOT,      /* InstanceStart: reads the kernel */
 	FIRECRACKER_SWITCH,    /* pause and resume */
 	FIRECRACKER_ACT,       /* other actions */
+	FIRECRACKER_SNAPSHOT,  /* writes or maps the guest's memory */
 	FIRECRACKER_KIND_COUNT_,
 } FirecrackerKind;
 

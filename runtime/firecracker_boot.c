@@ -3,6 +3,8 @@
 
 #include "base/text.h"
 #include "runtime/boot_args.h"
+#include "runtime/firecracker_json.h"
+#include "runtime/jail.h"
 
 #include <assert.h>
 #include <string.h>
@@ -137,13 +139,34 @@ FirecrackerBoot *firecracker_boot_new(const FirecrackerPlan *plan)
 
 	if (plan->paths->metrics)
 		add(boot, "/metrics", json_pack("{s:s}", "metrics_path", plan->paths->metrics));
-	add(boot, "/machine-config", machine(plan->spec));
-	if (asked && !text_equal(asked->cpu_config, ""))
-		add(boot, "/cpu-config", json_loads(asked->cpu_config, 0, NULL));
-	add(boot, "/boot-source", boot_source(plan));
-	firecracker_devices(boot, plan);
+	if (!plan->restores) {
+		add(boot, "/machine-config", machine(plan->spec));
+		if (asked && !text_equal(asked->cpu_config, ""))
+			add(boot, "/cpu-config", json_loads(asked->cpu_config, 0, NULL));
+		add(boot, "/boot-source", boot_source(plan));
+		firecracker_devices(boot, plan);
+	}
 	add(boot, "/serial", serial(plan));
 	return boot;
+}
+
+json_t *firecracker_load_new(const FirecrackerPlan *plan)
+{
+	const VmMachine *asked = plan->spec->machine;
+	json_t *taps = json_array();
+
+	for (size_t i = 0; i < plan->spec->network_interfaces.count; i++) {
+		cleanup_free char *id = firecracker_id(spec_interface(plan->spec, i)->interface_id);
+
+		(void)json_array_append_new(taps,
+					    json_pack("{s:s, s:s}", "iface_id", id, "host_dev_name",
+						      plan->taps[i].host_device));
+	}
+	return json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:o}", "snapshot_path",
+			 "/" JAIL_SNAPSHOT_STATE, "mem_backend", "backend_type", "File",
+			 "backend_path", "/" JAIL_SNAPSHOT_MEMORY, "track_dirty_pages",
+			 (int)(asked && asked->track_dirty_pages), "resume_vm", 0,
+			 "network_overrides", taps);
 }
 
 void firecracker_boot_free(FirecrackerBoot *boot)

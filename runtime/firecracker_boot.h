@@ -43,6 +43,7 @@ typedef struct FirecrackerPlan {
 	const VmResolvedInterface *taps; /* of each interface, in the spec's order */
 	FirecrackerVersion version;      /* extras are sent where the VMM knows them */
 	uint64_t console_rate;           /* bytes a second the serial port may write; 0: no limit */
+	bool restores; /* the machine is a snapshot's: only what is the VMM's own */
 } FirecrackerPlan;
 
 /* The requests in their order, without the last, InstanceStart. */
@@ -59,6 +60,10 @@ DEFINE_CLEANUP(FirecrackerBoot *, firecracker_boot_free);
 void firecracker_devices(FirecrackerBoot *boot, const FirecrackerPlan *plan);
 /* Adds a request and takes what is in it. */
 void firecracker_boot_add(FirecrackerBoot *boot, char *path, json_t *body);
+
+/* The body of PUT /snapshot/load, for a jailed VMM; the guest stands still afterwards. To release.
+ */
+json_t *firecracker_load_new(const FirecrackerPlan *plan);
 
 /* The body of a PUT to /actions: { "action_type": @action }. */
 json_t *firecracker_action_new(const char *action);

@@ -32,6 +32,13 @@ int firecracker_check(Backend *backend, const VmSpec *spec, Error *err) must_che
 /* The backend's start(). */
 int firecracker_start(Backend *backend, Job *job, Error *err) must_check;
 
+/* The backend's snapshot(). */
+int firecracker_snapshot(Backend *backend, Job *job, const char *dir, bool diff,
+			 FieldTexts *drive_names, Error *err) must_check;
+/* Can a VM of @spec be taken a snapshot of, and be restored from one? UNSUPPORTED. */
+int firecracker_check_snapshot(const Firecracker *firecracker, const VmSpec *spec, Error *err)
+	must_check;
+
 /* Ends and removes what @instance_id has on the host beside its run directory, whatever made it:
  * its jail, its taps. JAILER, NETWORK_SETUP. */
 int firecracker_clear(const Firecracker *firecracker, const char *instance_id, Error *err)

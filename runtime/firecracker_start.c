@@ -68,6 +68,8 @@ static int prepare(Start *start, Error *err)
 		return error_add_violation(err, "spec.boot.kernel_path", "required by firecracker");
 	if (huge_pages_check(job->spec, NULL, err) < 0)
 		return -1;
+	if (job->restore && firecracker_check_snapshot(firecracker, job->spec, err) < 0)
+		return -1;
 	(void)firecracker_version_parse(&start->version, info.version);
 	/* Of an earlier run whose agent died before it could. */
 	if (firecracker_clear(firecracker, job->resolved->instance_id, err) < 0)
@@ -191,17 +193,24 @@ static int launch(const Start *start, Error *err)
 	return jail ? 0 : launcher_verify_group(config->launcher, start->job, err);
 }
 
-static int configure(FirecrackerApi *api, const Start *start, Error *err)
+static FirecrackerPlan plan_of(const Start *start)
 {
 	const VmResolved *resolved = start->job->resolved;
-	const FirecrackerPlan plan = {
+
+	return (FirecrackerPlan){
 		.spec = start->job->spec,
 		.boot_args = resolved->boot_args,
 		.paths = &start->paths,
 		.taps = resolved->network_interfaces.items,
 		.version = start->version,
 		.console_rate = start->firecracker->config.console_rate,
+		.restores = start->job->restore,
 	};
+}
+
+static int configure(FirecrackerApi *api, const Start *start, Error *err)
+{
+	const FirecrackerPlan plan = plan_of(start);
 	cleanup_(firecracker_boot_freep) FirecrackerBoot *boot = firecracker_boot_new(&plan);
 
 	for (size_t i = 0; i < boot->count; i++) {
@@ -218,14 +227,44 @@ static int configure(FirecrackerApi *api, const Start *start, Error *err)
 	return 0;
 }
 
-static int boot_guest(FirecrackerApi *api, Error *err)
+static int send(FirecrackerApi *api, FirecrackerKind kind, const char *method, const char *path,
+		json_t *body, Error *err)
 {
-	json_t *body = firecracker_action_new("InstanceStart");
-	const FirecrackerCall call = { FIRECRACKER_BOOT, "PUT", "/actions", body };
+	const FirecrackerCall call = { kind, method, path, body };
 	int r = firecracker_api_call(api, &call, NULL, err);
 
 	json_decref(body);
 	return r;
+}
+
+static int boot_guest(FirecrackerApi *api, Error *err)
+{
+	return send(api, FIRECRACKER_BOOT, "PUT", "/actions",
+		    firecracker_action_new("InstanceStart"), err);
+}
+
+/* What a guest finds in its metadata is in no snapshot. */
+static int restore_mmds(FirecrackerApi *api, const VmSpec *spec, Error *err)
+{
+	const VmMmds *mmds = spec_mmds(spec);
+
+	if (!mmds || text_equal(mmds->content, ""))
+		return 0;
+	return send(api, FIRECRACKER_ACT, "PUT", "/mmds", json_loads(mmds->content, 0, NULL), err);
+}
+
+static int restore_guest(FirecrackerApi *api, const Start *start, Error *err)
+{
+	const FirecrackerPlan plan = plan_of(start);
+
+	if (send(api, FIRECRACKER_SNAPSHOT, "PUT", "/snapshot/load", firecracker_load_new(&plan),
+		 err) < 0 ||
+	    restore_mmds(api, start->job->spec, err) < 0)
+		return -1;
+	if (start->job->restore->paused)
+		return 0;
+	return send(api, FIRECRACKER_SWITCH, "PATCH", "/vm", json_pack("{s:s}", "state", "Resumed"),
+		    err);
 }
 
 static int boot(Start *start, Error *err)
@@ -246,8 +285,8 @@ static int boot(Start *start, Error *err)
 	job_step(job, "configure");
 	r = configure(api, start, err);
 	if (r == 0) {
-		job_step(job, "boot");
-		r = boot_guest(api, err);
+		job_step(job, job->restore ? "restore" : "boot");
+		r = job->restore ? restore_guest(api, start, err) : boot_guest(api, err);
 	}
 	start->refused = firecracker_api_refused(api);
 	if (r == 0)

@@ -96,17 +96,61 @@ static int add_file(Jail *jail, const char *image_dirs, const KeeperJailFile *fi
 	return 0;
 }
 
-static int add_drive(Jail *jail, const char *image_dirs, const VmSpec *spec, size_t i, Error *err)
+static int add_drive_as(Jail *jail, const char *image_dirs, const VmSpec *spec, size_t i,
+			const char *name, Error *err)
 {
 	const VmDrive *drive = spec_drive(spec, i);
 	cleanup_free char *field = text_printf("spec.drives[%zu].path", i);
-	cleanup_free char *name = jail_drive_name(drive);
-	const KeeperJailFile file = { name, drive->path, drive->read_only };
+	cleanup_free char *copy = text_dup(name);
+	const KeeperJailFile file = { copy, drive->path, drive->read_only };
 
 	return add_file(jail, drive_is_own(drive) ? NULL : image_dirs, &file, field, err);
 }
 
-static int add_files(Jail *jail, const char *image_dirs, const VmSpec *spec, Error *err)
+static int add_drive(Jail *jail, const char *image_dirs, const VmSpec *spec, size_t i, Error *err)
+{
+	cleanup_free char *name = jail_drive_name(spec_drive(spec, i));
+
+	return add_drive_as(jail, image_dirs, spec, i, name, err);
+}
+
+/* Under the name it had in the jail that the snapshot was taken in, as well: the VMM looks there.
+ */
+static int add_restored_drive(Jail *jail, const char *image_dirs, const Job *job, size_t i,
+			      Error *err)
+{
+	const FieldTexts *names = job->restore->drive_names;
+	cleanup_free char *own = jail_drive_name(spec_drive(job->spec, i));
+	const char *name = i < names->count ? names->items[i] : "";
+
+	if (name[0] != '/' || !name[1] || strchr(name + 1, '/'))
+		return error_set_cause(err, ERROR_JAILER, CAUSE_INPUT,
+				       "the snapshot's drive '%s' was at '%s', which is in no jail",
+				       spec_drive(job->spec, i)->drive_id, name);
+	if (add_drive_as(jail, image_dirs, job->spec, i, own, err) < 0)
+		return -1;
+	return strcmp(own, name + 1) == 0
+		       ? 0
+		       : add_drive_as(jail, image_dirs, job->spec, i, name + 1, err);
+}
+
+static int add_snapshot(Jail *jail, const Job *job, Error *err)
+{
+	static const char *const names[][2] = { { JAIL_SNAPSHOT_MEMORY, SNAPSHOT_MEMORY },
+						{ JAIL_SNAPSHOT_STATE, SNAPSHOT_STATE } };
+
+	for (size_t i = 0; i < array_size(names); i++) {
+		cleanup_free char *name = text_dup(names[i][0]);
+		cleanup_free char *path = text_printf("%s/%s", job->restore->dir, names[i][1]);
+		const KeeperJailFile file = { name, path, true };
+
+		if (add_file(jail, NULL, &file, "spec.restore_from", err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int add_boot(Jail *jail, const char *image_dirs, const VmSpec *spec, Error *err)
 {
 	cleanup_free char *kernel = text_dup(kernel_name), *initrd = text_dup(initrd_name);
 	const KeeperJailFile boot[] = {
@@ -116,11 +160,19 @@ static int add_files(Jail *jail, const char *image_dirs, const VmSpec *spec, Err
 
 	if (add_file(jail, image_dirs, &boot[0], "spec.boot.kernel_path", err) < 0)
 		return -1;
-	if (!text_equal(spec->boot->initrd_path, "") &&
-	    add_file(jail, image_dirs, &boot[1], "spec.boot.initrd_path", err) < 0)
+	return text_equal(spec->boot->initrd_path, "")
+		       ? 0
+		       : add_file(jail, image_dirs, &boot[1], "spec.boot.initrd_path", err);
+}
+
+static int add_files(Jail *jail, const char *image_dirs, const Job *job, Error *err)
+{
+	if (job->restore ? add_snapshot(jail, job, err) < 0
+			 : add_boot(jail, image_dirs, job->spec, err) < 0)
 		return -1;
-	for (size_t i = 0; i < spec->drives.count; i++)
-		if (add_drive(jail, image_dirs, spec, i, err) < 0)
+	for (size_t i = 0; i < job->spec->drives.count; i++)
+		if (job->restore ? add_restored_drive(jail, image_dirs, job, i, err) < 0
+				 : add_drive(jail, image_dirs, job->spec, i, err) < 0)
 			return -1;
 	return 0;
 }
@@ -134,7 +186,7 @@ int jail_new(Jail **ret, const BackendConfig *config, const char *program, const
 		return error_set_cause(err, ERROR_JAILER, CAUSE_EXHAUSTED,
 				       "no user is left to run the VM as");
 	if (jail_begin(&jail, &config->jail, program, job->resolved->instance_id, err) < 0 ||
-	    add_files(jail, config->image_dirs, job->spec, err) < 0)
+	    add_files(jail, config->image_dirs, job, err) < 0)
 		return -1;
 	jail->uid = job->resolved->jail_uid;
 	jail->limits = spec_limits(job->spec);

@@ -21,7 +21,7 @@
 #include "runtime/keeper_link.h"
 
 enum {
-	JAIL_FILES = SPEC_DRIVES_MAX + 2,
+	JAIL_FILES = 2 * SPEC_DRIVES_MAX + 2, /* a restored drive may go by two names */
 	JAIL_GROUP_MAX = 128,
 };
 
@@ -65,6 +65,10 @@ char **jail_argv(const Jail *jail, const char *const *vmm_args, size_t count);
 void jail_paths(FirecrackerPaths *ret, const VmSpec *spec);
 /* The name of a drive in its jail: of another path another one. To free. */
 char *jail_drive_name(const VmDrive *drive);
+
+/* What a snapshot's files are called in the jail of a VMM that writes or reads them. */
+#define JAIL_SNAPSHOT_MEMORY "snapshot-memory"
+#define JAIL_SNAPSHOT_STATE "snapshot-state"
 
 /* Does the VMM, @pid, run as it should: its user, its limits? JAILER. */
 int jail_verify(const Jail *jail, pid_t pid, Error *err) must_check;

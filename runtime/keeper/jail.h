@@ -12,7 +12,7 @@
 #include "runtime/keeper/jail_file.h"
 
 enum {
-	JAIL_FILES_MAX = 32
+	JAIL_FILES_MAX = 40
 };
 
 typedef struct KeeperJail {

@@ -39,7 +39,7 @@ def _generate_stubs():
     code = protoc.main(["protoc", "-I%s" % (ROOT / "proto"), "-I%s" % wkt,
                         "--python_out=" + folder, "--grpc_python_out=" + folder,
                         "hearth/v1/vm.proto", "hearth/v1/node.proto", "hearth/v1/egress.proto",
-                        "hearth/v1/guest.proto", "hearth/v1/image.proto"])
+                        "hearth/v1/guest.proto", "hearth/v1/image.proto", "hearth/v1/snapshot.proto"])
     assert code == 0, "the contract does not compile"
     sys.path.insert(0, folder)
 
@@ -47,7 +47,8 @@ def _generate_stubs():
 _generate_stubs()
 
 from hearth.v1 import (egress_pb2, egress_pb2_grpc, guest_pb2, guest_pb2_grpc, image_pb2,  # noqa: E402
-                       image_pb2_grpc, node_pb2, node_pb2_grpc, vm_pb2, vm_pb2_grpc)
+                       image_pb2_grpc, node_pb2, node_pb2_grpc, snapshot_pb2, snapshot_pb2_grpc,
+                       vm_pb2, vm_pb2_grpc)
 
 Code = grpc.StatusCode
 V = vm_pb2
@@ -55,6 +56,7 @@ N = node_pb2
 E = egress_pb2
 G = guest_pb2
 I = image_pb2
+S = snapshot_pb2
 _numbers = itertools.count(1)
 
 
@@ -145,6 +147,7 @@ class Client:
         self.egress = egress_pb2_grpc.EgressServiceStub(self.channel)
         self.guest = guest_pb2_grpc.GuestServiceStub(self.channel)
         self.images = image_pb2_grpc.ImageServiceStub(self.channel)
+        self.snapshots = snapshot_pb2_grpc.SnapshotServiceStub(self.channel)
 
     def raw(self, method, data, service="hearth.v1.VmService", timeout=20):
         """Sends bytes as they are; answers bytes."""
@@ -211,7 +214,7 @@ class Hearthd:
         self.connected = time.monotonic()
         self.client = self.connect()
         self.vms, self.node = self.client.vms, self.client.node
-        self.images = self.client.images
+        self.images, self.snapshots = self.client.images, self.client.snapshots
 
     def connect(self, address=None, **options):
         client = Client(address or self.address, **options)

@@ -388,7 +388,7 @@ static void tell(FirecrackerApi *api, const QemuBench *bench, const VmSpec *spec
 	cleanup_free char *args = firecracker_boot_args(spec);
 	VmResolvedInterface taps[SPEC_INTERFACES_MAX] = { { 0 } };
 	char names[SPEC_INTERFACES_MAX][TAP_NAME_MAX];
-	FirecrackerPlan plan = { spec, args, &paths, taps, { 0 }, 1 };
+	FirecrackerPlan plan = { spec, args, &paths, taps, { 0 }, 1, false };
 	Error err = { 0 };
 
 	for (unsigned i = 0; i < SPEC_INTERFACES_MAX; i++) {
