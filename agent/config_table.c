@@ -16,7 +16,7 @@ const ConfigKey config_keys[] = {
 	{ "backend", CONFIG_TEXT, AT(backend), .value = "qemu", .choices = "in_memory|qemu|firecracker",
 	  .help = "what runs a VM whose spec does not say" },
 	{ "keeper", CONFIG_PATH, AT(keeper), .max = 4095,
-	  .help = "the hearth-keeper program; default: beside hearthd" },
+	  .help = "the hearth-keeper program, with hearth-pager beside it; default: beside hearthd" },
 	{ "launcher", CONFIG_TEXT, AT(launcher), .value = "auto", .choices = "auto|systemd|cgroup|child",
 	  .help = "how keepers are started: in control groups of their own, or as hearthd's children" },
 	{ "qemu.binary", CONFIG_TEXT, AT(qemu_binary), .min = 1, .max = 4095,

@@ -7,7 +7,7 @@
 #include <assert.h>
 
 enum {
-	CAPABILITIES_MAX = 7
+	CAPABILITIES_MAX = 8
 };
 
 typedef struct BackendForm {
@@ -62,7 +62,7 @@ static void fill_capabilities(BackendForm *form)
 		{ BACKEND_PAUSE, "pause" },        { BACKEND_POWER_BUTTON, "power_button" },
 		{ BACKEND_CONSOLE, "console" },    { BACKEND_PROCESS, "process" },
 		{ BACKEND_GUEST, "guest" },        { BACKEND_SNAPSHOT, "snapshot" },
-		{ BACKEND_DIFF, "diff_snapshot" },
+		{ BACKEND_DIFF, "diff_snapshot" }, { BACKEND_PAGER, "pager" },
 	};
 	static_assert(array_size(rows) == CAPABILITIES_MAX, "count the capabilities");
 

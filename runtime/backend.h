@@ -29,6 +29,7 @@ enum {
 	BACKEND_GUEST = 32,    /* a daemon in the guest can be talked to */
 	BACKEND_SNAPSHOT = 64, /* snapshot(), and a start from what it wrote */
 	BACKEND_DIFF = 128,    /* snapshots of what has changed since the last one alone */
+	BACKEND_PAGER = 256,   /* memory of a snapshot page by page */
 };
 
 /* The files of a snapshot's directory that a backend writes and reads; it may have only one. */
@@ -42,6 +43,10 @@ typedef struct RestoreFrom {
 	 * files themselves are job->spec's. */
 	const FieldTexts *drive_names;
 	bool paused; /* the virtual CPUs stand still when it returns, and never ran */
+	bool paged;  /* by userfaultfd; for those with BACKEND_PAGER */
+	/* Paged: what is worth having before the guest goes on; made by the first run, if it is not
+	 * there. */
+	const char *working_set;
 } RestoreFrom;
 
 /* How StopVm goes about it, in usec; a negative time-out skips the rung. */
@@ -176,7 +181,7 @@ typedef struct JailConfig {
 
 /* What the process backends need to know of the node. */
 typedef struct BackendConfig {
-	const char *keeper_path;      /* hearth-keeper */
+	const char *keeper_path;      /* hearth-keeper; hearth-pager lies beside it */
 	const char *qemu_path;        /* qemu-system-x86_64, or a path */
 	const char *firecracker_path; /* firecracker, or a path */
 	const char *accelerator;      /* "auto", "kvm" or "tcg" */

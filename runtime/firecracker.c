@@ -225,6 +225,7 @@ static void firecracker_free(Backend *backend)
 
 	probe_cache_destroy(&firecracker->probes);
 	free(firecracker->keeper_path);
+	free(firecracker->pager_path);
 	free(firecracker->firecracker_path);
 	free(firecracker->jailer_path);
 	free(firecracker->jail_dir);
@@ -233,12 +234,22 @@ static void firecracker_free(Backend *backend)
 	free(firecracker);
 }
 
+/* To free. */
+static char *beside(const char *path, const char *name)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	int length = slash ? (int)(slash - path) + 1 : 0;
+
+	return text_printf("%.*s%s", length, path ? path : "", name);
+}
+
 Backend *firecracker_new(const BackendConfig *config)
 {
 	static const BackendOps ops = {
 		.id = VM_BACKEND_FIRECRACKER,
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
-				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_SNAPSHOT | BACKEND_GUEST,
+				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_SNAPSHOT | BACKEND_PAGER |
+				BACKEND_GUEST,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,
@@ -263,6 +274,7 @@ Backend *firecracker_new(const BackendConfig *config)
 	probe_cache_init(&firecracker->probes, look_at_host, &firecracker->config);
 	firecracker->config = *config;
 	firecracker->config.keeper_path = firecracker->keeper_path = text_dup(config->keeper_path);
+	firecracker->pager_path = beside(config->keeper_path, "hearth-pager");
 	firecracker->config.firecracker_path = firecracker->firecracker_path =
 		text_dup(config->firecracker_path);
 	firecracker->config.jail.jailer_path = firecracker->jailer_path =

@@ -163,10 +163,11 @@ json_t *firecracker_load_new(const FirecrackerPlan *plan)
 						      plan->taps[i].host_device));
 	}
 	return json_pack("{s:s, s:{s:s, s:s}, s:b, s:b, s:o}", "snapshot_path",
-			 "/" JAIL_SNAPSHOT_STATE, "mem_backend", "backend_type", "File",
-			 "backend_path", "/" JAIL_SNAPSHOT_MEMORY, "track_dirty_pages",
-			 (int)(asked && asked->track_dirty_pages), "resume_vm", 0,
-			 "network_overrides", taps);
+			 "/" JAIL_SNAPSHOT_STATE, "mem_backend", "backend_type",
+			 plan->paged ? "Uffd" : "File", "backend_path",
+			 plan->paged ? "/" JAIL_PAGER : "/" JAIL_SNAPSHOT_MEMORY,
+			 "track_dirty_pages", (int)(asked && asked->track_dirty_pages), "resume_vm",
+			 0, "network_overrides", taps);
 }
 
 void firecracker_boot_free(FirecrackerBoot *boot)

@@ -43,6 +43,7 @@ typedef struct FirecrackerPlan {
 	const VmResolvedInterface *taps; /* of each interface, in the spec's order */
 	FirecrackerVersion version;      /* extras are sent where the VMM knows them */
 	uint64_t console_rate;           /* bytes a second the serial port may write; 0: no limit */
+	bool paged;                      /* its memory comes by userfaultfd */
 	bool restores; /* the machine is a snapshot's: only what is the VMM's own */
 } FirecrackerPlan;
 

@@ -19,7 +19,7 @@ typedef struct Firecracker {
 	Backend backend;
 	BackendConfig config;
 	/* what config points to */
-	char *keeper_path, *firecracker_path, *jailer_path, *jail_dir, *jail_group, *image_dirs;
+	char *keeper_path, *pager_path, *firecracker_path, *jailer_path, *jail_dir, *jail_group, *image_dirs;
 	ProbeCache probes;
 } Firecracker;
 
@@ -35,9 +35,8 @@ int firecracker_start(Backend *backend, Job *job, Error *err) must_check;
 /* The backend's snapshot(). */
 int firecracker_snapshot(Backend *backend, Job *job, const char *dir, bool diff,
 			 FieldTexts *drive_names, Error *err) must_check;
-/* Can a VM of @spec be taken a snapshot of, and be restored from one? UNSUPPORTED. */
-int firecracker_check_snapshot(const Firecracker *firecracker, const VmSpec *spec, Error *err)
-	must_check;
+/* Can VMs be taken snapshots of, and be restored from them? UNSUPPORTED. */
+int firecracker_check_snapshot(const Firecracker *firecracker, Error *err) must_check;
 
 /* Ends and removes what @instance_id has on the host beside its run directory, whatever made it:
  * its jail, its taps. JAILER, NETWORK_SETUP. */

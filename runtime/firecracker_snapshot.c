@@ -25,15 +25,12 @@ static const struct {
 	{ SNAPSHOT_STATE, JAIL_SNAPSHOT_STATE },
 };
 
-int firecracker_check_snapshot(const Firecracker *firecracker, const VmSpec *spec, Error *err)
+int firecracker_check_snapshot(const Firecracker *firecracker, Error *err)
 {
 	if (!firecracker->config.jail.jailer_path)
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "snapshots by firecracker without a jail: its state has the paths "
 				 "of its disks");
-	if (spec_huge_pages(spec))
-		return error_set(err, ERROR_UNSUPPORTED,
-				 "snapshots of spec.machine.huge_pages 2M (firecracker)");
 	return 0;
 }
 
@@ -166,7 +163,7 @@ int firecracker_snapshot(Backend *backend, Job *job, const char *dir, bool diff,
 
 	if (diff)
 		return error_set(err, ERROR_UNSUPPORTED, "differential snapshots (firecracker)");
-	if (firecracker_check_snapshot(firecracker, job->spec, err) < 0)
+	if (firecracker_check_snapshot(firecracker, err) < 0)
 		return -1;
 	if (text_equal(job->resolved->jail_path, ""))
 		return error_set(err, ERROR_UNSUPPORTED,

@@ -8,6 +8,7 @@
 #include "runtime/huge_pages.h"
 #include "runtime/jail.h"
 #include "runtime/network.h"
+#include "runtime/pager_metrics.h"
 #include "runtime/vm_taps.h"
 #include "runtime/vmm_process.h"
 
@@ -17,6 +18,10 @@
  * A start: what it takes on the host (a jail, taps), then keeper and VMM, then
  * all the VMM is told, then the boot. A start that fails removes it all again.
  */
+
+enum {
+	WORKING_SET_TIMEOUT = 2 * USEC_PER_SEC,
+};
 
 typedef struct Start {
 	Firecracker *firecracker;
@@ -68,7 +73,7 @@ static int prepare(Start *start, Error *err)
 		return error_add_violation(err, "spec.boot.kernel_path", "required by firecracker");
 	if (huge_pages_check(job->spec, NULL, err) < 0)
 		return -1;
-	if (job->restore && firecracker_check_snapshot(firecracker, job->spec, err) < 0)
+	if (job->restore && firecracker_check_snapshot(firecracker, err) < 0)
 		return -1;
 	(void)firecracker_version_parse(&start->version, info.version);
 	/* Of an earlier run whose agent died before it could. */
@@ -176,6 +181,18 @@ static int launch(const Start *start, Error *err)
 		.count = jail ? jail->count : 0,
 		.own_group = own_group,
 	};
+	const RestoreFrom *restore = start->job->restore;
+	cleanup_free char *memory =
+		restore ? text_printf("%s/" SNAPSHOT_MEMORY, restore->dir) : NULL;
+	cleanup_free char *socket = text_printf("%s/" JAIL_PAGER, jail ? jail->root : "");
+	bool known = restore && restore->paged && access(restore->working_set, F_OK) == 0;
+	const KeeperPagerConfig pager = {
+		.path = start->firecracker->pager_path,
+		.memory_file = memory,
+		.socket = socket,
+		.working_set = known ? restore->working_set : NULL,
+		.record = restore && !known ? restore->working_set : NULL,
+	};
 	const KeeperConfig keeper = {
 		.keeper_path = config->keeper_path,
 		.run_dir = start->job->run_dir,
@@ -184,6 +201,7 @@ static int launch(const Start *start, Error *err)
 		.console_fifo = console,
 		.metrics_fifo = metrics,
 		.jail = jail ? &inside : NULL,
+		.pager = restore && restore->paged ? &pager : NULL,
 		.vmm_argv = argv,
 		.groups = groups,
 	};
@@ -204,6 +222,7 @@ static FirecrackerPlan plan_of(const Start *start)
 		.taps = resolved->network_interfaces.items,
 		.version = start->version,
 		.console_rate = start->firecracker->config.console_rate,
+		.paged = start->job->restore && start->job->restore->paged,
 		.restores = start->job->restore,
 	};
 }
@@ -253,6 +272,16 @@ static int restore_mmds(FirecrackerApi *api, const VmSpec *spec, Error *err)
 	return send(api, FIRECRACKER_ACT, "PUT", "/mmds", json_loads(mmds->content, 0, NULL), err);
 }
 
+/* What comes before the guest goes on costs it no fault; what takes too long comes beside it. */
+static void await_working_set(const Job *job)
+{
+	int64_t until = clock_mono_us() + WORKING_SET_TIMEOUT;
+
+	while (pager_metrics_installed(job->run_dir) == 0 && clock_mono_us() < until &&
+	       !job_cancelled(job))
+		clock_sleep_us(USEC_PER_MSEC);
+}
+
 static int restore_guest(FirecrackerApi *api, const Start *start, Error *err)
 {
 	const FirecrackerPlan plan = plan_of(start);
@@ -263,6 +292,8 @@ static int restore_guest(FirecrackerApi *api, const Start *start, Error *err)
 		return -1;
 	if (start->job->restore->paused)
 		return 0;
+	if (start->job->restore->paged)
+		await_working_set(start->job);
 	return send(api, FIRECRACKER_SWITCH, "PATCH", "/vm", json_pack("{s:s}", "state", "Resumed"),
 		    err);
 }

@@ -144,6 +144,8 @@ static int add_snapshot(Jail *jail, const Job *job, Error *err)
 		cleanup_free char *path = text_printf("%s/%s", job->restore->dir, names[i][1]);
 		const KeeperJailFile file = { name, path, true };
 
+		if (i == 0 && job->restore->paged) /* the pager's alone */
+			continue;
 		if (add_file(jail, NULL, &file, "spec.restore_from", err) < 0)
 			return -1;
 	}

@@ -69,6 +69,8 @@ char *jail_drive_name(const VmDrive *drive);
 /* What a snapshot's files are called in the jail of a VMM that writes or reads them. */
 #define JAIL_SNAPSHOT_MEMORY "snapshot-memory"
 #define JAIL_SNAPSHOT_STATE "snapshot-state"
+/* The socket of the pager that serves it, there. */
+#define JAIL_PAGER "pager.sock"
 
 /* Does the VMM, @pid, run as it should: its user, its limits? JAILER. */
 int jail_verify(const Jail *jail, pid_t pid, Error *err) must_check;

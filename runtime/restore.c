@@ -105,14 +105,25 @@ static void note_inner(VmResolved *resolved, const VmSpec *snapshot)
 	}
 }
 
-static int check_host(Runtime *runtime, const SnapshotManifest *manifest, Error *err)
+/* As it was last looked at; a new agent may not have yet. */
+static BackendInfo info_of(Runtime *runtime, VmBackend id)
 {
-	SnapshotHost host = { .cpu_model = runtime->config.cpu_model };
+	Backend *backend = runtime->backends[id];
 	BackendInfo info;
 
 	lock_take(&runtime->lock);
-	info = runtime->infos[manifest->backend];
+	info = runtime->infos[id];
 	lock_drop(&runtime->lock);
+	if (!info.available && backend)
+		backend->ops->probe(backend, &info);
+	return info;
+}
+
+static int check_host(Runtime *runtime, const SnapshotManifest *manifest, Error *err)
+{
+	SnapshotHost host = { .cpu_model = runtime->config.cpu_model };
+	BackendInfo info = info_of(runtime, manifest->backend);
+
 	if (!info.available)
 		return error_set(err, ERROR_UNSUPPORTED, "%s: %s",
 				 vm_backend_name(manifest->backend), info.message);
@@ -132,6 +143,22 @@ static int check_identity(const VmSpec *spec, Error *err)
 		err, "spec.restore_from.allow_shared_identity",
 		"must be set, for nothing in the guest (spec.guest_agent) can give "
 		"it random numbers, a clock and addresses of its own");
+}
+
+static int check_memory(const Runtime *runtime, const VmSpec *spec,
+			const SnapshotManifest *manifest, Error *err)
+{
+	VmMemoryBackend asked = spec->restore_from->memory_backend;
+	const Backend *backend = runtime->backends[manifest->backend];
+
+	if (asked == VM_MEMORY_USERFAULTFD &&
+	    !(backend && backend->ops->capabilities & BACKEND_PAGER))
+		return error_set(err, ERROR_UNSUPPORTED, "memory by userfaultfd (%s)",
+				 vm_backend_name(manifest->backend));
+	if (asked == VM_MEMORY_FILE && spec_huge_pages(spec))
+		return error_add_violation(err, "spec.restore_from.memory_backend",
+					   "memory of huge pages comes by userfaultfd");
+	return 0;
 }
 
 static int check_asked(const VmSpec *asked, const SnapshotManifest *manifest, const char *tenant,
@@ -168,6 +195,8 @@ static int fill(Runtime *runtime, VmRecord *record, const SnapshotInfo *info, Er
 	resolved->vcpus = spec_vcpus(spec);
 	resolved->memory_mib = spec_memory_mib(spec);
 	note_inner(resolved, manifest->spec);
+	if (check_memory(runtime, spec, manifest, err) < 0)
+		return -1;
 	disks_set_condition(record, NULL);
 	restore_set_condition(record);
 	return check_identity(spec, err) < 0 || spec_check(spec, err) < 0 ? -1 : 0;
@@ -227,6 +256,13 @@ static void list_names(FieldTexts *names, const SnapshotManifest *manifest)
 	}
 }
 
+static bool is_paged(const VmSpec *spec)
+{
+	VmMemoryBackend asked = spec->restore_from->memory_backend;
+
+	return asked == VM_MEMORY_USERFAULTFD || (!asked && spec_huge_pages(spec));
+}
+
 int restore_prepare(Operation *operation, Error *err)
 {
 	Job *job = &operation->job;
@@ -248,10 +284,13 @@ int restore_prepare(Operation *operation, Error *err)
 	}
 	snapshot_info_clear(&info);
 	restoring->dir = snapshots_path(snapshots, &key, NULL);
+	restoring->working_set = snapshots_path(snapshots, &key, SNAPSHOT_WORKING_SET);
 	restoring->from = (RestoreFrom){
 		.dir = restoring->dir,
 		.drive_names = &restoring->names,
 		.paused = operation->then_pause,
+		.paged = is_paged(job->spec),
+		.working_set = restoring->working_set,
 	};
 	job->restore = &restoring->from;
 	return 0;
@@ -263,6 +302,7 @@ void restoring_free(Restoring *restoring)
 		return;
 	field_texts_clear(&restoring->names);
 	free(restoring->dir);
+	free(restoring->working_set);
 	free(restoring);
 }
 

@@ -89,6 +89,9 @@ void snapshot_draft_drop(SnapshotDraft *draft); /* accepts NULL */
 int snapshots_verify(Snapshots *snapshots, const SnapshotKey *key, bool read_all,
 		     const DiskProgress *progress, Error *err) must_check;
 
+/* Pages that VMs restored from it used first; no part of it, and made by them. */
+#define SNAPSHOT_WORKING_SET ".working-set"
+
 /* What the disk of that drive is called in a snapshot; to free. */
 char *snapshot_disk_file(const char *drive_id);
 

@@ -84,6 +84,13 @@ typedef enum VmIoEngine {
 	VM_IO_COUNT_,
 } VmIoEngine;
 
+typedef enum VmMemoryBackend {
+	VM_MEMORY_UNSET,
+	VM_MEMORY_FILE,
+	VM_MEMORY_USERFAULTFD,
+	VM_MEMORY_COUNT_,
+} VmMemoryBackend;
+
 typedef enum VmProtocol {
 	VM_PROTOCOL_UNSET,
 	VM_PROTOCOL_TCP,
@@ -211,6 +218,7 @@ typedef struct VmRestoreFrom {
 	char *vm_id;
 	char *snapshot_id;
 	bool allow_shared_identity;
+	VmMemoryBackend memory_backend;
 } VmRestoreFrom;
 
 typedef struct VmSpec {

@@ -70,6 +70,11 @@ static const char *const cache_names[] = {
 };
 static_assert(array_size(cache_names) == VM_CACHE_COUNT_, "name every type");
 
+static const char *const memory_names[] = {
+	[VM_MEMORY_FILE] = "file",
+	[VM_MEMORY_USERFAULTFD] = "userfaultfd",
+};
+
 static const char *const io_names[] = {
 	[VM_IO_SYNC] = "sync",
 	[VM_IO_ASYNC] = "async",
@@ -292,6 +297,7 @@ static const Field restore_from_fields[] = {
 	{ "snapshot_id", FIELD_TEXT, AT(snapshot_id), .min = 1, .max = 63, .accept = id_bytes,
 	  .flags = FIELD_REQUIRED },
 	{ "allow_shared_identity", FIELD_BOOL, AT(allow_shared_identity) },
+	{ "memory_backend", FIELD_ENUM, AT(memory_backend), .names = memory_names, .name_count = VM_MEMORY_COUNT_ },
 };
 #undef AT
 static const FieldTable restore_from_table = {

@@ -341,7 +341,7 @@ bool vm_stops_after_snapshot(const Operation *operation);
 /* restore.c */
 typedef struct Restoring {
 	RestoreFrom from;
-	char *dir;
+	char *dir, *working_set;
 	FieldTexts names;
 } Restoring;
 void restoring_free(Restoring *restoring); /* NULL is fine */

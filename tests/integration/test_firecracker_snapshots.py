@@ -2,8 +2,10 @@
 """Snapshots by the real Firecracker, through the API: a guest that looks at every page of its memory
 goes on where it was."""
 
+import json
 import os
 import re
+import signal
 import unittest
 
 import grpc
@@ -30,12 +32,13 @@ class SnapshotTest(Host):
         self.daemon.snapshots.DeleteSnapshot(S.DeleteSnapshotRequest(
             vm_id=vm_id, snapshot_id=snapshot_id, allow_missing=True), timeout=20)
 
-    def restore(self, vm, snapshot_id="warm", desired=V.DESIRED_STATE_RUNNING, **more):
+    def restore(self, vm, snapshot_id="warm", desired=V.DESIRED_STATE_RUNNING,
+                memory=V.MEMORY_BACKEND_UNSPECIFIED):
         vm_id = self.new_vm_id()
         return self.vms.CreateVm(V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec(
             desired_state=desired, restore_from=V.RestoreFrom(
-                vm_id=vm.vm_id, snapshot_id=snapshot_id, allow_shared_identity=True), **more)),
-            timeout=BOOT_SECONDS)
+                vm_id=vm.vm_id, snapshot_id=snapshot_id, allow_shared_identity=True,
+                memory_backend=memory))), timeout=BOOT_SECONDS)
 
     def rounds(self, vm):
         found = ROUND.findall(self.console(vm))
@@ -60,6 +63,25 @@ class SnapshotTest(Host):
             self.later_round(clone, at + 1)
         self.vms.ResumeVm(V.ResumeVmRequest(vm_id=vm.vm_id), timeout=30)
         self.later_round(vm, at + 1)
+
+    def test_memory_comes_page_by_page_and_from_a_pager_that_dies(self):
+        vm = self.boot("check=%d" % MIB)
+        self.later_round(vm, 1)
+        self.take(vm, then=S.SNAPSHOT_THEN_PAUSE)
+        at = max(self.rounds(vm))
+
+        first = self.restore(vm, memory=V.MEMORY_BACKEND_USERFAULTFD)
+        state = json.loads((self.daemon.run_dir(first) / "keeper.json").read_text())
+        os.kill(state["pager"]["pid"], signal.SIGKILL)
+        self.later_round(first, at + 1)
+        counted = {metric.name: metric.value for metric in self.metrics(first).metrics}
+        self.assertGreater(counted["pager.faults"], 0)
+        self.destroy(first.vm_id)
+
+        second = self.restore(vm, memory=V.MEMORY_BACKEND_USERFAULTFD)
+        self.later_round(second, at + 1)
+        self.daemon.restart()
+        self.later_round(second, max(self.rounds(second)))
 
     def test_disks_and_interfaces_are_the_clones_own(self):
         folder = self.folder()

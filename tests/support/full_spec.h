@@ -45,5 +45,6 @@ static const char full_spec[] =
 		"\"mmds\":{\"content\":\"{\\\"role\\\":\\\"front\\\"}\",\"ipv4Address\":\"169.254.7.7\","
 			"\"imdsCompat\":true}},"
 	"\"limits\":{\"cpuMillis\":1500,\"memoryMib\":\"512\",\"pids\":100},"
-	"\"restoreFrom\":{\"vmId\":\"web-0\",\"snapshotId\":\"warm\",\"allowSharedIdentity\":true}}";
+	"\"restoreFrom\":{\"vmId\":\"web-0\",\"snapshotId\":\"warm\",\"allowSharedIdentity\":true,"
+		"\"memoryBackend\":\"MEMORY_BACKEND_USERFAULTFD\"}}";
 /* clang-format on */

@@ -388,7 +388,13 @@ static void tell(FirecrackerApi *api, const QemuBench *bench, const VmSpec *spec
 	cleanup_free char *args = firecracker_boot_args(spec);
 	VmResolvedInterface taps[SPEC_INTERFACES_MAX] = { { 0 } };
 	char names[SPEC_INTERFACES_MAX][TAP_NAME_MAX];
-	FirecrackerPlan plan = { spec, args, &paths, taps, { 0 }, 1, false };
+	FirecrackerPlan plan = {
+		.spec = spec,
+		.boot_args = args,
+		.paths = &paths,
+		.taps = taps,
+		.console_rate = 1,
+	};
 	Error err = { 0 };
 
 	for (unsigned i = 0; i < SPEC_INTERFACES_MAX; i++) {
