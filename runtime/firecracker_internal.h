@@ -19,7 +19,8 @@ typedef struct Firecracker {
 	Backend backend;
 	BackendConfig config;
 	/* what config points to */
-	char *keeper_path, *pager_path, *firecracker_path, *jailer_path, *jail_dir, *jail_group, *image_dirs;
+	char *keeper_path, *pager_path, *firecracker_path, *jailer_path, *jail_dir, *jail_group,
+		*image_dirs;
 	ProbeCache probes;
 } Firecracker;
 
