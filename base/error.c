@@ -79,6 +79,13 @@ void error_about_vm(Error *err, const char *id)
 		text_copy(err->vm_id, sizeof err->vm_id, id);
 }
 
+void error_about_snapshot(Error *err, const char *vm, const char *snapshot)
+{
+	error_about_vm(err, vm);
+	if (!err->snapshot_id[0])
+		text_copy(err->snapshot_id, sizeof err->snapshot_id, snapshot);
+}
+
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to)
 {
 	error_fill(err, ERROR_INVALID_TRANSITION, CAUSE_HOST, 0, "%s -> %s", from, to);

@@ -87,6 +87,11 @@ typedef struct Error {
 #define error_set_vm(err, kind, id) \
 	(error_fill((err), (kind), CAUSE_HOST, 0, "%s", ""), error_about_vm((err), (id)), -1)
 
+/* SNAPSHOT_ALREADY_EXISTS, SNAPSHOT_NOT_FOUND: the same of a snapshot, which is a VM's. */
+#define error_set_snapshot(err, kind, vm, snapshot)          \
+	(error_fill((err), (kind), CAUSE_HOST, 0, "%s", ""), \
+	 error_about_snapshot((err), (vm), (snapshot)), -1)
+
 /* INVALID_TRANSITION; @from and @to are state names, @to the goal. */
 #define error_set_transition(err, id, from_state, to_state) \
 	(error_fill_transition((err), (id), (from_state), (to_state)), -1)
@@ -117,6 +122,8 @@ void error_fill_violation(Error *err, const char *field, const char *format, ...
 
 /* Says which VM @err is about, unless it says so already. */
 void error_about_vm(Error *err, const char *id);
+/* The same of a snapshot and its VM. */
+void error_about_snapshot(Error *err, const char *vm, const char *snapshot);
 
 static inline bool error_is_set(const Error *err)
 {

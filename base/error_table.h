@@ -42,6 +42,7 @@
 	X(INVALID_REQUEST,         INVALID_ARGUMENT,    FIX_REQUEST, "invalid request: {what}")                   \
 	X(UNKNOWN_FIELD,           INVALID_ARGUMENT,    ELSEWHERE,   "unknown field: {what}")                     \
 	X(CONFLICT,                ABORTED,             AFTER_READ,  "conflict: {what}")                          \
+	X(IN_USE,                  FAILED_PRECONDITION, AFTER_READ,  "in use: {what}")                            \
 	X(COMPACTED,               OUT_OF_RANGE,        AFTER_READ,  "revision out of range: {what}")             \
 	X(STORE_CHANGED,           OUT_OF_RANGE,        AFTER_READ,  "store changed: {what}")                     \
 	X(PAGE_TOKEN,              OUT_OF_RANGE,        AFTER_READ,  "page token: {what}")                        \

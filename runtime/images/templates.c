@@ -350,10 +350,10 @@ static int claim_deletion(Templates *templates, Entry *entry, Error *err)
 	lock_drop(&templates->lock);
 
 	if (users)
-		return error_set(err, ERROR_CONFLICT, "template '%s' is used by %zu VM%s",
+		return error_set(err, ERROR_IN_USE, "template '%s' is used by %zu VM%s",
 				 entry->name, users, users == 1 ? "" : "s");
 	if (others)
-		return error_set(err, ERROR_CONFLICT, "template '%s' is being cloned or read",
+		return error_set(err, ERROR_IN_USE, "template '%s' is being cloned or read",
 				 entry->name);
 	return 0;
 }

@@ -113,5 +113,5 @@ int templates_clone(Templates *templates, const TemplateClone *clone, DiskCloneW
 int templates_pin(Templates *templates, const char *name, Error *err) must_check;
 void templates_unpin(Templates *templates, const char *name);
 
-/* Its clones live on. ROOTFS: MISSING; CONFLICT: it is pinned, or somebody works with it. */
+/* Its clones live on. ROOTFS: MISSING; IN_USE: it is pinned, or somebody works with it. */
 int templates_delete(Templates *templates, const char *name, Error *err) must_check;

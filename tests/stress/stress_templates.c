@@ -29,7 +29,7 @@ static atomic_uint wrong, cloned, imported, deleted, refused;
 /* These are the answers of others having been there first; anything else is wrong. */
 static void expect(int r, const Error *err, atomic_uint *done)
 {
-	bool fits = err->kind == ERROR_CONFLICT || err->cause == CAUSE_MISSING ||
+	bool fits = err->kind == ERROR_IN_USE || err->cause == CAUSE_MISSING ||
 		    err->cause == CAUSE_EXISTS;
 
 	if (r == 0) {

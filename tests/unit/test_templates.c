@@ -159,7 +159,7 @@ CATALOG_TEST_ONCE(templates, one_that_is_pinned_is_not_deleted)
 
 	cr_expect_eq(catalog_get(c, "debian").users, 2);
 	cr_expect_eq(templates_delete(c->templates, "debian", &err), -1);
-	cr_expect_eq(err.kind, ERROR_CONFLICT);
+	cr_expect_eq(err.kind, ERROR_IN_USE);
 	cr_expect_str_eq(err.what, "template 'debian' is used by 2 VMs");
 	templates_unpin(c->templates, "debian");
 	error_clear(&err);
@@ -188,7 +188,7 @@ CATALOG_TEST_ONCE(templates, one_that_was_removed_by_hand_can_be_imported_again)
 	cr_expect_eq(catalog_clone(c, "debian", "clone", 0, &err), 0, "%s", err.what);
 	cr_expect_eq(catalog_get(c, "debian").users, 1);
 	cr_expect_eq(templates_delete(c->templates, "debian", &err), -1);
-	cr_expect_eq(err.kind, ERROR_CONFLICT);
+	cr_expect_eq(err.kind, ERROR_IN_USE);
 }
 
 CATALOG_TEST(templates, clones_outlive_their_template)
