@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
+#include "runtime/snapshots/snapshots_internal.h"
+
+#include <string.h>
+
+struct SnapshotUse {
+	Snapshots *snapshots;
+	char *dir;
+	size_t count;                               /* of what is laid over one another */
+	SnapshotEntry *entries[SNAPSHOT_CHAIN_MAX]; /* held; the one asked for first */
+	SnapshotManifest *manifests[SNAPSHOT_CHAIN_MAX];
+};
+
+/* The manifest now, a reference; NULL if there is none. */
+static SnapshotManifest *manifest_of(Snapshots *snapshots, const SnapshotEntry *entry)
+{
+	SnapshotManifest *manifest;
+
+	lock_take(&snapshots->lock);
+	manifest = snapshot_manifest_ref(entry->manifest);
+	lock_drop(&snapshots->lock);
+	return manifest;
+}
+
+static int check_host(Snapshots *snapshots, const SnapshotEntry *entry, const SnapshotHost *host,
+		      Error *err)
+{
+	cleanup_(snapshot_manifest_unrefp) SnapshotManifest *manifest =
+		manifest_of(snapshots, entry);
+
+	return manifest ? snapshot_check_host(manifest, host, err) : 0;
+}
+
+/* Holds one more, whole, which is the last one's parent. */
+static int add(SnapshotUse *use, const SnapshotKey *key, const DiskProgress *progress, Error *err)
+{
+	SnapshotEntry *entry;
+
+	if (snapshot_hold(use->snapshots, key, &entry, err) < 0)
+		return -1;
+	use->entries[use->count++] = entry;
+	if (snapshot_verify_entry(use->snapshots, entry, false, progress, err) < 0)
+		return -1;
+	use->manifests[use->count - 1] = manifest_of(use->snapshots, entry);
+	return 0;
+}
+
+/* What the last one is laid over, until there is nothing. */
+static int add_parents(SnapshotUse *use, const DiskProgress *progress, Error *err)
+{
+	const SnapshotManifest *child = use->manifests[0];
+
+	while (child->kind == SNAPSHOT_DIFF) {
+		const SnapshotKey *of = &use->entries[use->count - 1]->key;
+		const SnapshotManifest *parent;
+		SnapshotKey key;
+
+		if (use->count == SNAPSHOT_CHAIN_MAX)
+			return snapshot_refuse(err, of, CAUSE_CORRUPT,
+					       "it is laid over more than %d others",
+					       SNAPSHOT_CHAIN_MAX - 1);
+		if (snapshot_key(&key, child->vm_id, child->parent, err) < 0 ||
+		    add(use, &key, progress, err) < 0)
+			return -1;
+		parent = use->manifests[use->count - 1];
+		if (!text_equal(parent->uid, child->parent_uid))
+			return snapshot_refuse(err, of, CAUSE_CORRUPT,
+					       "its parent '%s' is another one than it was",
+					       child->parent);
+		child = parent;
+	}
+	return 0;
+}
+
+/* Before anything is read. */
+static int begin(SnapshotUse *use, const SnapshotKey *key, const SnapshotHost *host, Error *err)
+{
+	SnapshotEntry *entry;
+	int r;
+
+	if (snapshot_hold(use->snapshots, key, &entry, err) < 0)
+		return -1;
+	r = check_host(use->snapshots, entry, host, err);
+	snapshot_release(use->snapshots, entry);
+	return r;
+}
+
+int snapshots_use(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
+		  const SnapshotHost *host, const DiskProgress *progress, SnapshotUse **ret,
+		  Error *err)
+{
+	cleanup_(snapshot_use_endp) SnapshotUse *use = new0(SnapshotUse);
+	SnapshotKey key;
+
+	use->snapshots = snapshots;
+	if (snapshot_key(&key, vm_id, snapshot_id, err) < 0 || begin(use, &key, host, err) < 0 ||
+	    add(use, &key, progress, err) < 0)
+		return -1;
+	/* It may be known from its reading alone. */
+	if (snapshot_check_host(use->manifests[0], host, err) < 0 ||
+	    add_parents(use, progress, err) < 0)
+		return -1;
+	use->dir = snapshot_path(snapshots, &key, NULL);
+	*ret = take_ptr(use);
+	return 0;
+}
+
+void snapshot_use_end(SnapshotUse *use)
+{
+	if (!use)
+		return;
+	for (size_t i = 0; i < use->count; i++) {
+		snapshot_manifest_unref(use->manifests[i]);
+		snapshot_release(use->snapshots, use->entries[i]);
+	}
+	free(use->dir);
+	free(use);
+}
+
+const char *snapshot_use_dir(const SnapshotUse *use)
+{
+	return use->dir;
+}
+
+const SnapshotManifest *snapshot_use_manifest(const SnapshotUse *use)
+{
+	return use->manifests[0];
+}
+
+int snapshot_use_clone_disk(const SnapshotUse *use, const SnapshotClone *clone, DiskCloneWay *ret,
+			    Error *err)
+{
+	const SnapshotKey *key = &use->entries[0]->key;
+	const SnapshotDrive *drive = snapshot_manifest_drive(use->manifests[0], clone->drive_id);
+	DiskCloneOptions options = {
+		.mode = 0600,
+		.durable = clone->durable,
+		.progress = clone->progress,
+	};
+	cleanup_free char *path = NULL;
+	cleanup_close int disk = -1;
+
+	if (!drive)
+		return snapshot_refuse(err, key, CAUSE_MISSING, "it has no drive '%s'",
+				       clone->drive_id);
+	(void)disk_room_read(use->snapshots->room, NULL, &options.spare);
+	path = snapshot_path(use->snapshots, key, drive->file);
+	if (disk_open(&disk, use->snapshots->fd, snapshot_relative(use->snapshots, path), err) <
+		    0 ||
+	    disk_clone(ret, clone->to, disk, &options, err) < 0)
+		return snapshot_error(err, key);
+	return 0;
+}
