@@ -53,7 +53,7 @@ static const SnapshotShape label_shape = { sizeof(SnapshotLabel), label_members,
 #define OF SnapshotDrive
 static const SnapshotMember drive_members[] = {
 	MUST(drive_id, SNAPSHOT_TEXT_MAX, NULL),
-	TEXT(name, 4 * SNAPSHOT_TEXT_MAX, NULL),
+	TEXT(name, SNAPSHOT_TEXT_MAX, NULL),
 	MUST(file, FILE_NAME_MAX, snapshot_is_file_name),
 	NUMBER(size),
 };
@@ -300,7 +300,7 @@ static int check_format(const json_t *json, bool *is_newer_minor, Error *err)
 	return 0;
 }
 
-static int read_body(SnapshotManifest *manifest, const json_t *json, Error *err)
+static int read_body(SnapshotManifest *manifest, json_t *json, Error *err)
 {
 	bool is_newer_minor;
 	const char *wrong;

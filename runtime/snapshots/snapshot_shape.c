@@ -128,11 +128,10 @@ static const SnapshotMember *find(const SnapshotShape *shape, const char *name)
 	return NULL;
 }
 
-static bool list_from_json(const SnapshotMember *member, SnapshotList *ret, const json_t *json,
+static bool list_from_json(const SnapshotMember *member, SnapshotList *ret, json_t *json,
 			   bool strict);
 
-static bool member_from_json(const SnapshotMember *member, void *object, const json_t *json,
-			     bool strict)
+static bool member_from_json(const SnapshotMember *member, void *object, json_t *json, bool strict)
 {
 	void *value = at(member, object);
 
@@ -152,25 +151,22 @@ static bool member_from_json(const SnapshotMember *member, void *object, const j
 }
 
 /* NULL: there is no member in @json that the table lacks. */
-static const char *find_unknown(const SnapshotShape *shape, const json_t *json)
+static const char *find_unknown(const SnapshotShape *shape, json_t *json)
 {
-	const char *name;
-	json_t *value;
-
-	/* jansson's iterators want what they do not change to be changeable. */
-	json_object_foreach((json_t *)(uintptr_t)json, name,
-			    value) if (!find(shape, name)) return name;
+	for (void *at = json_object_iter(json); at; at = json_object_iter_next(json, at))
+		if (!find(shape, json_object_iter_key(at)))
+			return json_object_iter_key(at);
 	return NULL;
 }
 
-const char *snapshot_shape_from_json(const SnapshotShape *shape, void *object, const json_t *json,
+const char *snapshot_shape_from_json(const SnapshotShape *shape, void *object, json_t *json,
 				     bool strict)
 {
 	const char *unknown = strict ? find_unknown(shape, json) : NULL;
 
 	for (size_t i = 0; i < shape->count; i++) {
 		const SnapshotMember *member = &shape->members[i];
-		const json_t *value = json_object_get(json, member->name);
+		json_t *value = json_object_get(json, member->name);
 
 		if (value ? !member_from_json(member, object, value, strict) : member->required)
 			return member->name;
@@ -178,7 +174,7 @@ const char *snapshot_shape_from_json(const SnapshotShape *shape, void *object, c
 	return unknown;
 }
 
-static bool list_from_json(const SnapshotMember *member, SnapshotList *ret, const json_t *json,
+static bool list_from_json(const SnapshotMember *member, SnapshotList *ret, json_t *json,
 			   bool strict)
 {
 	const SnapshotShape *shape = member->shape;

@@ -48,7 +48,7 @@ json_t *snapshot_shape_to_json(const SnapshotShape *shape, const void *object);
  * Return: NULL, or the name of the member that is wrong (the table's, or @json's). @object is to be
  * cleared in any case.
  */
-const char *snapshot_shape_from_json(const SnapshotShape *shape, void *object, const json_t *json,
+const char *snapshot_shape_from_json(const SnapshotShape *shape, void *object, json_t *json,
 				     bool strict) must_check;
 
 /* Return: NULL, or the name of the member that snapshot_shape_from_json() would not take. */

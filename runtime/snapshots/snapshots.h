@@ -180,18 +180,21 @@ int snapshots_delete(Snapshots *snapshots, const char *vm_id, const char *snapsh
  * none of them goes while it is used. */
 typedef struct SnapshotUse SnapshotUse;
 
+typedef struct SnapshotAsk {
+	const char *vm_id, *snapshot_id;
+	const SnapshotHost *host;     /* what is to load it; asked before anything is read */
+	const DiskProgress *progress; /* of what has to be read, mostly nothing; may be NULL */
+} SnapshotAsk;
+
 /**
  * snapshots_use() - open one for a restore
- * @host:	what is to load it; asked before anything is read
- * @progress:	of what has to be read, which is nothing mostly; may be NULL
  * @ret:	for snapshot_use_end(); who goes on depending on it pins it before
  *
  * UNSUPPORTED: snapshot_check_host(). IN_USE: it is being made. A problem it is known to have,
  * unless it is gone by now.
  */
-int snapshots_use(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
-		  const SnapshotHost *host, const DiskProgress *progress, SnapshotUse **ret,
-		  Error *err) must_check;
+int snapshots_use(Snapshots *snapshots, const SnapshotAsk *ask, SnapshotUse **ret, Error *err)
+	must_check;
 void snapshot_use_end(SnapshotUse *use); /* accepts NULL */
 DEFINE_CLEANUP(SnapshotUse *, snapshot_use_end);
 

@@ -46,29 +46,41 @@ static int add(SnapshotUse *use, const SnapshotKey *key, const DiskProgress *pro
 	return 0;
 }
 
-/* What the last one is laid over, until there is nothing. */
+/* The parent of the last one, @child. */
+static int add_parent(SnapshotUse *use, const SnapshotManifest *child, const DiskProgress *progress,
+		      Error *err)
+{
+	const SnapshotKey *of = &use->entries[use->count - 1]->key;
+	Error none = { 0 };
+	SnapshotKey key;
+
+	if (use->count == SNAPSHOT_CHAIN_MAX)
+		return snapshot_refuse(err, of, CAUSE_CORRUPT,
+				       "it is laid over more than %d others",
+				       SNAPSHOT_CHAIN_MAX - 1);
+	if (snapshot_key(&key, child->vm_id, child->parent, err) < 0)
+		return -1;
+	if (add(use, &key, progress, &none) < 0 && none.kind != ERROR_SNAPSHOT_NOT_FOUND) {
+		*err = none;
+		return -1;
+	}
+	if (error_is_set(&none) ||
+	    !text_equal(use->manifests[use->count - 1]->uid, child->parent_uid))
+		return snapshot_refuse(err, of, CAUSE_CORRUPT,
+				       "its parent '%s' is gone, or another one than it was",
+				       child->parent);
+	return 0;
+}
+
+/* What the first one is laid over, until there is nothing. */
 static int add_parents(SnapshotUse *use, const DiskProgress *progress, Error *err)
 {
 	const SnapshotManifest *child = use->manifests[0];
 
 	while (child->kind == SNAPSHOT_DIFF) {
-		const SnapshotKey *of = &use->entries[use->count - 1]->key;
-		const SnapshotManifest *parent;
-		SnapshotKey key;
-
-		if (use->count == SNAPSHOT_CHAIN_MAX)
-			return snapshot_refuse(err, of, CAUSE_CORRUPT,
-					       "it is laid over more than %d others",
-					       SNAPSHOT_CHAIN_MAX - 1);
-		if (snapshot_key(&key, child->vm_id, child->parent, err) < 0 ||
-		    add(use, &key, progress, err) < 0)
+		if (add_parent(use, child, progress, err) < 0)
 			return -1;
-		parent = use->manifests[use->count - 1];
-		if (!text_equal(parent->uid, child->parent_uid))
-			return snapshot_refuse(err, of, CAUSE_CORRUPT,
-					       "its parent '%s' is another one than it was",
-					       child->parent);
-		child = parent;
+		child = use->manifests[use->count - 1];
 	}
 	return 0;
 }
@@ -86,20 +98,18 @@ static int begin(SnapshotUse *use, const SnapshotKey *key, const SnapshotHost *h
 	return r;
 }
 
-int snapshots_use(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
-		  const SnapshotHost *host, const DiskProgress *progress, SnapshotUse **ret,
-		  Error *err)
+int snapshots_use(Snapshots *snapshots, const SnapshotAsk *ask, SnapshotUse **ret, Error *err)
 {
 	cleanup_(snapshot_use_endp) SnapshotUse *use = new0(SnapshotUse);
 	SnapshotKey key;
 
 	use->snapshots = snapshots;
-	if (snapshot_key(&key, vm_id, snapshot_id, err) < 0 || begin(use, &key, host, err) < 0 ||
-	    add(use, &key, progress, err) < 0)
+	if (snapshot_key(&key, ask->vm_id, ask->snapshot_id, err) < 0 ||
+	    begin(use, &key, ask->host, err) < 0 || add(use, &key, ask->progress, err) < 0)
 		return -1;
 	/* It may be known from its reading alone. */
-	if (snapshot_check_host(use->manifests[0], host, err) < 0 ||
-	    add_parents(use, progress, err) < 0)
+	if (snapshot_check_host(use->manifests[0], ask->host, err) < 0 ||
+	    add_parents(use, ask->progress, err) < 0)
 		return -1;
 	use->dir = snapshot_path(snapshots, &key, NULL);
 	*ret = take_ptr(use);

@@ -41,22 +41,45 @@ static uint64_t bytes_of(const SnapshotManifest *manifest)
 	return bytes;
 }
 
-/* The digest it has, from the cache if that says the right one: before a file is called damaged it
- * is read, for so may the cache be. */
-static int read_digest(Check *check, const SnapshotFile *file, const char *path, int fd,
-		       const DiskIdentity *identity, char ret[static DISK_DIGEST_SIZE], Error *err)
+/* A file that is being looked at. */
+typedef struct Looked {
+	const char *path;
+	int fd;
+	DiskIdentity identity;
+} Looked;
+
+/* The digest it has, from the cache if that says @right: before a file is called damaged it is
+ * read, for so may the cache be. */
+static int read_digest(Check *check, const Looked *looked, const char *right,
+		       char ret[static DISK_DIGEST_SIZE], Error *err)
 {
 	HashCache *hashes = check->snapshots->hashes;
 	DiskProgress progress = { .step = step, .user = &check->reading };
 
 	if (check->read_all) {
 		/* From the disk, not from memory. */
-		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-		hash_cache_forget(hashes, identity);
-	} else if (hash_cache_find(hashes, identity, ret) && strcmp(ret, file->sha256) == 0) {
+		(void)posix_fadvise(looked->fd, 0, 0, POSIX_FADV_DONTNEED);
+		hash_cache_forget(hashes, &looked->identity);
+	} else if (hash_cache_find(hashes, &looked->identity, ret) && strcmp(ret, right) == 0) {
 		return 0;
 	}
-	return hash_cache_read(hashes, fd, path, &progress, ret, err);
+	return hash_cache_read(hashes, looked->fd, looked->path, &progress, ret, err);
+}
+
+static int look_at(const Check *check, const char *path, int *fd, DiskIdentity *identity,
+		   Error *err)
+{
+	const Snapshots *snapshots = check->snapshots;
+	int r;
+
+	if (disk_open(fd, snapshots->fd, snapshot_relative(snapshots, path), err) < 0) {
+		/* It was there, and a file, when the manifest was written. */
+		if (err->cause == CAUSE_MISSING || err->cause == CAUSE_INPUT)
+			err->cause = CAUSE_CORRUPT;
+		return snapshot_error(err, check->key);
+	}
+	r = disk_identity_get(identity, *fd);
+	return r < 0 ? snapshot_errno(err, check->key, -r, "look at %s", path) : 0;
 }
 
 static int check_file(Check *check, const SnapshotFile *file, Error *err)
@@ -64,25 +87,17 @@ static int check_file(Check *check, const SnapshotFile *file, Error *err)
 	cleanup_free char *path = text_printf("%s/%s", check->dir, file->name);
 	char digest[DISK_DIGEST_SIZE];
 	cleanup_close int fd = -1;
-	DiskIdentity identity;
-	int r;
+	Looked looked = { .path = path };
 
-	if (disk_open(&fd, check->snapshots->fd, snapshot_relative(check->snapshots, path), err) <
-	    0) {
-		/* It was there, and a file, when the manifest was written. */
-		if (err->cause == CAUSE_MISSING || err->cause == CAUSE_INPUT)
-			err->cause = CAUSE_CORRUPT;
-		return snapshot_error(err, check->key);
-	}
-	r = disk_identity_get(&identity, fd);
-	if (r < 0)
-		return snapshot_errno(err, check->key, -r, "look at %s", path);
-	if (identity.size != file->size)
+	if (look_at(check, path, &fd, &looked.identity, err) < 0)
+		return -1;
+	looked.fd = fd;
+	if (looked.identity.size != file->size)
 		return snapshot_refuse(err, check->key, CAUSE_CORRUPT,
 				       "%s has %" PRIu64 " bytes, and had %" PRIu64
 				       " when it was made",
-				       path, identity.size, file->size);
-	if (read_digest(check, file, path, fd, &identity, digest, err) < 0)
+				       path, looked.identity.size, file->size);
+	if (read_digest(check, &looked, file->sha256, digest, err) < 0)
 		return snapshot_error(err, check->key);
 	if (strcmp(digest, file->sha256) != 0)
 		return snapshot_refuse(err, check->key, CAUSE_CORRUPT,

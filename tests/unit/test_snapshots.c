@@ -37,7 +37,7 @@ SHELF_TEST(snapshots, one_is_what_was_written)
 
 SHELF_TEST_ONCE(snapshots, it_outlives_the_agent)
 {
-	cleanup_(snapshot_info_clear) SnapshotInfo before = { 0 }, after = { 0 };
+	cleanup_(snapshot_info_clear) SnapshotInfo before, after;
 	Error err = { 0 };
 
 	shelf_make(s, "web", "nightly");
@@ -125,7 +125,7 @@ SHELF_TEST_ONCE(snapshots, names_are_ids)
 SHELF_TEST(snapshots, a_name_can_be_used_again)
 {
 	cleanup_free char *vm = shelf_path(s, "web");
-	cleanup_(snapshot_info_clear) SnapshotInfo first = { 0 }, second = { 0 };
+	cleanup_(snapshot_info_clear) SnapshotInfo first, second;
 	Error err = { 0 };
 
 	shelf_make(s, "web", "nightly");
