@@ -92,6 +92,7 @@ static const SnapshotMember members[] = {
 	{ "kind", SNAPSHOT_TYPE_KIND, true, offsetof(OF, kind), 0, NULL, NULL },
 	TEXT(parent, ERROR_ID_MAX - 1, text_is_id),
 	TEXT(parent_uid, SNAPSHOT_TEXT_MAX, NULL),
+	TEXT(memory_runs, DISK_DIGEST_SIZE - 1, disk_digest_is_valid),
 	LIST(files, SNAPSHOT_FILES_MAX, file_shape),
 	TEXT(vm_uid, SNAPSHOT_TEXT_MAX, NULL),
 	LIST(labels, SNAPSHOT_LABELS_MAX, label_shape),
@@ -223,9 +224,9 @@ static const char *check_whole(const SnapshotManifest *manifest)
 		return "a diff has a parent, and nothing else has";
 	if (has_parent && strcmp(manifest->parent, manifest->snapshot_id) == 0)
 		return "it is its own parent";
-	if (manifest->kind == SNAPSHOT_DIFF &&
-	    !snapshot_manifest_file(manifest, SNAPSHOT_MEMORY_FILE))
-		return "a diff has no memory";
+	if (has_parent && (!manifest->memory_runs || !*manifest->memory_runs ||
+			   !snapshot_manifest_file(manifest, SNAPSHOT_MEMORY_FILE)))
+		return "a diff has no memory, or it is not said where";
 	if (!manifest->files.count)
 		return "there are no files";
 	for (size_t i = 1; i < manifest->files.count; i++)

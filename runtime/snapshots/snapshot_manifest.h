@@ -82,6 +82,8 @@ typedef struct SnapshotManifest {
 	uint64_t created; /* wall usec */
 	SnapshotKind kind;
 	char *parent, *parent_uid; /* of a diff */
+	char *memory_runs;         /* of a diff: the digest of where its memory has data
+				      (runtime/snapshots/snapshot_runs.h) */
 	SnapshotList files;        /* SnapshotFile, by name; all but the manifest */
 
 	/* Set by whoever makes it. */

@@ -151,37 +151,36 @@ size_t snapshot_depth(Snapshots *snapshots, const SnapshotEntry *entry)
 	return depth;
 }
 
+/* Why @entry cannot be held; 0 or -1. */
+static int check_hold(const SnapshotEntry *entry, const SnapshotKey *key, Error *err)
+{
+	if (!entry || entry->absent)
+		return error_set_snapshot(err, ERROR_SNAPSHOT_NOT_FOUND, key->vm_id,
+					  key->snapshot_id);
+	if (entry->state == SNAPSHOT_CREATING || entry->closed) {
+		error_about_snapshot(err, key->vm_id, key->snapshot_id);
+		return error_set(err, ERROR_IN_USE, "snapshot '%s' of vm '%s' is being made",
+				 key->snapshot_id, key->vm_id);
+	}
+	if (!entry->on_disk)
+		*err = entry->problem;
+	return entry->on_disk ? 0 : -1;
+}
+
 int snapshot_hold(Snapshots *snapshots, const SnapshotKey *key, SnapshotEntry **ret, Error *err)
 {
 	SnapshotEntry *entry;
-	bool is_made = false;
-	Error problem = { 0 };
+	int r;
 
 	lock_take(&snapshots->lock);
 	entry = snapshot_find(snapshots, key);
-	if (entry && entry->absent)
-		entry = NULL;
-	if (entry && entry->on_disk)
+	r = check_hold(entry, key, err);
+	if (r == 0) {
 		entry->holds++;
-	else if (entry) {
-		is_made = entry->state == SNAPSHOT_CREATING;
-		problem = entry->problem;
-	}
-	if (entry && entry->on_disk)
 		*ret = entry;
-	lock_drop(&snapshots->lock);
-
-	if (!entry)
-		return error_set_snapshot(err, ERROR_SNAPSHOT_NOT_FOUND, key->vm_id,
-					  key->snapshot_id);
-	if (is_made)
-		return error_set(err, ERROR_IN_USE, "snapshot '%s' of vm '%s' is being made",
-				 key->snapshot_id, key->vm_id);
-	if (error_is_set(&problem)) {
-		*err = problem;
-		return -1;
 	}
-	return 0;
+	lock_drop(&snapshots->lock);
+	return r;
 }
 
 void snapshot_release(Snapshots *snapshots, SnapshotEntry *entry)

@@ -28,6 +28,7 @@
 
 #include "runtime/images/disk_clone.h"
 #include "runtime/snapshots/snapshot_host.h"
+#include "runtime/snapshots/snapshot_runs.h"
 
 enum {
 	SNAPSHOT_CHAIN_MAX = 16,  /* a full one and what is laid over it */
@@ -182,7 +183,8 @@ typedef struct SnapshotUse SnapshotUse;
 
 typedef struct SnapshotAsk {
 	const char *vm_id, *snapshot_id;
-	const SnapshotHost *host;     /* what is to load it; asked before anything is read */
+	const SnapshotHost *host;     /* what is to load it; looked at before anything is read.
+					 NULL: nothing is */
 	const DiskProgress *progress; /* of what has to be read, mostly nothing; may be NULL */
 } SnapshotAsk;
 
@@ -212,3 +214,37 @@ typedef struct SnapshotClone {
 /* A VM's own disk (mode 0600). SNAPSHOT_FAILED as disk_clone() has it; MISSING: no such drive. */
 int snapshot_use_clone_disk(const SnapshotUse *use, const SnapshotClone *clone, DiskCloneWay *ret,
 			    Error *err) must_check;
+
+/* ---- diffs ---- */
+
+/* One memory file of those that are laid over one another. What it has data for is in runs. */
+typedef struct SnapshotLayer {
+	char *path;
+	uint64_t size;
+	SnapshotRuns runs;
+} SnapshotLayer;
+
+typedef struct SnapshotLayers {
+	SnapshotLayer items[SNAPSHOT_CHAIN_MAX];
+	size_t count; /* 0: it has no memory file */
+} SnapshotLayers;
+
+/**
+ * snapshot_use_layers() - where the guest's memory is
+ * @ret:	the undermost first; for snapshot_layers_clear(), the paths good while it is used
+ *
+ * A page is that of the uppermost which has data there, and zeros if none has.
+ */
+int snapshot_use_layers(const SnapshotUse *use, SnapshotLayers *ret, Error *err) must_check;
+void snapshot_layers_clear(SnapshotLayers *layers); /* zeroed is fine */
+
+/**
+ * snapshots_flatten() - make a full snapshot of a diff
+ * @progress:	of the copying and hashing; may be NULL
+ *
+ * It is the same snapshot, with the same uid, and needs no parent any more; those laid over it stay
+ * so. Takes the room of the memory, and the time to copy it. It is a diff until it is full, at
+ * once. A full one is left as it is. IN_USE: it is pinned or used, at the beginning or the end.
+ */
+int snapshots_flatten(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
+		      const DiskProgress *progress, Error *err) must_check;

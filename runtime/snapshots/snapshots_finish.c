@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/snapshots/snapshot_runs.h"
 #include "runtime/snapshots/snapshots_draft.h"
 
 #include <fcntl.h>
@@ -97,12 +98,29 @@ static int seal_file(Finish *finish, SnapshotFile *file, Error *err)
 	return 0;
 }
 
+/* Where the memory of a diff has data; it is on the disk by now. */
+static int seal_runs(const Finish *finish, Error *err)
+{
+	const Snapshots *snapshots = finish->draft->snapshots;
+	cleanup_free char *path = text_printf("%s/" SNAPSHOT_MEMORY_FILE, finish->draft->dir);
+	cleanup_(snapshot_runs_clear) SnapshotRuns runs = { 0 };
+	char digest[DISK_DIGEST_SIZE];
+	cleanup_close int fd = -1;
+
+	if (disk_open(&fd, snapshots->fd, snapshot_relative(snapshots, path), err) < 0 ||
+	    snapshot_runs_read(&runs, fd, path, err) < 0)
+		return snapshot_error(err, key_of(finish));
+	snapshot_runs_digest(&runs, digest);
+	snapshot_set(&finish->manifest->memory_runs, digest);
+	return 0;
+}
+
 static int seal_files(Finish *finish, Error *err)
 {
 	for (size_t i = 0; i < snapshot_file_count(finish->manifest); i++)
 		if (seal_file(finish, snapshot_file_at(finish->manifest, i), err) < 0)
 			return -1;
-	return 0;
+	return finish->draft->entry->parent[0] ? seal_runs(finish, err) : 0;
 }
 
 /* What is the catalog's in the manifest. */

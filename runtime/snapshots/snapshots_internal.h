@@ -24,6 +24,7 @@ typedef struct SnapshotEntry {
 	bool on_disk;               /* under lock */
 	bool absent;                /* under lock: being deleted */
 	bool claimed;               /* under lock: one call at a time reads or replaces it */
+	bool closed;                /* under lock: being replaced, and nobody else may hold it */
 	size_t users;               /* under lock: pins */
 	size_t holds;               /* under lock: calls and uses; it stays while there are any */
 	SnapshotManifest *manifest; /* under lock: a reference; NULL if there is none to be read */
@@ -43,6 +44,14 @@ struct Snapshots {
 	Lock lock;
 	Cond settled;           /* with lock: an entry is claimed no more */
 	SnapshotEntry *entries; /* under lock */
+};
+
+struct SnapshotUse {
+	Snapshots *snapshots;
+	char *dir;
+	size_t count;                               /* of what is laid over one another */
+	SnapshotEntry *entries[SNAPSHOT_CHAIN_MAX]; /* held; the one asked for first */
+	SnapshotManifest *manifests[SNAPSHOT_CHAIN_MAX];
 };
 
 /* From the image library's ROOTFS to what snapshots.h says, and evaluates to -1. */

@@ -4,14 +4,6 @@
 
 #include <string.h>
 
-struct SnapshotUse {
-	Snapshots *snapshots;
-	char *dir;
-	size_t count;                               /* of what is laid over one another */
-	SnapshotEntry *entries[SNAPSHOT_CHAIN_MAX]; /* held; the one asked for first */
-	SnapshotManifest *manifests[SNAPSHOT_CHAIN_MAX];
-};
-
 /* The manifest now, a reference; NULL if there is none. */
 static SnapshotManifest *manifest_of(Snapshots *snapshots, const SnapshotEntry *entry)
 {
@@ -29,7 +21,7 @@ static int check_host(Snapshots *snapshots, const SnapshotEntry *entry, const Sn
 	cleanup_(snapshot_manifest_unrefp) SnapshotManifest *manifest =
 		manifest_of(snapshots, entry);
 
-	return manifest ? snapshot_check_host(manifest, host, err) : 0;
+	return manifest && host ? snapshot_check_host(manifest, host, err) : 0;
 }
 
 /* Holds one more, whole, which is the last one's parent. */
@@ -108,7 +100,7 @@ int snapshots_use(Snapshots *snapshots, const SnapshotAsk *ask, SnapshotUse **re
 	    begin(use, &key, ask->host, err) < 0 || add(use, &key, ask->progress, err) < 0)
 		return -1;
 	/* It may be known from its reading alone. */
-	if (snapshot_check_host(use->manifests[0], ask->host, err) < 0 ||
+	if (check_host(snapshots, use->entries[0], ask->host, err) < 0 ||
 	    add_parents(use, ask->progress, err) < 0)
 		return -1;
 	use->dir = snapshot_path(snapshots, &key, NULL);

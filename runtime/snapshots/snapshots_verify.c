@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/text.h"
+#include "runtime/snapshots/snapshot_runs.h"
 #include "runtime/snapshots/snapshots_internal.h"
 
 #include <fcntl.h>
@@ -82,6 +83,27 @@ static int look_at(const Check *check, const char *path, int *fd, DiskIdentity *
 	return r < 0 ? snapshot_errno(err, check->key, -r, "look at %s", path) : 0;
 }
 
+/* Are the holes where they were? Asked before the bytes are, for what these are is remembered. */
+static int check_runs(const Check *check, const Looked *looked, Error *err)
+{
+	cleanup_(snapshot_runs_clear) SnapshotRuns runs = { 0 };
+	char digest[DISK_DIGEST_SIZE];
+
+	if (snapshot_runs_read(&runs, looked->fd, looked->path, err) < 0)
+		return snapshot_error(err, check->key);
+	snapshot_runs_digest(&runs, digest);
+	if (text_equal(digest, check->manifest->memory_runs))
+		return 0;
+	return snapshot_refuse(err, check->key, CAUSE_CORRUPT,
+			       "%s has its holes elsewhere than when it was made", looked->path);
+}
+
+static bool is_layer(const Check *check, const SnapshotFile *file)
+{
+	return check->manifest->kind == SNAPSHOT_DIFF &&
+	       strcmp(file->name, SNAPSHOT_MEMORY_FILE) == 0;
+}
+
 static int check_file(Check *check, const SnapshotFile *file, Error *err)
 {
 	cleanup_free char *path = text_printf("%s/%s", check->dir, file->name);
@@ -97,6 +119,8 @@ static int check_file(Check *check, const SnapshotFile *file, Error *err)
 				       "%s has %" PRIu64 " bytes, and had %" PRIu64
 				       " when it was made",
 				       path, looked.identity.size, file->size);
+	if (is_layer(check, file) && check_runs(check, &looked, err) < 0)
+		return -1;
 	if (read_digest(check, &looked, file->sha256, digest, err) < 0)
 		return snapshot_error(err, check->key);
 	if (strcmp(digest, file->sha256) != 0)

@@ -28,6 +28,7 @@ static SnapshotManifest *manifest_of_a_diff(void)
 	snapshot_set(&manifest->uid, "one");
 	snapshot_set(&manifest->parent, "weekly");
 	snapshot_set(&manifest->parent_uid, "two");
+	snapshot_set(&manifest->memory_runs, digest);
 	snapshot_set(&manifest->backend, "firecracker");
 	snapshot_set(&manifest->spec, "{\"text\":\"\\u00e9 \xc3\xa9 \\\\ \\n\"}");
 	snapshot_manifest_add_label(manifest, "team", "kernel");
@@ -167,6 +168,7 @@ Test(snapshot_manifest, what_is_sealed_is_looked_at_all_the_same)
 		{ "\"parent\":\"weekly\"", "\"parent\":\"nightly\"" },
 		{ "\"parent\":\"weekly\",", "" },
 		{ "\"parent_uid\":\"two\",", "" },
+		{ "\"memory_runs\":\"0123", "\"memory_runs\":\"Z123" },
 		{ "\"file\":\"disk-root\"", "\"file\":\"memory\"" },
 		{ "\"file\":\"disk-root\"", "\"file\":\"disk-roof\"" },
 		{ "\"name\":\"disk-root\"", "\"name\":\"../disk-root\"" },
