@@ -112,9 +112,9 @@ typedef struct SnapshotDraft SnapshotDraft;
  * snapshots_begin() - a snapshot that is to be made
  * @ret:	on SNAPSHOT_BEGUN alone, for snapshot_draft_end()
  *
- * SNAPSHOT_ALREADY_EXISTS: another request's; a draft that failed makes way. SNAPSHOT_NOT_FOUND:
- * the parent. SNAPSHOT_FAILED: EXHAUSTED; INPUT also if the parent is as deep as one may be
- * (SnapshotInfo's depth tells before: flatten it first).
+ * SNAPSHOT_ALREADY_EXISTS: another request's, or damaged; a draft that failed makes way.
+ * SNAPSHOT_NOT_FOUND: the parent. SNAPSHOT_FAILED: EXHAUSTED; INPUT also if the parent is as deep
+ * as one may be (SnapshotInfo's depth tells before: flatten it first).
  */
 int snapshots_begin(Snapshots *snapshots, const SnapshotBegin *begin, SnapshotDraft **ret,
 		    SnapshotBegun *begun, Error *err) must_check;
@@ -140,7 +140,8 @@ int snapshot_draft_add_disk(SnapshotDraft *draft, const char *drive_id, int disk
  *		it any more, and the catalog takes a reference of its own
  * @progress:	of the hashing; may be NULL
  *
- * On success it is READY, whole and on the disk. On failure the draft is to be failed or ended.
+ * What is hashed is the draft's alone, so the VM may run again meanwhile. On success it is READY,
+ * whole and on the disk. On failure the draft is to be failed or ended.
  */
 int snapshot_draft_finish(SnapshotDraft *draft, SnapshotManifest *manifest,
 			  const DiskProgress *progress, Error *err) must_check;
@@ -185,7 +186,8 @@ typedef struct SnapshotAsk {
 	const char *vm_id, *snapshot_id;
 	const SnapshotHost *host;     /* what is to load it; looked at before anything is read.
 					 NULL: nothing is */
-	const DiskProgress *progress; /* of what has to be read, mostly nothing; may be NULL */
+	const DiskProgress *progress; /* of what has to be read, mostly nothing, of each that is
+					 laid over another anew; may be NULL */
 } SnapshotAsk;
 
 /**

@@ -69,10 +69,47 @@ static int compare(const void *a, const void *b)
 	return r ? r : strcmp(one->snapshot_id, other->snapshot_id);
 }
 
-static bool fits(const SnapshotEntry *entry, const char *vm_id, const char *tenant)
+/* The one that @info is laid over, of a sorted list of all of its VM. */
+static SnapshotInfo *find_parent(SnapshotInfo *infos, size_t count, const SnapshotInfo *info)
 {
-	return !entry->absent && (!vm_id || strcmp(entry->key.vm_id, vm_id) == 0) &&
-	       (!tenant || strcmp(entry->tenant, tenant) == 0);
+	SnapshotInfo key;
+
+	if (!info->parent[0])
+		return NULL;
+	text_copy(key.vm_id, sizeof key.vm_id, info->vm_id);
+	text_copy(key.snapshot_id, sizeof key.snapshot_id, info->parent);
+	return bsearch(&key, infos, count, sizeof *infos, compare);
+}
+
+/* What they say of one another; not under lock, for it takes longer the more there are. */
+static void relate(SnapshotInfo *infos, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const SnapshotInfo *above = &infos[i];
+		SnapshotInfo *parent = find_parent(infos, count, above);
+
+		/* As snapshot_children() has it. */
+		if (parent && (above->state != SNAPSHOT_FAILED || above->manifest))
+			parent->children++;
+		infos[i].depth = 1;
+		while (parent && infos[i].depth <= SNAPSHOT_CHAIN_MAX) {
+			infos[i].depth++;
+			parent = find_parent(infos, count, parent);
+		}
+	}
+}
+
+/* Leaves those of @tenant. Return: how many. */
+static size_t choose(SnapshotInfo *infos, size_t count, const char *tenant)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(infos[i].tenant, tenant) == 0)
+			infos[n++] = infos[i];
+		else
+			snapshot_info_clear(&infos[i]);
+	return n;
 }
 
 void snapshots_list(Snapshots *snapshots, const char *vm_id, const char *tenant, SnapshotInfo **ret,
@@ -84,16 +121,14 @@ void snapshots_list(Snapshots *snapshots, const char *vm_id, const char *tenant,
 	lock_take(&snapshots->lock);
 	infos = new0_array(SnapshotInfo, HASH_COUNT(snapshots->entries));
 	for (const SnapshotEntry *entry = snapshots->entries; entry; entry = entry->hh.next)
-		if (fits(entry, vm_id, tenant)) {
-			describe(entry, &infos[n]);
-			infos[n].children = snapshot_children(snapshots, entry);
-			infos[n++].depth = snapshot_depth(snapshots, entry);
-		}
+		if (!entry->absent && (!vm_id || strcmp(entry->key.vm_id, vm_id) == 0))
+			describe(entry, &infos[n++]);
 	lock_drop(&snapshots->lock);
 	if (n)
 		qsort(infos, n, sizeof *infos, compare);
+	relate(infos, n);
+	*count = tenant ? choose(infos, n, tenant) : n;
 	*ret = infos;
-	*count = n;
 }
 
 int snapshots_pin(Snapshots *snapshots, const char *vm_id, const char *snapshot_id, Error *err)

@@ -110,7 +110,6 @@ SHELF_TEST(snapshots_flatten, a_flattened_one_needs_no_parent)
 {
 	cleanup_(snapshot_info_clear) SnapshotInfo before, after;
 	cleanup_free char *memory = shelf_path(s, "web/two/memory");
-	cleanup_free char *hashes = shelf_path(s, ".hashes");
 	Error err = { 0 };
 
 	make_chain(s);

@@ -214,7 +214,9 @@ SHELF_TEST_ONCE(snapshots_use, another_host_is_asked_before_anything_is_read)
 SHELF_TEST_ONCE(snapshots_use, a_diff_needs_its_parents)
 {
 	cleanup_(snapshot_info_clear) SnapshotInfo base, top;
+	SnapshotInfo *infos;
 	SnapshotUse *in_use = NULL;
+	size_t count;
 	Error err = { 0 };
 
 	shelf_make(s, "web", "base");
@@ -228,6 +230,13 @@ SHELF_TEST_ONCE(snapshots_use, a_diff_needs_its_parents)
 	cr_expect_eq(top.depth, 3);
 	cr_expect_str_eq(top.parent, "one");
 	cr_expect_eq(top.manifest->kind, SNAPSHOT_DIFF);
+	snapshots_list(s->snapshots, "web", NULL, &infos, &count);
+	cr_assert_eq(count, 3);
+	for (size_t i = 0; i < count; i++) {
+		cr_expect_eq(infos[i].depth, i + 1);
+		cr_expect_eq(infos[i].children, i < 2);
+	}
+	snapshot_infos_free(infos, count);
 	cr_expect_eq(snapshots_delete(s->snapshots, "web", "base", &err), -1);
 	cr_expect_eq(err.kind, ERROR_IN_USE);
 	cr_expect_str_eq(err.what, "snapshot 'base' of vm 'web' is needed by 1 diff");
