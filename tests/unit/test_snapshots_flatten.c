@@ -238,6 +238,21 @@ SHELF_TEST(snapshots_flatten, one_that_is_given_up_stays_a_diff)
 		     err.what);
 }
 
+SHELF_TEST(snapshots_flatten, without_room_it_stays_a_diff)
+{
+	Error err = { 0 };
+
+	make_chain(s);
+	s->config.spare_bytes = (uint64_t)FS_DISK_MIB * MIB;
+	shelf_restart(s);
+
+	cr_expect_eq(flatten(s, "two", &err), -1);
+	cr_expect_eq(err.kind, ERROR_SNAPSHOT_FAILED);
+	cr_expect_eq(err.cause, CAUSE_EXHAUSTED, "%s", err.what);
+	cr_expect_eq(fs_count(s->dir), 2);
+	cr_expect_eq(shelf_state(s, "web", "two"), SNAPSHOT_READY);
+}
+
 SHELF_TEST_ONCE(snapshots_flatten, a_damaged_parent_is_not_taken_over)
 {
 	Error err = { 0 };
