@@ -9,7 +9,7 @@
 
 enum {
 	DEATHS = 40,
-	STEP_US = 1500, /* how much longer each lives than the one before */
+	STEP_US = 4000, /* how much longer each lives than the one before */
 };
 
 /* All that the catalog can do to a disk, again and again. */
