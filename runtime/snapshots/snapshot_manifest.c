@@ -53,7 +53,7 @@ static const SnapshotShape label_shape = { sizeof(SnapshotLabel), label_members,
 #define OF SnapshotDrive
 static const SnapshotMember drive_members[] = {
 	MUST(drive_id, SNAPSHOT_TEXT_MAX, NULL),
-	TEXT(name, SNAPSHOT_TEXT_MAX, NULL),
+	TEXT(name, SNAPSHOT_PATH_MAX, NULL),
 	MUST(file, FILE_NAME_MAX, snapshot_is_file_name),
 	NUMBER(size),
 };

@@ -33,8 +33,9 @@ enum {
 	SNAPSHOT_FILES_MAX = 64,
 	SNAPSHOT_LABELS_MAX = 64,
 	SNAPSHOT_TEXT_MAX = 255,
+	SNAPSHOT_PATH_MAX = 4095,
 	SNAPSHOT_SPEC_MAX = 1 << 20,
-	SNAPSHOT_MANIFEST_MAX = 8 << 20, /* bytes of the file: in JSON one may become six */
+	SNAPSHOT_MANIFEST_MAX = 16 << 20, /* bytes of the file: in JSON one may become six */
 };
 
 typedef enum SnapshotKind {

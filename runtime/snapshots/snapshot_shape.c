@@ -60,6 +60,7 @@ static json_t *list_to_json(const SnapshotMember *member, const SnapshotList *li
 static json_t *member_to_json(const SnapshotMember *member, const void *object)
 {
 	const void *value = in(member, object);
+	const uint64_t *number = value;
 	const char *text;
 
 	switch (member->type) {
@@ -67,7 +68,7 @@ static json_t *member_to_json(const SnapshotMember *member, const void *object)
 		text = text_in(member, object);
 		return text && *text ? json_string(text) : NULL;
 	case SNAPSHOT_TYPE_NUMBER:
-		return json_integer((json_int_t) * (const uint64_t *)value);
+		return json_integer((json_int_t)*number);
 	case SNAPSHOT_TYPE_BOOL:
 		return json_boolean(*(const bool *)value);
 	case SNAPSHOT_TYPE_KIND:

@@ -118,6 +118,22 @@ Test(snapshot_manifest, it_reads_as_it_was_written)
 	cr_expect_str_eq(read->seal, manifest->seal);
 }
 
+Test(snapshot_manifest, a_vmm_may_have_had_a_drive_at_any_path)
+{
+	cleanup_(snapshot_manifest_unrefp) SnapshotManifest *manifest = manifest_of_a_diff();
+	cleanup_free char *path = text_printf("/%0*d", SNAPSHOT_PATH_MAX - 1, 0);
+	cleanup_free char *longer = text_printf("%s0", path);
+	cleanup_free char *text = NULL;
+	char *none = NULL;
+	Error err = { 0 };
+
+	snapshot_set(&snapshot_drive_at(manifest, 0)->name, path);
+	text = text_of(manifest);
+	cr_expect_eq(try_text(text, strlen(text)), CAUSE_HOST);
+	snapshot_set(&snapshot_drive_at(manifest, 0)->name, longer);
+	cr_expect_eq(snapshot_manifest_to_text(manifest, &none, &err), -1);
+}
+
 Test(snapshot_manifest, every_bit_that_is_another_is_found)
 {
 	cleanup_(snapshot_manifest_unrefp) SnapshotManifest *manifest = manifest_of_a_diff();
