@@ -79,11 +79,11 @@ void error_about_vm(Error *err, const char *id)
 		text_copy(err->vm_id, sizeof err->vm_id, id);
 }
 
-void error_fill_snapshot(Error *err, ErrorKind kind, const char *id, const char *snapshot)
+void error_about_snapshot(Error *err, const char *vm, const char *snapshot)
 {
-	error_fill(err, kind, CAUSE_HOST, 0, "%s", "");
-	error_about_vm(err, id);
-	text_copy(err->snapshot_id, sizeof err->snapshot_id, snapshot);
+	error_about_vm(err, vm);
+	if (!err->snapshot_id[0])
+		text_copy(err->snapshot_id, sizeof err->snapshot_id, snapshot);
 }
 
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to)

@@ -87,9 +87,10 @@ typedef struct Error {
 #define error_set_vm(err, kind, id) \
 	(error_fill((err), (kind), CAUSE_HOST, 0, "%s", ""), error_about_vm((err), (id)), -1)
 
-/* SNAPSHOT_ALREADY_EXISTS, SNAPSHOT_NOT_FOUND: the ids. */
-#define error_set_snapshot(err, kind, id, snapshot) \
-	(error_fill_snapshot((err), (kind), (id), (snapshot)), -1)
+/* SNAPSHOT_ALREADY_EXISTS, SNAPSHOT_NOT_FOUND: the same of a snapshot, which is a VM's. */
+#define error_set_snapshot(err, kind, vm, snapshot)          \
+	(error_fill((err), (kind), CAUSE_HOST, 0, "%s", ""), \
+	 error_about_snapshot((err), (vm), (snapshot)), -1)
 
 /* INVALID_TRANSITION; @from and @to are state names, @to the goal. */
 #define error_set_transition(err, id, from_state, to_state) \
@@ -115,13 +116,14 @@ void error_merge_violations(Error *err, const Error *more);
 
 void error_fill(Error *err, ErrorKind kind, ErrorCause cause, int errnum, const char *format, ...)
 	printf_like(5, 6);
-void error_fill_snapshot(Error *err, ErrorKind kind, const char *id, const char *snapshot);
 void error_fill_transition(Error *err, const char *id, const char *from, const char *to);
 void error_fill_capacity(Error *err, const char *resource, uint64_t asked, uint64_t left);
 void error_fill_violation(Error *err, const char *field, const char *format, ...) printf_like(3, 4);
 
 /* Says which VM @err is about, unless it says so already. */
 void error_about_vm(Error *err, const char *id);
+/* The same of a snapshot and its VM. */
+void error_about_snapshot(Error *err, const char *vm, const char *snapshot);
 
 static inline bool error_is_set(const Error *err)
 {
