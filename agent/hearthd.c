@@ -286,8 +286,6 @@ static int open_runtime(Daemon *daemon, Error *err)
 		.memory_percent = config->capacity_memory_percent,
 		.reserved_memory_mib = config->capacity_reserved_memory_mib,
 		.reserved_disk_mib = config->capacity_reserved_disk_mib,
-		.cpu_model = daemon->agent->cpu_model,
-		.kernel = daemon->agent->kernel,
 		.templates_mib = config->templates_max_mib,
 		.template_mib = config->templates_max_image_mib,
 		.max_operations = (uint32_t)config->max_operations,

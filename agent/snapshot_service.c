@@ -14,9 +14,10 @@
 static void reply_snapshot(Call *call, const SnapshotInfo *info)
 {
 	cleanup_(arena_clear) Arena arena;
+	cleanup_(spec_unrefp) VmSpec *spec = info->manifest ? snapshot_spec(info->manifest) : NULL;
 
 	arena_init(&arena, SIZE_MAX);
-	call_reply(call, &wire_snapshot(&arena, info)->base);
+	call_reply(call, &wire_snapshot(&arena, info, spec)->base);
 }
 
 static void check_ids(const char *vm_id, const char *snapshot_id, Error *err)
@@ -39,7 +40,7 @@ static void reply_created(void *user, const SnapshotInfo *snapshot, const Error 
 }
 
 /* As a FieldMap; fields_clear() it with snapshot_labels_table. */
-static void take_labels(SnapshotManifest *to, const Hearth__V1__CreateSnapshotRequest *request,
+static void take_labels(SnapshotLabels *to, const Hearth__V1__CreateSnapshotRequest *request,
 			Error *err)
 {
 	size_t count = request->n_labels;
@@ -56,7 +57,7 @@ static void take_labels(SnapshotManifest *to, const Hearth__V1__CreateSnapshotRe
 static void create_snapshot(Call *call, Runtime *runtime,
 			    const Hearth__V1__CreateSnapshotRequest *request)
 {
-	SnapshotManifest labels = { .vm_id = NULL };
+	SnapshotLabels labels = { .labels = { 0 } };
 	SnapshotCall asked = {
 		.vm = REQUEST_VM_CALL(request),
 		.snapshot_id = request->snapshot_id,
@@ -68,7 +69,7 @@ static void create_snapshot(Call *call, Runtime *runtime,
 	take_labels(&labels, request, &err);
 	asked.vm.return_when = (ReturnWhen)request->return_when;
 	asked.vm.principal = call_principal(call);
-	asked.labels = labels.labels;
+	asked.labels = &labels;
 	if (!request_fail(call, request->vm_id, &err))
 		runtime_create_snapshot(runtime, &asked, reply_created, call_ref(call));
 	fields_clear(&snapshot_labels_table, &labels);
@@ -107,18 +108,13 @@ static void job_run(SnapshotJob *job, Patience patience, void (*work)(void *user
 		job_free(job);
 }
 
-static SnapshotKey key_of(const SnapshotJob *job)
-{
-	return (SnapshotKey){ job->vm_id, job->snapshot_id };
-}
-
 static void reply_one(SnapshotJob *job)
 {
-	const SnapshotKey key = key_of(job);
-	SnapshotInfo info;
+	SnapshotInfo info = { .manifest = NULL };
 	Error err = { 0 };
 
-	if (snapshots_get(runtime_snapshots(job->runtime), &key, &info, &err) < 0) {
+	if (snapshots_get(runtime_snapshots(job->runtime), job->vm_id, job->snapshot_id, &info,
+			  &err) < 0) {
 		call_fail(job->call, &err);
 		return;
 	}
@@ -150,19 +146,25 @@ static void work_list(void *user)
 	cleanup_(arena_clear) Arena arena;
 	Hearth__V1__ListSnapshotsResponse answer = HEARTH__V1__LIST_SNAPSHOTS_RESPONSE__INIT;
 	cleanup_free Hearth__V1__Snapshot **refs = NULL;
+	cleanup_free VmSpec **specs = NULL;
+	SnapshotInfo *infos;
 	size_t count;
-	cleanup_free SnapshotInfo *infos =
-		snapshots_list(runtime_snapshots(job->runtime), job->vm_id, &count);
 
+	snapshots_list(runtime_snapshots(job->runtime), *job->vm_id ? job->vm_id : NULL,
+		       *job->tenant ? job->tenant : NULL, &infos, &count);
 	arena_init(&arena, SIZE_MAX);
 	refs = new0_array(Hearth__V1__Snapshot *, count);
+	specs = new0_array(VmSpec *, count);
 	answer.snapshots = refs;
-	for (size_t i = 0; i < count; i++)
-		if (!*job->tenant || text_equal(infos[i].manifest->tenant, job->tenant))
-			refs[answer.n_snapshots++] = wire_snapshot(&arena, &infos[i]);
+	answer.n_snapshots = count;
+	for (size_t i = 0; i < count; i++) {
+		specs[i] = infos[i].manifest ? snapshot_spec(infos[i].manifest) : NULL;
+		refs[i] = wire_snapshot(&arena, &infos[i], specs[i]);
+	}
 	call_reply(job->call, &answer.base);
 	for (size_t i = 0; i < count; i++)
-		snapshot_info_clear(&infos[i]);
+		spec_unref(specs[i]);
+	snapshot_infos_free(infos, count);
 }
 
 static void list_snapshots(Call *call, Runtime *runtime,
@@ -185,9 +187,9 @@ static void work_delete(void *user)
 {
 	cleanup_(job_freep) SnapshotJob *job = user;
 	Hearth__V1__DeleteSnapshotResponse answer = HEARTH__V1__DELETE_SNAPSHOT_RESPONSE__INIT;
-	const SnapshotKey key = key_of(job);
 	Error err = { 0 };
-	int r = snapshots_delete(runtime_snapshots(job->runtime), &key, &err);
+	int r = snapshots_delete(runtime_snapshots(job->runtime), job->vm_id, job->snapshot_id,
+				 &err);
 
 	if (r < 0 && !(job->allow_missing && err.kind == ERROR_SNAPSHOT_NOT_FOUND))
 		call_fail(job->call, &err);
@@ -212,11 +214,10 @@ static void delete_snapshot(Call *call, Runtime *runtime,
 static void work_verify(void *user)
 {
 	cleanup_(job_freep) SnapshotJob *job = user;
-	const SnapshotKey key = key_of(job);
 	Error err = { 0 };
 
-	if (snapshots_verify(runtime_snapshots(job->runtime), &key, !job->if_changed, NULL, &err) <
-	    0)
+	if (snapshots_verify(runtime_snapshots(job->runtime), job->vm_id, job->snapshot_id,
+			     !job->if_changed, NULL, &err) < 0)
 		call_fail(job->call, &err);
 	else
 		reply_one(job);

@@ -19,33 +19,35 @@ static void *zeroed(Arena *arena, size_t size)
 	return memory;
 }
 
-static void put_labels(Arena *arena, Hearth__V1__Snapshot *to, const FieldMap *labels)
+static void put_labels(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotManifest *from)
 {
-	to->n_labels = labels->count;
-	to->labels = zeroed(arena, labels->count * sizeof *to->labels);
-	for (size_t i = 0; i < labels->count; i++) {
+	to->n_labels = from->labels.count;
+	to->labels = zeroed(arena, to->n_labels * sizeof *to->labels);
+	for (size_t i = 0; i < to->n_labels; i++) {
+		const SnapshotLabel *label = snapshot_label_at(from, i);
 		Hearth__V1__Snapshot__LabelsEntry *entry = zeroed(arena, sizeof *entry);
 
 		hearth__v1__snapshot__labels_entry__init(entry);
-		entry->key = labels->pairs[i].key;
-		entry->value = labels->pairs[i].value;
+		entry->key = label->key;
+		entry->value = label->value;
 		to->labels[i] = entry;
 	}
 }
 
-static void put_files(Arena *arena, Hearth__V1__Snapshot *to, const FieldList *files)
+static void put_files(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotManifest *from)
 {
-	to->n_files = files->count;
-	to->files = zeroed(arena, files->count * sizeof *to->files);
-	for (size_t i = 0; i < files->count; i++) {
-		const SnapshotFile *from = (const SnapshotFile *)files->items + i;
-		Hearth__V1__SnapshotFile *file = zeroed(arena, sizeof *file);
+	to->n_files = snapshot_file_count(from);
+	to->files = zeroed(arena, to->n_files * sizeof *to->files);
+	for (size_t i = 0; i < to->n_files; i++) {
+		const SnapshotFile *file = snapshot_file_at(from, i);
+		Hearth__V1__SnapshotFile *message = zeroed(arena, sizeof *message);
 
-		hearth__v1__snapshot_file__init(file);
-		file->name = from->name;
-		file->size_bytes = from->size;
-		file->sha256 = from->sha256;
-		to->files[i] = file;
+		hearth__v1__snapshot_file__init(message);
+		message->name = file->name;
+		message->size_bytes = file->size;
+		message->sha256 = file->sha256;
+		to->size_bytes += file->size;
+		to->files[i] = message;
 	}
 }
 
@@ -55,7 +57,7 @@ static Google__Rpc__Status *put_problem(Arena *arena, const SnapshotInfo *info)
 	char message[ERROR_MESSAGE_MAX];
 	Google__Rpc__Status *status = status_new(
 		error_kind_name(info->problem.kind), error_cause_name(info->problem.cause),
-		error_message(&info->problem, message), info->manifest->vm_id);
+		error_message(&info->problem, message), info->vm_id);
 	size_t size = google__rpc__status__get_packed_size(status);
 	uint8_t *bytes = zeroed(arena, size);
 
@@ -69,38 +71,39 @@ static char *text_of(const char *text)
 	return message_text(text ? text : "");
 }
 
-static void put_host(Hearth__V1__Snapshot *to, const SnapshotManifest *from)
+static void put_manifest(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotManifest *from)
 {
-	to->backend = (Hearth__V1__Backend)from->backend;
+	put_labels(arena, to, from);
+	put_files(arena, to, from);
+	to->uid = text_of(from->vm_uid);
+	to->backend = (Hearth__V1__Backend)vm_backend_from_name(from->backend);
 	to->vmm_version = text_of(from->vmm_version);
 	to->accelerator = text_of(from->accelerator);
 	to->cpu_model = text_of(from->cpu_model);
 	to->kernel = text_of(from->kernel);
 }
 
-Hearth__V1__Snapshot *wire_snapshot(Arena *arena, const SnapshotInfo *info)
+Hearth__V1__Snapshot *wire_snapshot(Arena *arena, const SnapshotInfo *info, const VmSpec *spec)
 {
-	const SnapshotManifest *from = info->manifest;
 	Hearth__V1__Snapshot *to = zeroed(arena, sizeof *to);
 
 	hearth__v1__snapshot__init(to);
-	to->snapshot_id = text_of(from->snapshot_id);
-	to->vm_id = text_of(from->vm_id);
-	to->uid = text_of(from->uid);
-	to->tenant = text_of(from->tenant);
+	to->snapshot_id = text_of(info->snapshot_id);
+	to->vm_id = text_of(info->vm_id);
+	to->tenant = text_of(info->tenant);
 	to->state = (Hearth__V1__SnapshotState)info->state;
-	put_labels(arena, to, &from->labels);
-	if (from->create_time) {
+	if (info->created) {
 		to->create_time = zeroed(arena, sizeof *to->create_time);
 		google__protobuf__timestamp__init(to->create_time);
-		to->create_time->seconds = from->create_time / USEC_PER_SEC;
-		to->create_time->nanos = (int32_t)(from->create_time % USEC_PER_SEC) * 1000;
+		to->create_time->seconds = info->created / USEC_PER_SEC;
+		to->create_time->nanos = (int32_t)(info->created % USEC_PER_SEC) * 1000;
 	}
-	put_host(to, from);
-	to->spec = wire_spec_message(arena, from->spec);
-	to->size_bytes = info->size;
+	if (info->manifest)
+		put_manifest(arena, to, info->manifest);
+	to->spec = wire_spec_message(arena, spec);
 	to->allocated_bytes = info->allocated;
-	put_files(arena, to, &from->files);
+	to->done_bytes = info->done;
+	to->total_bytes = info->total;
 	to->users = (uint32_t)info->users;
 	if (error_is_set(&info->problem))
 		to->problem = put_problem(arena, info);

@@ -70,7 +70,7 @@ struct Job {
 	FieldList rungs;      /* VmRung: stop adds the rungs it tried */
 	void *steps;          /* runtime's; see job_step() */
 	GuestLink *guest; /* stop: to the daemon in its guest, if the connection stands; or NULL */
-	const RestoreFrom *restore; /* start: or NULL, to boot */
+	RestoreFrom *restore; /* start: or NULL, to boot */
 	const Backend *backend;
 };
 

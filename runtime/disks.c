@@ -124,30 +124,6 @@ static bool go_on(void *user, uint64_t done, uint64_t total)
 	return !job_cancelled(user);
 }
 
-/* Of a snapshot's, as it was: whatever a start that failed has left of it. */
-static int restore_disk(Runtime *runtime, Job *job, const VmDrive *drive, Error *err)
-{
-	const DiskProgress progress = { .step = go_on, .user = job };
-	const SnapshotKey key = { job->spec->restore_from->vm_id,
-				  job->spec->restore_from->snapshot_id };
-	cleanup_free char *file = snapshot_disk_file(drive->drive_id);
-	cleanup_free char *path = snapshots_path(runtime->snapshots, &key, file);
-	const DiskCloneOptions options = {
-		.mode = 0600,
-		.durable = true,
-		.spare = runtime->config.reserved_disk_mib * MIB,
-		.progress = &progress,
-	};
-	cleanup_close int fd = -1;
-	DiskCloneWay way;
-
-	if (unlink(drive->path) < 0 && errno != ENOENT)
-		return disk_error(err, errno, "remove %s", drive->path);
-	if (disk_open(&fd, AT_FDCWD, path, err) < 0)
-		return -1;
-	return disk_clone(&way, drive->path, fd, &options, err);
-}
-
 static int make_disk(Runtime *runtime, Job *job, const VmDrive *drive, Error *err)
 {
 	const DiskProgress progress = { .step = go_on, .user = job };
@@ -170,7 +146,9 @@ static int make_missing(Runtime *runtime, Job *job, const VmDrive *drive, Error 
 	struct stat st;
 
 	if (drive->from_snapshot && restore_is_due(job->spec, job->resolved)) {
-		if (restore_disk(runtime, job, drive, err) < 0)
+		const DiskProgress progress = { .step = go_on, .user = job };
+
+		if (restore_disk(job, drive, &progress, err) < 0)
 			return -1;
 		if (!field_texts_has(made, file))
 			field_texts_add(made, file);

@@ -252,8 +252,7 @@ static int pin_snapshot(Runtime *runtime, DriveClaim *claim, const VmSpec *spec,
 
 	if (!from)
 		return 0;
-	if (snapshots_pin(runtime->snapshots, &(SnapshotKey){ from->vm_id, from->snapshot_id },
-			  &missing) == 0) {
+	if (snapshots_pin(runtime->snapshots, from->vm_id, from->snapshot_id, &missing) == 0) {
 		text_copy(claim->snapshot_of, sizeof claim->snapshot_of, from->vm_id);
 		text_copy(claim->snapshot, sizeof claim->snapshot, from->snapshot_id);
 		return 0;
@@ -317,8 +316,7 @@ void drives_release(Runtime *runtime, DriveClaim *claim)
 	for (size_t i = 0; i < claim->templates.count; i++)
 		templates_unpin(runtime->templates, claim->templates.items[i]);
 	if (claim->snapshot[0])
-		snapshots_unpin(runtime->snapshots,
-				&(SnapshotKey){ claim->snapshot_of, claim->snapshot });
+		snapshots_unpin(runtime->snapshots, claim->snapshot_of, claim->snapshot);
 	drives_forget(claim);
 }
 

@@ -3,9 +3,12 @@
 #include "base/text.h"
 #include "runtime/guest_ask.h"
 #include "runtime/network.h"
+#include "runtime/snapshot.h"
 #include "runtime/vm.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * VMs that go on from a snapshot. What the snapshot says of the machine becomes part of the VM's
@@ -15,14 +18,12 @@
  * taken the address that the VM was leased, the start has not succeeded.
  */
 
+/* Beside a snapshot's own files: pages that VMs restored from it used first. */
+static const char working_set_name[] = ".working-set";
+
 enum {
 	IDENTITY_TIMEOUT = 30 * USEC_PER_SEC,
 };
-
-static SnapshotKey key_of(const VmSpec *spec)
-{
-	return (SnapshotKey){ spec->restore_from->vm_id, spec->restore_from->snapshot_id };
-}
 
 int restore_check_asked(const VmSpec *spec, Error *err)
 {
@@ -94,10 +95,10 @@ static VmSpec *merge(const VmSpec *asked, const VmSpec *snapshot)
 }
 
 /* What the guest has of its network, until it is told otherwise. */
-static void note_inner(VmResolved *resolved, const VmSpec *snapshot)
+static void note_inner(VmResolved *resolved, const SnapshotManifest *manifest)
 {
-	for (size_t i = 0; i < snapshot->network_interfaces.count; i++) {
-		const VmInterface *from = spec_interface(snapshot, i);
+	for (size_t i = 0; i < manifest->interfaces.count; i++) {
+		const SnapshotInterface *from = snapshot_interface_at(manifest, i);
 		VmResolvedInterface *to = record_interface(resolved, from->interface_id);
 
 		to->inner_mac = text_dup(from->guest_mac);
@@ -119,17 +120,17 @@ static BackendInfo info_of(Runtime *runtime, VmBackend id)
 	return info;
 }
 
-static int check_host(Runtime *runtime, const SnapshotManifest *manifest, Error *err)
+static SnapshotHost host_for(Runtime *runtime, VmBackend id)
 {
-	SnapshotHost host = { .cpu_model = runtime->config.cpu_model };
-	BackendInfo info = info_of(runtime, manifest->backend);
+	BackendInfo info = info_of(runtime, id);
+	SnapshotHost host = { .available = info.available };
 
-	if (!info.available)
-		return error_set(err, ERROR_UNSUPPORTED, "%s: %s",
-				 vm_backend_name(manifest->backend), info.message);
-	host.vmm_version = info.version;
-	host.accelerator = info.accelerator;
-	return snapshot_manifest_check(manifest, &host, err);
+	snapshot_host_read(&host, SNAPSHOT_CPUINFO);
+	text_copy(host.backend, sizeof host.backend, vm_backend_name(id));
+	text_copy(host.message, sizeof host.message, info.message);
+	text_copy(host.vmm_version, sizeof host.vmm_version, info.version);
+	text_copy(host.accelerator, sizeof host.accelerator, info.accelerator);
+	return host;
 }
 
 /* Two guests must not take each other's secrets, numbers and addresses for their own. */
@@ -145,16 +146,15 @@ static int check_identity(const VmSpec *spec, Error *err)
 		"it random numbers, a clock and addresses of its own");
 }
 
-static int check_memory(const Runtime *runtime, const VmSpec *spec,
-			const SnapshotManifest *manifest, Error *err)
+static int check_memory(const Runtime *runtime, const VmSpec *spec, VmBackend id, Error *err)
 {
 	VmMemoryBackend asked = spec->restore_from->memory_backend;
-	const Backend *backend = runtime->backends[manifest->backend];
+	const Backend *backend = runtime->backends[id];
 
 	if (asked == VM_MEMORY_USERFAULTFD &&
 	    !(backend && backend->ops->capabilities & BACKEND_PAGER))
 		return error_set(err, ERROR_UNSUPPORTED, "memory by userfaultfd (%s)",
-				 vm_backend_name(manifest->backend));
+				 vm_backend_name(id));
 	if (asked == VM_MEMORY_FILE && spec_huge_pages(spec))
 		return error_add_violation(err, "spec.restore_from.memory_backend",
 					   "memory of huge pages comes by userfaultfd");
@@ -164,56 +164,72 @@ static int check_memory(const Runtime *runtime, const VmSpec *spec,
 static int check_asked(const VmSpec *asked, const SnapshotManifest *manifest, const char *tenant,
 		       Error *err)
 {
-	if (asked->backend && asked->backend != manifest->backend)
+	if (asked->backend && !text_equal(vm_backend_name(asked->backend), manifest->backend))
 		(void)error_add_violation(err, "spec.backend", "the snapshot is %s's",
-					  vm_backend_name(manifest->backend));
+					  manifest->backend);
 	if (!text_equal(manifest->tenant, "") && !text_equal(manifest->tenant, tenant))
 		(void)error_add_violation(err, "spec.restore_from", "is another tenant's");
 	return error_is_set(err) ? -1 : 0;
 }
 
-/* Of @record, whose spec is as asked. */
-static int fill(Runtime *runtime, VmRecord *record, const SnapshotInfo *info, Error *err)
+/* Of @record, whose spec is as asked; @snapshot: the VM's that was snapshot. */
+static int fill(Runtime *runtime, VmRecord *record, const SnapshotManifest *manifest,
+		const VmSpec *snapshot, Error *err)
 {
-	const SnapshotManifest *manifest = info->manifest;
+	VmBackend id = vm_backend_from_name(manifest->backend);
 	VmResolved *resolved = record->status.resolved;
+	SnapshotHost host = host_for(runtime, id);
 	VmSpec *spec;
 
+	if (check_asked(record->spec, manifest, record->tenant, err) < 0 ||
+	    snapshot_check_host(manifest, &host, err) < 0)
+		return -1;
+	spec = merge(record->spec, snapshot);
+	spec_unref(record->spec);
+	record->spec = spec;
+	resolved->backend = id;
+	resolved->vcpus = spec_vcpus(spec);
+	resolved->memory_mib = spec_memory_mib(spec);
+	note_inner(resolved, manifest);
+	disks_set_condition(record, NULL);
+	restore_set_condition(record);
+	if (check_memory(runtime, spec, id, err) < 0 || check_identity(spec, err) < 0)
+		return -1;
+	return spec_check(spec, err);
+}
+
+static int fill_from(Runtime *runtime, VmRecord *record, const SnapshotInfo *info, Error *err)
+{
+	cleanup_(spec_unrefp) VmSpec *snapshot = NULL;
+
 	if (info->state == SNAPSHOT_CREATING)
-		return error_set(err, ERROR_SNAPSHOT_FAILED, "it is being made");
-	if (info->state == SNAPSHOT_DAMAGED) {
+		return error_set(err, ERROR_IN_USE, "snapshot '%s' of vm '%s' is being made",
+				 info->snapshot_id, info->vm_id);
+	if (info->state == SNAPSHOT_FAILED || !info->manifest) {
 		*err = info->problem;
 		return -1;
 	}
-	if (check_asked(record->spec, manifest, record->tenant, err) < 0 ||
-	    check_host(runtime, manifest, err) < 0)
-		return -1;
-	spec = merge(record->spec, manifest->spec);
-	spec_unref(record->spec);
-	record->spec = spec;
-	resolved->backend = manifest->backend;
-	resolved->vcpus = spec_vcpus(spec);
-	resolved->memory_mib = spec_memory_mib(spec);
-	note_inner(resolved, manifest->spec);
-	if (check_memory(runtime, spec, manifest, err) < 0)
-		return -1;
-	disks_set_condition(record, NULL);
-	restore_set_condition(record);
-	return check_identity(spec, err) < 0 || spec_check(spec, err) < 0 ? -1 : 0;
+	snapshot = snapshot_spec(info->manifest);
+	if (!snapshot)
+		return error_set_cause(err, ERROR_SNAPSHOT_FAILED, CAUSE_CORRUPT,
+				       "the spec in its manifest is none");
+	return fill(runtime, record, info->manifest, snapshot, err);
 }
 
 int restore_fill(Runtime *runtime, VmRecord *record, Error *err)
 {
-	SnapshotInfo info = { 0 };
-	SnapshotKey key;
+	const VmRestoreFrom *from = record->spec->restore_from;
+	cleanup_free char *vm_id = NULL, *snapshot_id = NULL;
+	SnapshotInfo info = { .manifest = NULL };
 	int r;
 
-	if (!record->spec->restore_from)
+	if (!from)
 		return 0;
-	key = key_of(record->spec);
-	r = snapshots_get(runtime->snapshots, &key, &info, err);
+	vm_id = text_dup(from->vm_id);
+	snapshot_id = text_dup(from->snapshot_id);
+	r = snapshots_get(runtime->snapshots, vm_id, snapshot_id, &info, err);
 	if (r == 0)
-		r = fill(runtime, record, &info, err);
+		r = fill_from(runtime, record, &info, err);
 	snapshot_info_clear(&info);
 	return r;
 }
@@ -246,16 +262,6 @@ static bool go_on(void *user, uint64_t done, uint64_t total)
 	return !job_cancelled(user);
 }
 
-/* Where the VMM that was snapshot had its drives. */
-static void list_names(FieldTexts *names, const SnapshotManifest *manifest)
-{
-	for (size_t i = 0; i < manifest->drives.count; i++) {
-		const SnapshotDrive *drive = (const SnapshotDrive *)manifest->drives.items + i;
-
-		field_texts_add(names, drive->vmm_name ? drive->vmm_name : "");
-	}
-}
-
 static bool is_paged(const VmSpec *spec)
 {
 	VmMemoryBackend asked = spec->restore_from->memory_backend;
@@ -266,27 +272,31 @@ static bool is_paged(const VmSpec *spec)
 int restore_prepare(Operation *operation, Error *err)
 {
 	Job *job = &operation->job;
-	Snapshots *snapshots = operation->runtime->snapshots;
-	const SnapshotKey key = key_of(job->spec);
+	Restoring *restoring = operation->restoring = new0(Restoring);
 	const DiskProgress progress = { .step = go_on, .user = job };
-	Restoring *restoring = new0(Restoring);
-	SnapshotInfo info = { 0 };
+	const SnapshotHost host = host_for(operation->runtime, job->resolved->backend);
+	const SnapshotAsk ask = {
+		.vm_id = job->spec->restore_from->vm_id,
+		.snapshot_id = job->spec->restore_from->snapshot_id,
+		.host = &host,
+		.progress = &progress,
+	};
+	const SnapshotManifest *manifest;
+	const char *dir;
 
-	operation->restoring = restoring;
 	job_step(job, "verify");
-	if (snapshots_get(snapshots, &key, &info, err) < 0)
+	if (snapshots_use(operation->runtime->snapshots, &ask, &restoring->use, err) < 0)
 		return -1;
-	list_names(&restoring->names, info.manifest);
-	if (check_host(operation->runtime, info.manifest, err) < 0 ||
-	    snapshots_verify(snapshots, &key, false, &progress, err) < 0) {
-		snapshot_info_clear(&info);
-		return -1;
+	manifest = snapshot_use_manifest(restoring->use);
+	dir = snapshot_use_dir(restoring->use);
+	for (size_t i = 0; i < manifest->drives.count; i++) {
+		const char *name = snapshot_drive_at(manifest, i)->name;
+
+		field_texts_add(&restoring->names, name ? name : "");
 	}
-	snapshot_info_clear(&info);
-	restoring->dir = snapshots_path(snapshots, &key, NULL);
-	restoring->working_set = snapshots_path(snapshots, &key, SNAPSHOT_WORKING_SET);
+	restoring->working_set = text_printf("%s/%s", dir, working_set_name);
 	restoring->from = (RestoreFrom){
-		.dir = restoring->dir,
+		.dir = dir,
 		.drive_names = &restoring->names,
 		.paused = operation->then_pause,
 		.paged = is_paged(job->spec),
@@ -296,12 +306,29 @@ int restore_prepare(Operation *operation, Error *err)
 	return 0;
 }
 
+int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
+{
+	const Restoring *restoring = container_of(job->restore, Restoring, from);
+	const SnapshotClone clone = {
+		.drive_id = drive->drive_id,
+		.to = drive->path,
+		.durable = true,
+		.progress = progress,
+	};
+	DiskCloneWay way;
+
+	/* Whatever a start that failed has left of it. */
+	if (unlink(drive->path) < 0 && errno != ENOENT)
+		return disk_error(err, errno, "remove %s", drive->path);
+	return snapshot_use_clone_disk(restoring->use, &clone, &way, err);
+}
+
 void restoring_free(Restoring *restoring)
 {
 	if (!restoring)
 		return;
 	field_texts_clear(&restoring->names);
-	free(restoring->dir);
+	snapshot_use_end(restoring->use);
 	free(restoring->working_set);
 	free(restoring);
 }

@@ -47,7 +47,6 @@ typedef struct RuntimeConfig {
 	uint64_t reserved_disk_mib; /* of the state directory's disk, not for VMs */
 	/* What all templates, and one of them, may have; 0: no limit. */
 	uint64_t templates_mib, template_mib;
-	const char *cpu_model, *kernel; /* of the host, for snapshots */
 	uint32_t max_operations;        /* at once; more wait */
 	uint32_t max_restarts;          /* of them, by policy, half at most; more wait */
 	uint32_t history;               /* changes kept for watchers and ListVmEvents */

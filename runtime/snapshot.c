@@ -5,7 +5,8 @@
 #include "base/text.h"
 #include "runtime/vm.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -24,27 +25,27 @@ struct Taking {
 	SnapshotDraft *draft;
 	char snapshot_id[ERROR_ID_MAX];
 	SnapshotThen then;
-	FieldMap labels;
+	SnapshotLabels labels;
 	char request[DISK_DIGEST_SIZE];
 };
 
-static FieldMap copy_labels(const FieldMap *labels)
-{
-	SnapshotManifest from = { .labels = *labels }, to = { .vm_id = NULL };
-
-	fields_copy(&snapshot_labels_table, &to, &from);
-	return to.labels;
-}
+static const Field labels_fields[] = {
+	{ "labels", FIELD_MAP, .offset = offsetof(SnapshotLabels, labels),
+	  .max = SNAPSHOT_LABELS_MAX },
+};
+const FieldTable snapshot_labels_table = {
+	"SnapshotLabels",
+	sizeof(SnapshotLabels),
+	labels_fields,
+	array_size(labels_fields),
+};
 
 void taking_free(Taking *taking)
 {
-	SnapshotManifest labels;
-
 	if (!taking)
 		return;
-	labels = (SnapshotManifest){ .labels = taking->labels };
-	fields_clear(&snapshot_labels_table, &labels);
-	snapshot_draft_drop(taking->draft);
+	fields_clear(&snapshot_labels_table, &taking->labels);
+	snapshot_draft_end(taking->draft);
 	free(taking);
 }
 
@@ -52,11 +53,11 @@ void taking_free(Taking *taking)
 static void digest_of(char ret[static DISK_DIGEST_SIZE], const SnapshotCall *call)
 {
 	cleanup_(disk_hasher_freep) DiskHasher *hasher = disk_hasher_new();
-	const SnapshotManifest labels = { .labels = call->labels };
-	json_t *json = json_pack(
-		"{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id, "snapshot_id",
-		call->snapshot_id, "uid", call->vm.expected_uid ? call->vm.expected_uid : "",
-		"then", (int)call->then, "labels", fields_to_json(&snapshot_labels_table, &labels));
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id,
+				 "snapshot_id", call->snapshot_id, "uid",
+				 call->vm.expected_uid ? call->vm.expected_uid : "", "then",
+				 (int)call->then, "labels",
+				 fields_to_json(&snapshot_labels_table, call->labels));
 	cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 
 	json_decref(json);
@@ -111,53 +112,74 @@ static int take_disks(Operation *operation, Error *err)
 		return 0;
 	for (size_t i = 0; i < job->spec->drives.count; i++) {
 		const VmDrive *drive = spec_drive(job->spec, i);
-		cleanup_free char *file = snapshot_disk_file(drive->drive_id);
+		cleanup_close int disk = -1;
 
-		if (snapshot_draft_add_disk(operation->taking->draft, file, drive->path, &progress,
-					    err) < 0)
+		if (disk_open(&disk, AT_FDCWD, drive->path, err) < 0 ||
+		    snapshot_draft_add_disk(operation->taking->draft, drive->drive_id, disk,
+					    &progress, err) < 0)
 			return -1;
 	}
 	return 0;
 }
 
-static void set_text(char **member, const char *text)
+static void add_drives(SnapshotManifest *manifest, const VmSpec *spec, const FieldTexts *names)
 {
-	free(*member);
-	*member = text_dup(text);
-}
-
-static void add_drives(SnapshotManifest *manifest, const FieldTexts *names)
-{
-	for (size_t i = 0; i < manifest->spec->drives.count; i++) {
-		SnapshotDrive *drive = field_list_add(&manifest->drives, &snapshot_drive_table);
-
-		drive->drive_id = text_dup(spec_drive(manifest->spec, i)->drive_id);
-		drive->file = snapshot_disk_file(drive->drive_id);
-		drive->vmm_name = text_dup(i < names->count ? names->items[i] : "");
-	}
+	for (size_t i = 0; i < spec->drives.count; i++)
+		snapshot_manifest_add_drive(manifest, spec_drive(spec, i)->drive_id,
+					    i < names->count ? names->items[i] : "");
 }
 
 /* What the guest has of its network: whoever restores it has to know. */
-static void note_network(VmSpec *spec, const VmResolved *resolved)
+static void add_interfaces(SnapshotManifest *manifest, const VmResolved *resolved)
 {
 	for (size_t i = 0; i < resolved->network_interfaces.count; i++) {
 		const VmResolvedInterface *from =
 			(const VmResolvedInterface *)resolved->network_interfaces.items + i;
-		const char *mac = from->inner_mac ? from->inner_mac : from->guest_mac;
-		const char *ipv4 =
-			from->inner_ipv4_address ? from->inner_ipv4_address : from->ipv4_address;
+		const SnapshotInterface given = {
+			.interface_id = from->interface_id,
+			.guest_mac = from->inner_mac ? from->inner_mac : from->guest_mac,
+			.ipv4_address = from->inner_ipv4_address ? from->inner_ipv4_address
+								 : from->ipv4_address,
+			.ipv6_address = from->ipv6_address,
+		};
 
-		for (size_t k = 0; k < spec->network_interfaces.count; k++) {
-			VmInterface *to = (VmInterface *)spec->network_interfaces.items + k;
-
-			if (!text_equal(to->interface_id, from->interface_id))
-				continue;
-			if (mac)
-				set_text(&to->guest_mac, mac);
-			if (ipv4)
-				set_text(&to->ipv4_address, ipv4);
-		}
+		snapshot_manifest_add_interface(manifest, &given);
 	}
+}
+
+static void add_host(SnapshotManifest *manifest, const VmResolved *resolved)
+{
+	SnapshotHost host = { .available = true };
+
+	snapshot_host_read(&host, SNAPSHOT_CPUINFO);
+	text_copy(host.backend, sizeof host.backend, vm_backend_name(resolved->backend));
+	if (resolved->vmm_version)
+		text_copy(host.vmm_version, sizeof host.vmm_version, resolved->vmm_version);
+	if (resolved->accelerator)
+		text_copy(host.accelerator, sizeof host.accelerator, resolved->accelerator);
+	snapshot_host_describe(&host, manifest);
+}
+
+static char *spec_text(const VmSpec *spec)
+{
+	json_t *json = fields_to_json(&vm_spec_table, spec);
+	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+
+	json_decref(json);
+	return text;
+}
+
+VmSpec *snapshot_spec(const SnapshotManifest *manifest)
+{
+	json_t *json = manifest->spec ? json_loads(manifest->spec, 0, NULL) : NULL;
+	VmSpec *spec = spec_new();
+	int r = json ? fields_from_json(&vm_spec_table, spec, json) : -EINVAL;
+
+	json_decref(json);
+	if (r == 0)
+		return spec;
+	spec_unref(spec);
+	return NULL;
 }
 
 static SnapshotManifest *describe(Operation *operation, const FieldTexts *names)
@@ -165,27 +187,23 @@ static SnapshotManifest *describe(Operation *operation, const FieldTexts *names)
 	Taking *taking = operation->taking;
 	Vm *vm = operation->vm;
 	const VmResolved *resolved = &operation->resolved;
+	const FieldMap *labels = &taking->labels.labels;
 	SnapshotManifest *manifest = snapshot_manifest_new();
+	cleanup_(spec_unrefp) VmSpec *spec = NULL;
 
 	lock_take(&vm->lock);
-	manifest->spec = spec_copy(vm->latest->spec);
-	manifest->tenant = text_dup(vm->latest->tenant);
+	spec = spec_ref(vm->latest->spec);
 	lock_drop(&vm->lock);
-	note_network(manifest->spec, resolved);
-	manifest->vm_id = text_dup(vm->id);
-	manifest->uid = text_dup(vm->uid);
-	manifest->snapshot_id = text_dup(taking->snapshot_id);
-	manifest->request = text_dup(taking->request);
-	manifest->labels = taking->labels;
-	taking->labels = (FieldMap){ 0 };
-	manifest->create_time = clock_wall_us();
-	manifest->backend = resolved->backend;
-	manifest->vmm_version = text_dup(resolved->vmm_version);
-	manifest->accelerator = text_dup(resolved->accelerator);
-	manifest->cpu_model = text_dup(vm->runtime->config.cpu_model);
-	manifest->kernel = text_dup(vm->runtime->config.kernel);
+	manifest->spec = spec_text(spec);
+	snapshot_set(&manifest->vm_uid, vm->uid);
+	for (size_t i = 0; i < labels->count; i++)
+		snapshot_manifest_add_label(manifest, labels->pairs[i].key, labels->pairs[i].value);
+	add_host(manifest, resolved);
+	manifest->vcpus = resolved->vcpus;
+	manifest->memory_mib = resolved->memory_mib;
 	if (vm->backend->ops->capabilities & BACKEND_PROCESS)
-		add_drives(manifest, names);
+		add_drives(manifest, spec, names);
+	add_interfaces(manifest, resolved);
 	return manifest;
 }
 
@@ -203,13 +221,21 @@ static int take(Operation *operation, FieldTexts *names, Error *err)
 	return take_disks(operation, err);
 }
 
+static bool tell(void *user, uint64_t done, uint64_t total)
+{
+	Operation *operation = user;
+
+	snapshot_draft_progress(operation->taking->draft, done, total);
+	return !job_cancelled(&operation->job);
+}
+
 static int publish(Operation *operation, const FieldTexts *names, Error *err)
 {
-	const DiskProgress progress = { .step = go_on, .user = &operation->job };
+	const DiskProgress progress = { .step = tell, .user = operation };
+	cleanup_(snapshot_manifest_unrefp) SnapshotManifest *manifest = describe(operation, names);
 
 	job_step(&operation->job, "digests");
-	return snapshot_draft_finish(take_ptr(operation->taking->draft), describe(operation, names),
-				     &progress, err);
+	return snapshot_draft_finish(operation->taking->draft, manifest, &progress, err);
 }
 
 /* The VM @runs, and is to be as @state says. */
@@ -265,8 +291,12 @@ int vm_work_snapshot(Operation *operation, Error *err)
 		return -1;
 	if (operation->resumed)
 		return undo_interrupted(operation, err);
-	if (carry_out(operation, &runs, err) == 0)
+	if (carry_out(operation, &runs, err) == 0) {
+		/* Before anybody is told. */
+		snapshot_draft_end(take_ptr(operation->taking->draft));
 		return 0;
+	}
+	error_about_snapshot(err, operation->vm->id, operation->taking->snapshot_id);
 	/* Whatever it was given up for: it is to be again what it was. */
 	operation->rule.done = operation->from;
 	if (!operation->job.poisoned && bring_to(operation, operation->from, &runs, &left) < 0)
@@ -294,11 +324,11 @@ static void create_free(Create *create)
 
 static void answer(Create *create, const char *snapshot_id, const Error *err)
 {
-	const SnapshotKey key = { create->vm_id, snapshot_id };
-	SnapshotInfo info = { 0 };
+	SnapshotInfo info = { .manifest = NULL };
 	Error missing = { 0 };
 
-	if (!err && snapshots_get(create->runtime->snapshots, &key, &info, &missing) < 0)
+	if (!err && snapshots_get(create->runtime->snapshots, create->vm_id, snapshot_id, &info,
+				  &missing) < 0)
 		err = &missing;
 	create->reply(create->user, err ? NULL : &info, err);
 	snapshot_info_clear(&info);
@@ -348,17 +378,29 @@ static bool join(Create *create, Vm *vm, const char *snapshot_id)
 	return joined;
 }
 
-/* Of the VM's memory and state; its disks are looked at when they are taken. */
-static uint64_t bytes_of(Vm *vm)
+/* What the catalog is to know before there is anything. */
+static void fill_begin(SnapshotBegin *begin, const Create *create, Vm *vm,
+		       char tenant[static ERROR_ID_MAX])
 {
-	uint64_t mib;
+	uint64_t mib = 0;
 
+	tenant[0] = '\0';
+	*begin = (SnapshotBegin){
+		.vm_id = create->vm_id,
+		.snapshot_id = create->taking->snapshot_id,
+		.tenant = tenant,
+		.request = create->taking->request,
+	};
+	if (!vm)
+		return;
 	lock_take(&vm->lock);
-	mib = spec_memory_mib(vm->latest->spec);
+	if (vm->backend->ops->capabilities & BACKEND_PROCESS)
+		mib = spec_memory_mib(vm->latest->spec);
+	if (vm->latest->tenant)
+		text_copy(tenant, ERROR_ID_MAX, vm->latest->tenant);
 	lock_drop(&vm->lock);
-	if (!(vm->backend->ops->capabilities & BACKEND_PROCESS))
-		mib = 0;
-	return (mib + STATE_MIB) * MIB;
+	/* Its disks are looked at when they are taken. */
+	begin->bytes = (mib + STATE_MIB) * MIB;
 }
 
 static int check_vm(Create *create, Vm *vm, Error *err)
@@ -392,26 +434,34 @@ static void answer_again(Create *create, Vm *vm)
 		answer(create, snapshot_id, NULL);
 }
 
+/* Does it exist, whoever has made it? Then it does not matter whether its VM does. */
+static bool exists(const Create *create)
+{
+	SnapshotInfo there = { .manifest = NULL };
+	Error none = { 0 };
+	bool found = snapshots_get(create->runtime->snapshots, create->vm_id,
+				   create->taking->snapshot_id, &there, &none) == 0;
+
+	snapshot_info_clear(&there);
+	return found;
+}
+
 static void run_create(void *user)
 {
 	Create *create = user;
 	Runtime *runtime = create->runtime;
 	cleanup_(vm_unrefp) Vm *vm = vm_find(runtime, create->vm_id);
 	Taking *taking = create->taking;
-	const SnapshotKey key = { create->vm_id, taking->snapshot_id };
-	SnapshotInfo there = { 0 };
-	Error err = { 0 }, none = { 0 };
-	bool exists = snapshots_get(runtime->snapshots, &key, &there, &none) == 0;
+	char tenant[ERROR_ID_MAX];
+	SnapshotBegun begun;
+	SnapshotBegin begin_with;
+	Error err = { 0 };
 
-	snapshot_info_clear(&there);
-	if (!exists && check_vm(create, vm, &err) < 0) {
+	fill_begin(&begin_with, create, vm, tenant);
+	if ((!exists(create) && check_vm(create, vm, &err) < 0) ||
+	    snapshots_begin(runtime->snapshots, &begin_with, &taking->draft, &begun, &err) < 0)
 		answer(create, taking->snapshot_id, &err);
-		return;
-	}
-	if (snapshots_begin(runtime->snapshots, &key, taking->request, vm ? bytes_of(vm) : 0,
-			    &taking->draft, &err) < 0)
-		answer(create, taking->snapshot_id, &err);
-	else if (!taking->draft)
+	else if (begun != SNAPSHOT_BEGUN)
 		answer_again(create, vm);
 	else if (check_vm(create, vm, &err) < 0)
 		answer(create, taking->snapshot_id, &err);
@@ -436,7 +486,7 @@ void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, Snapsho
 	create->vm.principal = create->principal;
 	create->taking = new0(Taking);
 	create->taking->then = call->then;
-	create->taking->labels = copy_labels(&call->labels);
+	fields_copy(&snapshot_labels_table, &create->taking->labels, call->labels);
 	text_copy(create->taking->snapshot_id, sizeof create->taking->snapshot_id,
 		  call->snapshot_id);
 	digest_of(create->taking->request, call);

@@ -4,7 +4,7 @@
 /* Snapshots of the node's VMs: what the API's handlers call, beside the catalog (snapshots.h). */
 
 #include "runtime/runtime.h"
-#include "runtime/snapshots.h"
+#include "runtime/snapshots/snapshots.h"
 
 typedef enum SnapshotThen { /* the proto's numbers */
 	SNAPSHOT_THEN_UNSET,
@@ -14,12 +14,21 @@ typedef enum SnapshotThen { /* the proto's numbers */
 	SNAPSHOT_THEN_COUNT_,
 } SnapshotThen;
 
+/* Labels of a snapshot, and their field table. */
+typedef struct SnapshotLabels {
+	FieldMap labels;
+} SnapshotLabels;
+extern const FieldTable snapshot_labels_table;
+
 typedef struct SnapshotCall {
 	VmCall vm;               /* its vm_id, what is expected of the VM, and how to answer */
 	const char *snapshot_id; /* a valid id */
 	SnapshotThen then;
-	FieldMap labels; /* borrowed */
+	const SnapshotLabels *labels;
 } SnapshotCall;
+
+/* The spec of the VM that @manifest is of, a reference; NULL: it has none that can be read. */
+VmSpec *snapshot_spec(const SnapshotManifest *manifest);
 
 /* @snapshot is borrowed; NULL on failure, when @err says why. May block. */
 typedef void SnapshotReply(void *user, const SnapshotInfo *snapshot, const Error *err);

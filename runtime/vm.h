@@ -24,7 +24,7 @@
 #include "runtime/guest_link.h"
 #include "runtime/lease.h"
 #include "runtime/runtime.h"
-#include "runtime/snapshots.h"
+#include "runtime/snapshots/snapshots.h"
 
 #include <uthash.h>
 
@@ -341,7 +341,8 @@ bool vm_stops_after_snapshot(const Operation *operation);
 /* restore.c */
 typedef struct Restoring {
 	RestoreFrom from;
-	char *dir, *working_set;
+	SnapshotUse *use;
+	char *working_set;
 	FieldTexts names;
 } Restoring;
 void restoring_free(Restoring *restoring); /* NULL is fine */
@@ -353,6 +354,9 @@ void restore_set_condition(VmRecord *record);
 bool restore_is_due(const VmSpec *spec, const VmResolved *resolved);
 /* Looks at the snapshot, all of it that was changed, and sets job->restore. */
 int restore_prepare(Operation *operation, Error *err) must_check;
+/* A copy of the disk of that drive, where none is. ROOTFS, SNAPSHOT_FAILED. */
+int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
+	must_check;
 /* The guest that runs gets an identity of its own, unless it has one. GUEST_METADATA and what
  * network_attach() says. */
 int restore_make_fresh(Operation *operation, Error *err) must_check;

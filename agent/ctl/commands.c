@@ -88,7 +88,7 @@ static const Option create_options[] = {
 	{ "backend", OPTION_ENUM, 0, .value = "BACKEND", .names = &hearth__v1__backend__descriptor,
 	  .help = "what runs it (default: the node's)" },
 	{ "restore", OPTION_TEXT, 0, .value = "VM/SNAPSHOT", .help = "go on from a snapshot instead of booting; it has the machine, drives and interfaces" },
-	{ "memory", OPTION_ENUM, 0, .value = "HOW", .names = &hearth__v1__memory_backend__descriptor,
+	{ "memory-backend", OPTION_ENUM, 0, .value = "HOW", .names = &hearth__v1__memory_backend__descriptor,
 	  .help = "where the guest's memory comes from (default: file); with --restore" },
 	{ "shared-identity", OPTION_FLAG, 0, .help = "its guest keeps the snapshot's random numbers, clock and addresses" },
 	{ "start", OPTION_FLAG, 0, .help = "start it at once" },

@@ -312,7 +312,7 @@ static int apply_restore(const Ctl *ctl, Hearth__V1__VmSpec *spec)
 	set_text(&spec->restore_from->snapshot_id, slash + 1);
 	spec->restore_from->allow_shared_identity = options_has(&ctl->options, "shared-identity");
 	spec->restore_from->memory_backend = (Hearth__V1__MemoryBackend)options_enum(
-		&ctl->options, "memory", (int)spec->restore_from->memory_backend);
+		&ctl->options, "memory-backend", (int)spec->restore_from->memory_backend);
 	return 0;
 }
 

@@ -122,7 +122,10 @@ static void describe_drive(const Hearth__V1__Drive *drive)
 	add_enum(&items, "cache", &hearth__v1__cache_type__descriptor, (int)drive->cache_type);
 	add_enum(&items, "io", &hearth__v1__io_engine__descriptor, (int)drive->io_engine);
 	add_limiter(&items, "", drive->rate_limiter);
-	print_field("Drive:", "%s %s%s (%s)", drive->drive_id, *drive->path ? "" : "of template ",
+	print_field("Drive:", "%s %s%s (%s)", drive->drive_id,
+		    *drive->path           ? ""
+		    : drive->from_snapshot ? "of the snapshot"
+					   : "of template ",
 		    *drive->path ? drive->path : drive->template_id, items);
 }
 

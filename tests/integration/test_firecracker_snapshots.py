@@ -138,7 +138,8 @@ class SnapshotTest(Host):
         self.later_round(vm, 0)
         call = self.daemon.snapshots.CreateSnapshot.future(
             S.CreateSnapshotRequest(vm_id=vm.vm_id, snapshot_id="lost"), timeout=BOOT_SECONDS)
-        wait_until(lambda: list((self.daemon.state / "snapshots").glob(".aside-*")), "it is begun")
+        wait_until(lambda: [path for path in (self.daemon.state / "snapshots").glob(".*")
+                            if path.is_dir()], "it is begun")
         self.daemon.restart()
         call.cancel()
 

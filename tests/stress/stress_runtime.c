@@ -138,17 +138,19 @@ static void count_snapshot(void *user, const SnapshotInfo *snapshot, const Error
 
 static void snapshot_one(const VmCall *call, unsigned dice)
 {
+	static const SnapshotLabels none;
 	const SnapshotCall snapshot = {
 		.vm = *call,
+		.labels = &none,
 		.snapshot_id = dice & 16 ? "one" : "other",
 		.then = dice % SNAPSHOT_THEN_COUNT_,
 	};
-	const SnapshotKey key = { call->vm_id, snapshot.snapshot_id };
 	Error refused = { 0 };
 
 	runtime_create_snapshot(node.runtime, &snapshot, count_snapshot, NULL);
 	if (dice & 64)
-		(void)!snapshots_delete(runtime_snapshots(node.runtime), &key, &refused);
+		(void)!snapshots_delete(runtime_snapshots(node.runtime), call->vm_id,
+					snapshot.snapshot_id, &refused);
 }
 
 static void run_one(const char *vm_id, unsigned dice)
