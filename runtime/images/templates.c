@@ -303,6 +303,7 @@ int templates_open(Templates **ret, const TemplatesConfig *config, Error *err)
 
 	templates->dir = text_dup(config->dir);
 	templates->max_image_bytes = config->max_image_bytes ? config->max_image_bytes : INT64_MAX;
+	templates->tool_uid = config->tool_uid;
 	lock_init(&templates->lock);
 	cond_init(&templates->settled);
 	templates->room = disk_room_new(config->dir, config->max_bytes, config->spare_bytes);

@@ -31,6 +31,7 @@ typedef struct TemplatesConfig {
 	uint64_t max_bytes;       /* of all templates; 0: no limit */
 	uint64_t max_image_bytes; /* of one; 0: no limit */
 	uint64_t spare_bytes;     /* of the file system, that are to stay free */
+	uid_t tool_uid; /* who works on images (runtime/images/image_tools.h); 0: as we are */
 } TemplatesConfig;
 
 typedef struct TemplateInfo {

@@ -41,6 +41,7 @@ struct Templates {
 	char *dir;
 	int fd; /* of dir */
 	uint64_t max_image_bytes;
+	uid_t tool_uid;
 	HashCache *hashes;
 	DiskRoom *room;
 	Lock lock;
