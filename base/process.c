@@ -295,7 +295,7 @@ static int run_program(ProcessResult *ret, char *const argv[], const Run *run)
 	if (r == 0 && pidfd >= 0)
 		r = wait_for_end(pidfd, run);
 	if (r < 0)
-		(void)kill(pid, SIGKILL);
+		(void)kill(run->options->kill_group ? -pid : pid, SIGKILL);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
 		;
 	if (r < 0)

@@ -70,6 +70,7 @@ typedef struct ProcessOptions {
 	int64_t timeout;      /* usec */
 	const int *inherited; /* they become its descriptors 3, 4 and so on */
 	size_t inherited_count;
+	bool kill_group;           /* if it is killed, its process group is */
 	bool (*go_on)(void *user); /* asked every 0.1 s; false: as if cancelled. May be NULL */
 	void *user;
 } ProcessOptions;
