@@ -13,20 +13,31 @@
 /*
  * The programs of util-linux do what is to be done between the fork and the tool: there is no code
  * of ours in a child. unshare stays outside, and its end is the tool's; setpriv forgets that when
- * it becomes another user, and so is told again.
+ * it becomes another user, and so is told again. In between, before anything of strangers is read,
+ * both are in one process group.
  */
 
 enum {
 	OUTPUT_MAX = 16 << 10,
 	FILES_MAX = 256,
-	SAID_MAX = 200,
 };
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
+/* A sanitizer reserves more than there is. */
+#ifdef SANITIZED
+static const uint64_t memory_max = UINT64_MAX;
+#else
 static const uint64_t memory_max = UINT64_C(4) << 30;
+#endif
 static const char default_path[] = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 static const char *const needed[] = {
-	"unshare", "prlimit", "setpriv", "env", "resize2fs", "e2fsck"
+	"unshare", "prlimit", "setpriv", "env", "resize2fs", "e2fsck", "mke2fs",
 };
 
 static const char *const namespaces[] = {
@@ -104,6 +115,7 @@ static int run(ProcessResult *ret, const ImageTool *tool, uint64_t file_max, Err
 		.timeout = tool->timeout,
 		.inherited = files,
 		.inherited_count = tool->input_count + 1,
+		.kill_group = true,
 		.go_on = tool->go_on,
 		.user = tool->user,
 	};
@@ -152,21 +164,37 @@ int image_tool_run(ImageToolResult *ret, const ImageTool *tool, Error *err)
 	return 0;
 }
 
-/* Where the last line of @said begins; what is behind it is cut off. */
-static const char *last_line(char *said)
+void image_tool_last_words(const ImageToolResult *result, char ret[static IMAGE_TOOL_WORDS_MAX])
 {
-	char *at;
+	const char *end = result->output + strlen(result->output), *at;
 
-	for (at = said + strlen(said); at > said && at[-1] == '\n';)
-		*--at = '\0';
-	at = strrchr(said, '\n');
-	return at ? at + 1 : said;
+	while (end > result->output && end[-1] == '\n')
+		end--;
+	for (at = end; at > result->output && at[-1] != '\n';)
+		at--;
+	text_copy(ret,
+		  (size_t)(end - at) + 1 < IMAGE_TOOL_WORDS_MAX ? (size_t)(end - at) + 1
+								: IMAGE_TOOL_WORDS_MAX,
+		  at);
+	for (char *c = ret; *c; c++)
+		if (*c < ' ' || *c > '~')
+			*c = '?';
+}
+
+/* The words of strerror(), in the locale that tools have. */
+static bool is_full(const char *said)
+{
+	return strstr(said, "No space left on device") || strstr(said, "Disk quota exceeded");
 }
 
 int image_tool_failed(const ImageTool *tool, const ImageToolResult *result, Error *err)
 {
-	return error_set(err, ERROR_ROOTFS, "%s ended with %d: %.*s", tool->argv[0], result->code,
-			 SAID_MAX, last_line(result->output));
+	char words[IMAGE_TOOL_WORDS_MAX];
+
+	image_tool_last_words(result, words);
+	return error_set_cause(err, ERROR_ROOTFS,
+			       is_full(result->output) ? CAUSE_EXHAUSTED : CAUSE_HOST,
+			       "%s ended with %d: %s", tool->argv[0], result->code, words);
 }
 
 bool image_tools_missing(char *names, size_t size)

@@ -22,11 +22,15 @@
 /* What the first of a tool's files is to it. */
 #define IMAGE_TOOL_FILE "/proc/self/fd/3"
 
+enum {
+	IMAGE_TOOL_WORDS_MAX = 256,
+};
+
 typedef struct ImageTool {
 	char *const *argv;
 	uid_t uid;         /* whose its process is, and gid as well; 0: as we are */
 	int file;          /* to be changed; of its mode no more is promised afterwards */
-	const int *inputs; /* open for reading; its descriptors 4 and so on */
+	const int *inputs; /* its descriptors 4 and so on, as they are */
 	size_t input_count;
 	const char *const *environment; /* NAME=value besides PATH, ended by NULL; may be NULL */
 	int64_t timeout;                /* usec; of its processor time as well */
@@ -47,7 +51,10 @@ typedef struct ImageToolResult {
  */
 int image_tool_run(ImageToolResult *ret, const ImageTool *tool, Error *err) must_check;
 
-/* Fills @err with what @result has as its last words. Evaluates to -1. */
+/* The last line of what it said, in letters that do no harm. */
+void image_tool_last_words(const ImageToolResult *result, char ret[static IMAGE_TOOL_WORDS_MAX]);
+
+/* Fills @err with them: ROOTFS, and EXHAUSTED if the disk was full. Evaluates to -1. */
 int image_tool_failed(const ImageTool *tool, const ImageToolResult *result, Error *err);
 
 /* Are programs missing that templates need? Names them, with commas between. */

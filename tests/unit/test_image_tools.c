@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/images/image_tools.h"
+#include "tests/support/processes.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -10,8 +11,6 @@
 #include <sys/stat.h>
 
 enum {
-	UID_FIRST = 200000, /* nobody's; one for each test */
-	UIDS = 100000,
 	SIZE = 1 << 20,
 };
 
@@ -45,7 +44,7 @@ static void open_bench(Bench *b, const char *script)
 	memcpy(b->argv, (char *[]){ shell, option, b->script, NULL }, sizeof b->argv);
 	b->tool = (ImageTool){
 		.argv = b->argv,
-		.uid = UID_FIRST + (uid_t)getpid() % UIDS,
+		.uid = lone_uid(),
 		.file = open(b->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600),
 		.timeout = 30 * (int64_t)USEC_PER_SEC,
 	};
@@ -142,42 +141,20 @@ static bool refuse(void *user)
 	return false;
 }
 
-static bool has_processes(uid_t uid)
-{
-	cleanup_closedir DIR *proc = opendir("/proc");
-	const struct dirent *file;
-	struct stat st;
-
-	while ((file = readdir(proc)))
-		if (fstatat(dirfd(proc), file->d_name, &st, 0) == 0 && st.st_uid == uid)
-			return true;
-	return false;
-}
-
-/* It is killed, and gone soon. */
-static void expect_ended(const Bench *b)
-{
-	int64_t deadline = clock_mono_us() + 5 * (int64_t)USEC_PER_SEC;
-
-	while (has_processes(b->tool.uid) && clock_mono_us() < deadline)
-		(void)usleep(1000);
-	cr_expect_not(has_processes(b->tool.uid), "something lives on");
-}
-
 TOOL_TEST(given_up_it_is_ended, "sleep 100")
 {
 	b->tool.go_on = refuse;
 	cr_assert_eq(image_tool_run(&b->result, &b->tool, &b->err), -1);
 
 	cr_expect_eq(b->err.cause, CAUSE_TIMEOUT, "%s", b->err.what);
-	expect_ended(b);
+	cr_expect(processes_end(b->tool.uid), "something lives on");
 }
 
 TOOL_TEST(what_it_started_ends_with_it, "setsid sleep 100 >/dev/null 2>&1 & sleep 0.1")
 {
 	must_run(b);
 
-	expect_ended(b);
+	cr_expect(processes_end(b->tool.uid), "something lives on");
 }
 
 TOOL_TEST(it_has_its_time_and_no_more, "setsid sleep 100 & while :; do :; done")
@@ -187,7 +164,7 @@ TOOL_TEST(it_has_its_time_and_no_more, "setsid sleep 100 & while :; do :; done")
 
 	cr_expect_eq(b->err.kind, ERROR_ROOTFS);
 	cr_expect_eq(b->err.cause, CAUSE_TIMEOUT, "%s", b->err.what);
-	expect_ended(b);
+	cr_expect(processes_end(b->tool.uid), "something lives on");
 }
 
 TOOL_TEST(one_that_is_not_there_is_named, "")
@@ -208,5 +185,5 @@ TOOL_TEST(what_is_missing_is_seen, "")
 	cr_expect_not(image_tools_missing(names, sizeof names), "%s", names);
 	cr_assert_eq(setenv("PATH", b->dir, 1), 0);
 	cr_expect(image_tools_missing(names, sizeof names));
-	cr_expect_str_eq(names, "unshare, prlimit, setpriv, env, resize2fs, e2fsck");
+	cr_expect_str_eq(names, "unshare, prlimit, setpriv, env, resize2fs, e2fsck, mke2fs");
 }
