@@ -41,7 +41,8 @@ static const char *const needed[] = {
 };
 
 static const char *const namespaces[] = {
-	"unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child=SIGKILL", "--", NULL,
+	"unshare", "--net", "--ipc", "--pid", "--mount-proc", "--fork", "--kill-child=SIGKILL",
+	"--",      NULL,
 };
 
 static void add_all(Words *words, const char *const *more)

@@ -7,9 +7,9 @@
  *
  * Such a program is another user, without capabilities and without a way to get any, in a network
  * of its own that leads nowhere, and bounded in memory, time, output and in how large a file of its
- * may become. It is the first process of a pid namespace: with it ends all that it started. The
- * image is handed to it as an open descriptor; it is its own meanwhile, in a directory that it
- * could not enter.
+ * may become. It is the first process of a pid namespace: with it ends all that it started, and of
+ * others, who may be the same user and work on other images, it sees nothing. The image is handed
+ * to it as an open descriptor; it is its own meanwhile, in a directory that it could not enter.
  *
  * Blocks; safe from any thread.
  */

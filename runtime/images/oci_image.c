@@ -11,7 +11,7 @@
 enum {
 	DEPTH_MAX = 4, /* indexes in indexes */
 	NAMES_MAX = 300,
-	WORD_MAX = 100,
+	WORD_MAX = 256,
 };
 
 static const char prefix[] = "sha256:";
@@ -57,12 +57,22 @@ static bool is_one_of(const char *text, const char *const *rows, size_t count)
 
 #define is_in(text, rows) is_one_of((text), (rows), array_size(rows))
 
-/* What is said about a word of the image's in a message is no longer than this. */
+/* Short enough for a message, and of letters that do no harm in it. */
+static bool is_word(const char *text)
+{
+	size_t length = 0;
+
+	while (text[length] >= ' ' && text[length] <= '~')
+		length++;
+	return !text[length] && length < WORD_MAX;
+}
+
+/* All that is looked for is a word; what is none is as if it were not there. */
 static const char *text_of(const json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));
 
-	return text && strlen(text) < WORD_MAX ? text : NULL;
+	return text && is_word(text) ? text : NULL;
 }
 
 static int refuse_json(const OciBlobs *blobs, const char *what, const char *why, Error *err)

@@ -120,8 +120,10 @@ static int run_unpacker(Unpack *unpack, const char *verb, ImageToolResult *ret, 
 
 static int measure(Unpack *unpack, Error *err)
 {
+	static const uint64_t none;
 	ImageToolResult result = { 0 };
 	const char *bytes, *inodes;
+	bool understood;
 	char *rest;
 	int r;
 
@@ -130,14 +132,15 @@ static int measure(Unpack *unpack, Error *err)
 	rest = result.output;
 	bytes = strsep(&rest, " ");
 	inodes = strsep(&rest, "\n");
-	r = inodes && text_to_u64(&unpack->contents, bytes) == 0 &&
-	    text_to_u64(&unpack->inodes, inodes) == 0;
+	understood = inodes && text_to_u64(&unpack->contents, bytes) == 0 &&
+		     text_to_u64(&unpack->inodes, inodes) == 0;
 	free(result.output);
-	if (!r)
+	if (!understood)
 		return error_set(err, ERROR_ROOTFS, "%s: hearth-unpack does not say its size",
 				 unpack->asked->path);
 	unpack->before += unpack->total / READS;
-	return 0;
+	r = disk_write(unpack->counter, &none, sizeof none, 0);
+	return r < 0 ? disk_error(err, -r, "count what is done") : 0;
 }
 
 static int choose_size(Unpack *unpack, Error *err)
@@ -224,8 +227,8 @@ static int make(Unpack *unpack, uint64_t *room, Error *err)
 static int open_files(Unpack *unpack, Error *err)
 {
 	cleanup_free char *aside = template_path_aside(unpack->templates, "import");
-	static const uint64_t nothing;
-	int r = file_in_memory(&unpack->counter, &nothing, sizeof nothing);
+	static const uint64_t none;
+	int r = file_in_memory(&unpack->counter, &none, sizeof none);
 
 	if (r < 0)
 		return disk_error(err, -r, "count what is done");

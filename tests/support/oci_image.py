@@ -320,6 +320,10 @@ def bomb():
     return hostile(lambda t: [t.file("zeros-%d" % i, bytes(1 << 20)) for i in range(64)])
 
 
+def evil_names():
+    return Layout().image(small(b"a"), name="a\n\x1b[31m").image(small(b"b"), name="b").finish()
+
+
 def many_entries():
     entry = tarfile.TarInfo("same").tobuf(tarfile.USTAR_FORMAT)
     return one((LAYER + "+gzip", gzip.compress(entry * ((1 << 20) + 1), 1, mtime=0)))

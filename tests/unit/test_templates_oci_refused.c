@@ -94,6 +94,7 @@ OCI_TEST(templates_oci_refused, what_is_hostile_is_refused)
 		{ "deep", "that lies too deep" },
 		{ "huge_file", "more than the" },
 		{ "bomb", "more than the 33554432 bytes that an image may have" },
+		{ "evil_names", "has several images: sha256:" },
 		{ "many_entries", "more than 1048576 entries" },
 	};
 

@@ -4,7 +4,7 @@
 /*
  * A tree becomes the contents of an ext4, through libext2fs: owners, modes, devices and attributes
  * are written as numbers, which takes no privilege, and in an order of names, so that the same
- * image becomes the same bytes.
+ * image becomes the same bytes. Times are whole seconds, from 1970 to 2038.
  */
 
 #include "runtime/images/unpack/layer.h"

@@ -200,7 +200,8 @@ static void set_target(Merge *merge, Inode *inode, const char *target)
 	inode->target = text_dup(target);
 }
 
-static void set_size(Merge *merge, Inode *inode, struct archive_entry *entry)
+/* Those of an entry that is no regular file are read as well. */
+static void count_bytes(Merge *merge, struct archive_entry *entry)
 {
 	int64_t size = archive_entry_size(entry);
 
@@ -209,7 +210,6 @@ static void set_size(Merge *merge, Inode *inode, struct archive_entry *entry)
 		       "its files have more than the %" PRIu64 " bytes that an image may have",
 		       merge->bytes_max);
 	merge->bytes += (uint64_t)size;
-	inode->size = (uint64_t)size;
 }
 
 static uint32_t id_of(const Merge *merge, int64_t id)
@@ -232,7 +232,7 @@ static Inode *make_inode(Merge *merge, struct archive_entry *entry)
 	add_xattrs(merge, inode, entry);
 	switch (inode->mode & S_IFMT) {
 	case S_IFREG:
-		set_size(merge, inode, entry);
+		inode->size = (uint64_t)archive_entry_size(entry);
 		break;
 	case S_IFLNK:
 		set_target(merge, inode, archive_entry_symlink(entry));
@@ -293,6 +293,7 @@ static void merge_layer(Merge *merge, const LayerPlace *place)
 		if (++merge->entries > MERGE_ENTRIES_MAX)
 			refuse(UNPACK_INPUT, "its layers have more than %d entries",
 			       MERGE_ENTRIES_MAX);
+		count_bytes(merge, entry);
 		apply(merge, entry);
 	}
 	layer_close(layer);
