@@ -37,8 +37,11 @@ static const uint64_t memory_max = UINT64_C(4) << 30;
 static const char default_path[] = "/usr/sbin:/usr/bin:/sbin:/bin";
 
 static const char *const needed[] = {
-	"unshare", "prlimit", "setpriv", "env", "resize2fs", "e2fsck", "mke2fs",
+	"setpriv", "unshare", "prlimit", "env", "resize2fs", "e2fsck", "mke2fs",
 };
+
+/* With this agent ends what it runs. */
+static const char *const tied[] = { "setpriv", "--pdeathsig=SIGKILL", "--", NULL };
 
 static const char *const namespaces[] = {
 	"unshare", "--net", "--ipc", "--pid", "--mount-proc", "--fork", "--kill-child=SIGKILL",
@@ -95,6 +98,7 @@ static void add_environment(Words *words, const ImageTool *tool)
 
 static void add_command(Words *words, const ImageTool *tool, uint64_t file_max)
 {
+	add_all(words, tied);
 	if (tool->uid)
 		add_all(words, namespaces);
 	add_limits(words, tool, file_max);

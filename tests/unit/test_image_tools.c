@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 enum {
 	SIZE = 1 << 20,
@@ -167,6 +168,32 @@ TOOL_TEST(it_has_its_time_and_no_more, "setsid sleep 100 & while :; do :; done")
 	cr_expect(processes_end(b->tool.uid), "something lives on");
 }
 
+/* Once the tool is there. */
+static bool die(void *user)
+{
+	const Bench *b = user;
+
+	if (has_processes(b->tool.uid))
+		_exit(7);
+	return true;
+}
+
+TOOL_TEST(it_ends_with_who_runs_it, "sleep 100")
+{
+	int status;
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	b->tool.go_on = die;
+	b->tool.user = b;
+	if (child == 0)
+		_exit(image_tool_run(&b->result, &b->tool, &b->err));
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(WEXITSTATUS(status), 7);
+
+	cr_expect(processes_end(b->tool.uid), "it lives on");
+}
+
 TOOL_TEST(one_that_is_not_there_is_named, "")
 {
 	static char nothing[] = "hearth-no-such-tool";
@@ -185,5 +212,5 @@ TOOL_TEST(what_is_missing_is_seen, "")
 	cr_expect_not(image_tools_missing(names, sizeof names), "%s", names);
 	cr_assert_eq(setenv("PATH", b->dir, 1), 0);
 	cr_expect(image_tools_missing(names, sizeof names));
-	cr_expect_str_eq(names, "unshare, prlimit, setpriv, env, resize2fs, e2fsck, mke2fs");
+	cr_expect_str_eq(names, "setpriv, unshare, prlimit, env, resize2fs, e2fsck, mke2fs");
 }

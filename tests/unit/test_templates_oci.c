@@ -21,7 +21,7 @@ OCI_TEST(templates_oci, modes_owners_and_types_survive)
 	expect_look(c, "stat /dev/sda1", "Type: block special", "08:01");
 	expect_look(c, "stat /dev/far", "Type: block special", "259:70000");
 	expect_look(c, "stat /dev/fifo", "Type: FIFO");
-	expect_look(c, "stat /lib", "Type: symlink", "usr/lib");
+	expect_look(c, "stat /lib", "Type: symlink", "Mode:  0777", "usr/lib");
 	expect_look(c, "stat /long", "Type: symlink", "Size: 100");
 	expect_look(c, "stat /bin/ping", "security.capability (20) = 01 00 00 02 00 20",
 		    "user.note (4) = \"kept\"");

@@ -9,8 +9,9 @@
 #include <sys/stat.h>
 
 enum {
-	FAST_TARGET = 60, /* bytes of a target that lie in the inode, with the NUL */
-	DIR_ENTRY = 8,    /* bytes besides the name */
+	FAST_TARGET = 60,    /* bytes of a target that lie in the inode, with the NUL */
+	DIR_ENTRY = 8,       /* bytes besides the name */
+	EXTENT_BLOCKS = 256, /* of a file to each one of its extents, at the least */
 	SUBDIRS_MAX = 64990,
 	INODE_SIZE = 256,
 	OLD_DEVICE_MAX = 256,
@@ -37,7 +38,7 @@ static uint64_t measure_inode(const Inode *inode)
 	uint64_t blocks = inode->xattr_count > 0;
 
 	if (S_ISREG(inode->mode))
-		blocks += blocks_of(inode->size) + 1;
+		blocks += blocks_of(inode->size) + inode->size / FILL_BLOCK / EXTENT_BLOCKS;
 	else if (S_ISLNK(inode->mode))
 		blocks += strlen(inode->target) >= FAST_TARGET;
 	return blocks;

@@ -51,13 +51,16 @@ static Node *put(Merge *merge, Node *dir, const char *name, Inode *inode)
 
 static Node *enter(Merge *merge, Node *dir, const char *path, bool make, unsigned *links);
 
-/* The directory that @node is or leads to. NOLINTNEXTLINE(misc-no-recursion) */
+/* The directory that @node is or leads to; NULL if there is none and none is to be made.
+ * NOLINTNEXTLINE(misc-no-recursion) */
 static Node *enter_node(Merge *merge, Node *node, bool make, unsigned *links)
 {
 	const char *target = node->inode->target;
 
 	if (S_ISDIR(node->inode->mode))
 		return node;
+	if (!target && !make)
+		return NULL;
 	if (!target)
 		refuse_entry(merge, "an entry below what is no directory");
 	if (++*links > LINKS_MAX)
@@ -235,6 +238,7 @@ static Inode *make_inode(Merge *merge, struct archive_entry *entry)
 		inode->size = (uint64_t)archive_entry_size(entry);
 		break;
 	case S_IFLNK:
+		inode->mode = S_IFLNK | 0777; /* as on every Linux */
 		set_target(merge, inode, archive_entry_symlink(entry));
 		break;
 	case S_IFCHR:
