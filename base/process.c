@@ -15,7 +15,9 @@
 
 enum {
 	OUTPUT_MAX = 64 * 1024,
-	STAT_MAX = 4096
+	STAT_MAX = 4096,
+	INHERITED_FIRST = 3,
+	ASK_MS = 100, /* between two questions whether to go on */
 };
 
 int process_identify(ProcessId *ret, pid_t pid)
@@ -114,8 +116,52 @@ static int open_input(int *ret, const char *input)
 	return 0;
 }
 
-/* @in: -1 is /dev/null. */
-static int spawn(pid_t *ret, char *const argv[], int in, int out)
+/* Those that a program is to have. */
+typedef struct Descriptors {
+	int in, out;    /* in: -1 is /dev/null */
+	int *inherited; /* copies, close-on-exec */
+	size_t count;
+} Descriptors;
+
+static void descriptors_clear(Descriptors *descriptors)
+{
+	closep(&descriptors->in);
+	closep(&descriptors->out);
+	while (descriptors->count)
+		(void)close(descriptors->inherited[--descriptors->count]);
+	free(descriptors->inherited);
+}
+
+/* Copies what is to be inherited, out of the way of the numbers that it gets. */
+static int copy_inherited(Descriptors *descriptors, const int *fds, size_t count)
+{
+	descriptors->inherited = new0_array(int, count);
+	for (size_t i = 0; i < count; i++) {
+		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, INHERITED_FIRST + (int)count);
+
+		if (fd < 0)
+			return -errno;
+		descriptors->inherited[descriptors->count++] = fd;
+	}
+	return 0;
+}
+
+static void add_descriptors(posix_spawn_file_actions_t *actions, const Descriptors *descriptors)
+{
+	int next = INHERITED_FIRST;
+
+	if (descriptors->in < 0)
+		(void)posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+	else
+		(void)posix_spawn_file_actions_adddup2(actions, descriptors->in, 0);
+	(void)posix_spawn_file_actions_adddup2(actions, descriptors->out, 1);
+	(void)posix_spawn_file_actions_adddup2(actions, descriptors->out, 2);
+	for (size_t i = 0; i < descriptors->count; i++)
+		(void)posix_spawn_file_actions_adddup2(actions, descriptors->inherited[i], next++);
+	(void)posix_spawn_file_actions_addclosefrom_np(actions, next);
+}
+
+static int spawn(pid_t *ret, char *const argv[], const Descriptors *descriptors)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
@@ -126,13 +172,7 @@ static int spawn(pid_t *ret, char *const argv[], int in, int out)
 	(void)sigfillset(&all);
 	(void)posix_spawn_file_actions_init(&actions);
 	(void)posix_spawnattr_init(&attributes);
-	if (in < 0)
-		(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	else
-		(void)posix_spawn_file_actions_adddup2(&actions, in, 0);
-	(void)posix_spawn_file_actions_adddup2(&actions, out, 1);
-	(void)posix_spawn_file_actions_adddup2(&actions, out, 2);
-	(void)posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+	add_descriptors(&actions, descriptors);
 	(void)posix_spawnattr_setsigmask(&attributes, &none);
 	(void)posix_spawnattr_setsigdefault(&attributes, &all);
 	(void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
@@ -158,11 +198,28 @@ static int read_some(int fd, char *text, size_t max, size_t *used)
 }
 
 typedef struct Run {
-	const char *input; /* NULL: /dev/null */
-	size_t output_max;
+	const ProcessOptions *options;
 	int cancel_fd;
 	int64_t deadline;
 } Run;
+
+/* May it go on? 0 or -errno. */
+static int check_run(const Run *run)
+{
+	const ProcessOptions *options = run->options;
+
+	if (clock_mono_us() >= run->deadline)
+		return -ETIMEDOUT;
+	return options->go_on && !options->go_on(options->user) ? -ECANCELED : 0;
+}
+
+/* How long it may be left alone, in ms. */
+static int time_alone(const Run *run)
+{
+	int left = clock_left_ms(run->deadline);
+
+	return run->options->go_on && left > ASK_MS ? ASK_MS : left;
+}
 
 /* Reads until end of file; what is over the limit is drained. */
 static int collect(int fd, char *text, const Run *run)
@@ -174,47 +231,71 @@ static int collect(int fd, char *text, const Run *run)
 		struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
 					{ .fd = run->cancel_fd, .events = POLLIN } };
 
-		if (poll(fds, array_size(fds), clock_left_ms(run->deadline)) <= 0 &&
-		    clock_mono_us() >= run->deadline)
-			return -ETIMEDOUT;
+		(void)poll(fds, array_size(fds), time_alone(run));
 		if (fds[1].revents)
 			return -ECANCELED;
-		r = read_some(fd, text, run->output_max, &used);
+		r = check_run(run);
+		if (r == 0)
+			r = read_some(fd, text, run->options->output_max, &used);
 	}
 	text[used] = '\0';
 	return r;
 }
 
-static int run_program(ProcessResult *ret, char *const argv[], const Run *run)
+/* It may have closed its output and still be there. */
+static int wait_for_end(int pidfd, const Run *run)
 {
-	cleanup_free char *output = must_calloc(run->output_max + 1, 1);
-	cleanup_close int in = -1, out = -1, given = -1, pidfd = -1;
-	siginfo_t info = { 0 };
-	int pipe_fds[2], r;
-	pid_t pid;
+	int r;
 
-	if (run->input) {
-		r = open_input(&given, run->input);
-		if (r < 0)
+	do {
+		r = process_wait(pidfd, clock_mono_us() + (int64_t)time_alone(run) * USEC_PER_MSEC);
+		if (r != -ETIMEDOUT)
 			return r;
-	}
+		r = check_run(run);
+	} while (r == 0);
+	return r;
+}
+
+/* Starts it; @ret is what it says. */
+static int start(pid_t *ret, int *said, char *const argv[], const ProcessOptions *options)
+{
+	cleanup_(descriptors_clear) Descriptors descriptors = { .in = -1, .out = -1 };
+	cleanup_close int in = -1;
+	int pipe_fds[2];
+	int r = options->input ? open_input(&descriptors.in, options->input) : 0;
+
+	if (r == 0)
+		r = copy_inherited(&descriptors, options->inherited, options->inherited_count);
+	if (r < 0)
+		return r;
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return -errno;
 	in = pipe_fds[0];
-	out = pipe_fds[1];
-	r = spawn(&pid, argv, given, out);
+	descriptors.out = pipe_fds[1];
+	(void)fcntl(in, F_SETFL, O_NONBLOCK);
+	r = spawn(ret, argv, &descriptors);
 	if (r < 0)
 		return r;
-	closep(&out);
-	out = -1;
+	*said = take_fd(in);
+	return 0;
+}
 
-	pidfd = pidfd_open(pid, 0); /* not reaped yet, so the pid is its own */
-	(void)fcntl(in, F_SETFL, O_NONBLOCK);
-	r = collect(in, output, run);
-	if (r == 0 && pidfd >= 0)
-		r = process_wait(pidfd, run->deadline);
+static int run_program(ProcessResult *ret, char *const argv[], const Run *run)
+{
+	cleanup_free char *output = must_calloc(run->options->output_max + 1, 1);
+	cleanup_close int said = -1, pidfd = -1;
+	siginfo_t info = { 0 };
+	pid_t pid = -1;
+	int r = start(&pid, &said, argv, run->options);
+
 	if (r < 0)
-		(void)kill(pid, SIGKILL);
+		return r;
+	pidfd = pidfd_open(pid, 0); /* not reaped yet, so the pid is its own */
+	r = collect(said, output, run);
+	if (r == 0 && pidfd >= 0)
+		r = wait_for_end(pidfd, run);
+	if (r < 0)
+		(void)kill(run->options->kill_group ? -pid : pid, SIGKILL);
 	while (waitid(P_PID, (id_t)pid, &info, WEXITED) < 0 && errno == EINTR)
 		;
 	if (r < 0)
@@ -233,10 +314,22 @@ int process_run(ProcessResult *ret, char *const argv[], int64_t timeout)
 
 int process_run_until(ProcessResult *ret, char *const argv[], int cancel_fd, int64_t timeout)
 {
+	const ProcessOptions options = { .output_max = OUTPUT_MAX };
 	const Run run = {
-		.output_max = OUTPUT_MAX,
+		.options = &options,
 		.cancel_fd = cancel_fd,
 		.deadline = clock_mono_us() + timeout,
+	};
+
+	return run_program(ret, argv, &run);
+}
+
+int process_run_options(ProcessResult *ret, char *const argv[], const ProcessOptions *options)
+{
+	const Run run = {
+		.options = options,
+		.cancel_fd = -1,
+		.deadline = clock_mono_us() + options->timeout,
 	};
 
 	return run_program(ret, argv, &run);
@@ -245,14 +338,13 @@ int process_run_until(ProcessResult *ret, char *const argv[], int cancel_fd, int
 int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
 		     int64_t timeout)
 {
-	const Run run = {
+	const ProcessOptions options = {
 		.input = input,
 		.output_max = output_max,
-		.cancel_fd = -1,
-		.deadline = clock_mono_us() + timeout,
+		.timeout = timeout,
 	};
 
-	return run_program(ret, argv, &run);
+	return process_run_options(ret, argv, &options);
 }
 
 int process_boot_id(char ret[static 37])

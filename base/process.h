@@ -64,6 +64,21 @@ int process_run(ProcessResult *ret, char *const argv[], int64_t timeout) must_ch
 int process_run_until(ProcessResult *ret, char *const argv[], int cancel_fd, int64_t timeout)
 	must_check;
 
+typedef struct ProcessOptions {
+	const char *input;    /* standard input; NULL: /dev/null */
+	size_t output_max;    /* what is kept of the output */
+	int64_t timeout;      /* usec */
+	const int *inherited; /* they become its descriptors 3, 4 and so on */
+	size_t inherited_count;
+	bool kill_group;           /* if it is killed, its process group is */
+	bool (*go_on)(void *user); /* asked every 0.1 s; false: as if cancelled. May be NULL */
+	void *user;
+} ProcessOptions;
+
+/* As process_run(), with more to say about it. */
+int process_run_options(ProcessResult *ret, char *const argv[], const ProcessOptions *options)
+	must_check;
+
 /* As process_run(), with a text as standard input and a limit of what is kept of the output. */
 int process_run_with(ProcessResult *ret, char *const argv[], const char *input, size_t output_max,
 		     int64_t timeout) must_check;

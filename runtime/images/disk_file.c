@@ -33,14 +33,20 @@ int disk_progress(const DiskProgress *progress, uint64_t done, uint64_t total)
 	return -ECANCELED;
 }
 
-int disk_open(int *ret, int dir, const char *path, Error *err)
+static int open_unlinked(int dir, const char *path, uint64_t flags)
 {
 	/* A FIFO would wait for its writer. */
 	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		.flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags,
 		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
-	cleanup_close int fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+
+	return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+int disk_open(int *ret, int dir, const char *path, Error *err)
+{
+	cleanup_close int fd = open_unlinked(dir, path, 0);
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
@@ -49,6 +55,16 @@ int disk_open(int *ret, int dir, const char *path, Error *err)
 		return error_set_cause(err, ERROR_ROOTFS, CAUSE_INPUT, "%s is no regular file",
 				       path);
 	*ret = take_fd(fd);
+	return 0;
+}
+
+int disk_open_dir(int *ret, const char *path, Error *err)
+{
+	int fd = open_unlinked(AT_FDCWD, path, O_DIRECTORY);
+
+	if (fd < 0)
+		return disk_error(err, errno, "open %s", path);
+	*ret = fd;
 	return 0;
 }
 

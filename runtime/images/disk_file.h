@@ -45,6 +45,9 @@ int disk_progress(const DiskProgress *progress, uint64_t done, uint64_t total) m
  */
 int disk_open(int *ret, int dir, const char *path, Error *err) must_check;
 
+/* The same for a directory. */
+int disk_open_dir(int *ret, const char *path, Error *err) must_check;
+
 /* Reads @size bytes at @at, fewer only at the end of the file: how many, or -errno. */
 ssize_t disk_read(int fd, void *bytes, size_t size, uint64_t at) must_check;
 /* Writes all of them: 0 or -errno. */

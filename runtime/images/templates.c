@@ -303,6 +303,8 @@ int templates_open(Templates **ret, const TemplatesConfig *config, Error *err)
 
 	templates->dir = text_dup(config->dir);
 	templates->max_image_bytes = config->max_image_bytes ? config->max_image_bytes : INT64_MAX;
+	templates->tool_uid = config->tool_uid;
+	templates->unpacker = text_dup(config->unpacker ? config->unpacker : "hearth-unpack");
 	lock_init(&templates->lock);
 	cond_init(&templates->settled);
 	templates->room = disk_room_new(config->dir, config->max_bytes, config->spare_bytes);
@@ -333,6 +335,7 @@ void templates_close(Templates *templates)
 	hash_cache_close(templates->hashes);
 	disk_room_free(templates->room);
 	cond_destroy(&templates->settled);
+	free(templates->unpacker);
 	free(templates->dir);
 	free(templates);
 }

@@ -31,6 +31,8 @@ typedef struct TemplatesConfig {
 	uint64_t max_bytes;       /* of all templates; 0: no limit */
 	uint64_t max_image_bytes; /* of one; 0: no limit */
 	uint64_t spare_bytes;     /* of the file system, that are to stay free */
+	const char *unpacker;     /* hearth-unpack, as it is run; NULL: by PATH */
+	uid_t tool_uid; /* who works on images (runtime/images/image_tools.h); 0: as we are */
 } TemplatesConfig;
 
 typedef struct TemplateInfo {
@@ -63,18 +65,23 @@ int templates_get(Templates *templates, const char *name, TemplateInfo *ret, Err
 
 typedef struct TemplateImport {
 	const char *name;
-	const char *path;             /* a raw image, resolved (runtime/image_path.h) */
-	const char *digest;           /* what it must have; NULL: whatever it has */
-	const DiskProgress *progress; /* may be NULL; each byte counts twice, being read twice */
+	const char *path;      /* a raw image or an OCI image, resolved (runtime/image_path.h) */
+	const char *digest;    /* what the template must have; NULL: whatever it has */
+	const char *reference; /* which of several OCI images; NULL: the only one */
+	uint64_t size; /* what becomes of an OCI image has; 0: its files', a fifth, 64 MiB */
+	const DiskProgress *progress; /* may be NULL; what is done is a part of the whole, in bytes
+				       * that count as often as they are read */
 } TemplateImport;
 
 /**
  * templates_import() - copy an image into the catalog, in few extents, and stamp it
  *
- * If a template of that name and the digest asked for is there already, it is @ret. Takes as long
- * as the image is large. ROOTFS: INPUT (name, digest, no raw image, too large, changed while it was
- * read), MISSING (the image), EXISTS, CORRUPT (it has another digest, or cannot be read), EXHAUSTED
- * (disk, quota or limit), TIMEOUT (given up); of these nothing is left.
+ * An OCI image, which is a directory or a tar archive (runtime/images/oci_image.h), becomes an
+ * ext4: the same bytes each time. If a template of that name and the digest asked for is there
+ * already, it is @ret. Takes as long as the image is large. ROOTFS: INPUT (name, digest, no image
+ * that is taken, too large, changed while it was read), MISSING (the image), EXISTS, CORRUPT (it
+ * has another digest, or cannot be read), EXHAUSTED (disk, quota or limit), TIMEOUT (given up); of
+ * these nothing is left.
  */
 int templates_import(Templates *templates, const TemplateImport *import, TemplateInfo *ret,
 		     Error *err) must_check;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/process.h"
 #include "base/text.h"
+#include "runtime/images/image_tools.h"
 #include "runtime/images/templates_internal.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,7 +17,6 @@
 
 enum {
 	PROGRAM_SEC = 300,
-	SAID_MAX = 200,
 	STAT_BLOCK = 512,
 	FSCK_CORRECTED = 3, /* the exit codes that say so, or'ed (e2fsck(8)) */
 };
@@ -33,60 +33,62 @@ static int open_grown(const Templates *templates, const char *path, int *ret, Er
 	return disk_open(ret, templates->fd, path + strlen(templates->dir) + 1, err);
 }
 
-/* The last line of what a program said, for a message. */
-static const char *last_line(char *said)
+/* Return: its exit code, with @err set if that is not 0, or -1. */
+static int run(const Templates *templates, int image, char *const argv[], Error *err)
 {
-	char *at;
-
-	for (at = said + strlen(said); at > said && at[-1] == '\n';)
-		*--at = '\0';
-	at = strrchr(said, '\n');
-	return at ? at + 1 : said;
-}
-
-/* Return: its exit code, or -1. */
-static int run(char *const argv[], Error *err)
-{
-	ProcessResult result = { 0 };
-	int r = process_run(&result, argv, (int64_t)PROGRAM_SEC * USEC_PER_SEC);
+	const ImageTool tool = {
+		.argv = argv,
+		.uid = templates->tool_uid,
+		.file = image,
+		.timeout = (int64_t)PROGRAM_SEC * USEC_PER_SEC,
+	};
+	ImageToolResult result = { 0 };
+	int r = image_tool_run(&result, &tool, err);
 
 	if (r < 0)
-		return error_set_errno(err, ERROR_ROOTFS, -r, "run %s", argv[0]);
-	r = result.code;
-	if (r != 0)
-		(void)error_set(err, ERROR_ROOTFS, "%s ended with %d: %.*s", argv[0], r, SAID_MAX,
-				last_line(result.output));
+		return -1;
+	if (result.code != 0)
+		(void)image_tool_failed(&tool, &result, err);
 	free(result.output);
-	return r;
+	return result.code;
 }
 
 /* One that was mounted is refused until it was checked. */
-static int resize(char *path, Error *err)
+static int resize(const Templates *templates, int image, Error *err)
 {
+	char path[] = IMAGE_TOOL_FILE;
 	char *const grow[] = { (char[]){ "resize2fs" }, path, NULL };
 	char *const check[] = { (char[]){ "e2fsck" }, (char[]){ "-fy" }, path, NULL };
-	int code = run(grow, err);
+	int code = run(templates, image, grow, err);
 
 	if (code <= 0)
 		return code;
 	error_clear(err);
-	code = run(check, err);
+	code = run(templates, image, check, err);
 	if (code < 0 || code & ~FSCK_CORRECTED)
 		return -1;
 	error_clear(err);
-	return run(grow, err) == 0 ? 0 : -1;
+	return run(templates, image, grow, err) == 0 ? 0 : -1;
 }
 
-/* Under the name @aside. */
-static int make(Templates *templates, int image, uint64_t size, char *aside, Error *err)
+/* Under the name @aside, open to be written. */
+static int make(Templates *templates, int image, uint64_t size, const char *aside, int *ret,
+		Error *err)
 {
 	DiskCloneOptions options = { .size = size, .mode = 0600 };
+	cleanup_close int fd = -1;
 	DiskCloneWay way;
 
 	(void)disk_room_read(templates->room, NULL, &options.spare);
 	if (disk_clone(&way, aside, image, &options, err) < 0)
 		return -1;
-	return resize(aside, err);
+	fd = open(aside, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return disk_error(err, errno, "open %s", aside);
+	if (resize(templates, fd, err) < 0)
+		return -1;
+	*ret = take_fd(fd);
+	return 0;
 }
 
 /* From now on it is what it is, and known by that; the new name changes the ctime. */
@@ -112,8 +114,7 @@ static int make_open(Templates *templates, Grown *grown, int image, const char *
 	cleanup_free char *aside = template_path_aside(templates, "grow");
 	cleanup_close int fd = -1;
 
-	if (make(templates, image, grown->size, aside, err) < 0 ||
-	    open_grown(templates, aside, &fd, err) < 0 ||
+	if (make(templates, image, grown->size, aside, &fd, err) < 0 ||
 	    publish(grown, fd, aside, path, err) < 0) {
 		(void)unlink(aside);
 		(void)unlink(path);

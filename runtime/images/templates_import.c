@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "runtime/images/disk_layout.h"
+#include "runtime/images/oci_blobs.h"
 #include "runtime/images/templates_internal.h"
 
 #include <fcntl.h>
@@ -46,8 +47,11 @@ typedef struct Import {
 	Templates *templates;
 	const TemplateImport *asked;
 	Entry *entry;
-	int source, fd;   /* fd: the new image */
-	DiskIdentity was; /* the source */
+	DiskProgress progress; /* of reading the source twice */
+	bool is_oci;
+	Unpacked unpacked; /* the source, if the image was an OCI image */
+	int source, fd;    /* fd: the new image */
+	DiskIdentity was;  /* the source */
 	DiskLayout layout;
 	char *dir, *image; /* aside */
 	uint64_t allocated;
@@ -66,6 +70,21 @@ static bool step(void *user, uint64_t done, uint64_t total)
 	const Part *part = user;
 
 	return disk_progress(part->of, part->before + done, 2 * total) == 0;
+}
+
+/* Of an OCI image two things: before it is an image, and then. */
+static bool step_before(void *user, uint64_t done, uint64_t total)
+{
+	const Import *import = user;
+
+	return disk_progress(import->asked->progress, done, 2 * total) == 0;
+}
+
+static bool step_after(void *user, uint64_t done, uint64_t total)
+{
+	const Import *import = user;
+
+	return disk_progress(import->asked->progress, total + done, 2 * total) == 0;
 }
 
 static int check_source(const Import *import, Error *err)
@@ -93,13 +112,38 @@ static int check_source(const Import *import, Error *err)
 	return 0;
 }
 
+static int unpack(Import *import, Error *err)
+{
+	const DiskProgress before = { .step = step_before, .user = import };
+
+	if (template_unpack(import->templates, import->asked, &before, &import->unpacked, err) < 0)
+		return -1;
+	import->source = import->unpacked.fd;
+	import->progress = (DiskProgress){ .step = step_after, .user = import };
+	return 0;
+}
+
+static int open_raw(Import *import, Error *err)
+{
+	const TemplateImport *asked = import->asked;
+
+	if (asked->reference || asked->size)
+		return error_set_cause(err, ERROR_ROOTFS, CAUSE_INPUT,
+				       "%s is a raw image: it has its size, and no images to "
+				       "choose from",
+				       asked->path);
+	if (asked->progress)
+		import->progress = *asked->progress;
+	return disk_open(&import->source, AT_FDCWD, asked->path, err);
+}
+
 static int open_source(Import *import, Error *err)
 {
-	Part part = { .of = import->asked->progress };
+	Part part = { .of = &import->progress };
 	const DiskProgress progress = { .step = step, .user = &part };
 	int r;
 
-	if (disk_open(&import->source, AT_FDCWD, import->asked->path, err) < 0)
+	if ((import->is_oci ? unpack(import, err) : open_raw(import, err)) < 0)
 		return -1;
 	(void)posix_fadvise(import->source, 0, 0, POSIX_FADV_SEQUENTIAL);
 	r = disk_identity_get(&import->was, import->source);
@@ -164,9 +208,10 @@ static int copy_run(Import *import, const DiskRun *run, const DiskProgress *prog
 static int copy(Import *import, Error *err)
 {
 	const DiskLayout *layout = &import->layout;
-	Part part = { .of = import->asked->progress, .before = layout->size };
+	Part part = { .of = &import->progress, .before = layout->size };
 	const DiskProgress progress = { .step = step, .user = &part };
 	uint64_t at = 0;
+	int r;
 
 	for (size_t i = 0; i < layout->count; i++) {
 		disk_hasher_add_zeros(import->hasher, layout->runs[i].at - at);
@@ -177,7 +222,8 @@ static int copy(Import *import, Error *err)
 	}
 	disk_hasher_add_zeros(import->hasher, layout->size - at);
 	disk_hasher_end(import->hasher, import->stamp.digest);
-	return 0;
+	r = disk_progress(&progress, layout->size, layout->size);
+	return r < 0 ? disk_error(err, -r, "write %s", import->image) : 0;
 }
 
 /* Was it the image that was meant, in one piece? */
@@ -198,6 +244,16 @@ static int check_copy(const Import *import, Error *err)
 	return 0;
 }
 
+static void set_origin(Import *import)
+{
+	char *at = import->stamp.source;
+	const char *end = at + sizeof import->stamp.source;
+
+	if (import->is_oci)
+		at = text_append(at, end, "sha256:%s of ", import->unpacked.digest);
+	(void)text_append(at, end, "%s", import->asked->path);
+}
+
 /* Puts image and stamp on the disk. */
 static int finish_aside(Import *import, Error *err)
 {
@@ -208,7 +264,7 @@ static int finish_aside(Import *import, Error *err)
 	import->allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
 	import->stamp.size = import->layout.size;
 	import->stamp.stamped = clock_wall_us();
-	text_copy(import->stamp.source, sizeof import->stamp.source, import->asked->path);
+	set_origin(import);
 	return template_stamp_write(import->dir, &import->stamp, err);
 }
 
@@ -272,6 +328,7 @@ static int run(Templates *templates, const TemplateImport *asked, Entry *entry, 
 		.templates = templates,
 		.asked = asked,
 		.entry = entry,
+		.is_oci = oci_blobs_fit(asked->path),
 		.source = -1,
 		.fd = -1,
 		.dir = dir,
@@ -282,6 +339,7 @@ static int run(Templates *templates, const TemplateImport *asked, Entry *entry, 
 
 	closep(&import.source);
 	closep(&import.fd);
+	disk_room_settle(templates->room, import.unpacked.room, 0);
 	if (r == 0)
 		template_came(templates, entry, &import.stamp, import.allocated);
 	else

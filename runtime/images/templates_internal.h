@@ -41,6 +41,8 @@ struct Templates {
 	char *dir;
 	int fd; /* of dir */
 	uint64_t max_image_bytes;
+	char *unpacker;
+	uid_t tool_uid;
 	HashCache *hashes;
 	DiskRoom *room;
 	Lock lock;
@@ -83,3 +85,14 @@ int template_take_room(Templates *templates, uint64_t bytes, const char *what, E
 /* The image, open, of @size bytes; its file system fills it. */
 int template_open_grown(Templates *templates, Entry *entry, int image, uint64_t size, int *ret,
 			Error *err) must_check;
+
+/* An image that was made of an OCI image, to be imported. */
+typedef struct Unpacked {
+	int fd;                        /* a file without a name; to close */
+	uint64_t room;                 /* what it has taken of the catalog's, to settle with 0 */
+	char digest[DISK_DIGEST_SIZE]; /* of the OCI image's manifest */
+} Unpacked;
+
+/* As templates_import() has it. */
+int template_unpack(Templates *templates, const TemplateImport *asked, const DiskProgress *progress,
+		    Unpacked *ret, Error *err) must_check;

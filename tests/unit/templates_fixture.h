@@ -9,6 +9,10 @@
 
 #define IMAGE_SIZE (12 * MIB)
 
+enum {
+	CATALOG_TOOL_UID = 61234, /* nobody's */
+};
+
 typedef struct Catalog {
 	const FsDisk *disk;
 	TemplatesConfig config;
@@ -30,6 +34,7 @@ static inline void catalog_open(Catalog *c, const FsDisk *disk)
 	(void)snprintf(c->dir, sizeof c->dir, "%s/state/templates", disk->dir);
 	(void)snprintf(c->source, sizeof c->source, "%s/source.img", disk->dir);
 	c->config.dir = c->dir;
+	c->config.tool_uid = geteuid() == 0 ? CATALOG_TOOL_UID : 0;
 	fs_write(c->source, 0, 2 * MIB, 1);
 	fs_write(c->source, 8 * (uint64_t)MIB, MIB, 2);
 	cr_assert_eq(truncate(c->source, IMAGE_SIZE), 0);
