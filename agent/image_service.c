@@ -17,6 +17,7 @@
 
 enum {
 	IMPORTS_MAX = 64, /* that ListTemplates shows */
+	MIB = 1 << 20,
 };
 
 /* A template and what its message points to. */
@@ -304,6 +305,8 @@ static void import_template(Call *call, Runtime *runtime,
 		.template_id = request->template_id,
 		.path = request->path,
 		.digest = request->sha256,
+		.reference = request->reference,
+		.size = (uint64_t)request->size_mib * MIB,
 	};
 	Error err = { 0 };
 
@@ -313,6 +316,9 @@ static void import_template(Call *call, Runtime *runtime,
 	if (*request->sha256 && !disk_digest_is_valid(request->sha256))
 		(void)error_add_violation(&err, "sha256",
 					  "must be 64 lower-case hexadecimal digits");
+	if (request->size_mib > SPEC_DRIVE_MIB_MAX)
+		(void)error_add_violation(&err, "size_mib", "must be at most %d",
+					  SPEC_DRIVE_MIB_MAX);
 	if (!request_fail(call, NULL, &err))
 		begin(call, runtime, &asked);
 }

@@ -85,6 +85,14 @@ int process_wait(int pidfd, int64_t deadline)
 	}
 }
 
+char *process_beside(const char *path, const char *name)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	int length = slash ? (int)(slash - path) + 1 : 0;
+
+	return text_printf("%.*s%s", length, path ? path : "", name);
+}
+
 char *process_find(const char *name)
 {
 	cleanup_free char *path = text_dup(getenv("PATH"));

@@ -45,6 +45,9 @@ typedef struct ProcessResult {
 	char *output; /* standard output and error, NUL-terminated; to free */
 } ProcessResult;
 
+/* The program called @name in the directory of @path; to free. */
+char *process_beside(const char *path, const char *name);
+
 /* The program that @name is by PATH, or by being a path; to free. NULL: none. */
 char *process_find(const char *name);
 

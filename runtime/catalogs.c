@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/process.h"
 #include "base/text.h"
 #include "runtime/snapshot.h"
 #include "runtime/vm.h"
+
+#include <unistd.h>
 
 /* What the node has of images and snapshots, below its state directory. */
 
@@ -12,8 +15,12 @@ enum {
 static int open_templates(Runtime *runtime, Error *err)
 {
 	cleanup_free char *dir = text_printf("%s/templates", runtime->state_dir);
+	cleanup_free char *unpacker =
+		process_beside(runtime->config.backend.keeper_path, "hearth-unpack");
 	const TemplatesConfig config = {
 		.dir = dir,
+		.unpacker = unpacker,
+		.tool_uid = geteuid() == 0 ? runtime->config.backend.jail.probe_uid : 0,
 		.max_bytes = runtime->config.templates_mib * MIB,
 		.max_image_bytes = runtime->config.template_mib * MIB,
 		.spare_bytes = runtime->config.reserved_disk_mib * MIB,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/descriptors.h"
 #include "base/text.h"
+#include "runtime/images/image_tools.h"
 #include "runtime/vm.h"
 
 #include <stdio.h>
@@ -387,6 +388,13 @@ static void check_templates(Runtime *runtime, DoctorCheck *ret)
 	if (templates_list(runtime->templates, &infos, &count, &err) < 0) {
 		ret->status = CHECK_MISSING;
 		text_copy(ret->message, sizeof ret->message, error_message(&err, message));
+		return;
+	}
+	if (image_tools_missing(ret->message, sizeof ret->message)) {
+		ret->status = CHECK_DEGRADED;
+		text_copy(ret->remedy, sizeof ret->remedy,
+			  "install these programs: without them no image is grown or made of an "
+			  "OCI image");
 		return;
 	}
 	damaged = find_damaged(infos, count);

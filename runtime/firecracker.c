@@ -234,15 +234,6 @@ static void firecracker_free(Backend *backend)
 	free(firecracker);
 }
 
-/* To free. */
-static char *beside(const char *path, const char *name)
-{
-	const char *slash = path ? strrchr(path, '/') : NULL;
-	int length = slash ? (int)(slash - path) + 1 : 0;
-
-	return text_printf("%.*s%s", length, path ? path : "", name);
-}
-
 Backend *firecracker_new(const BackendConfig *config)
 {
 	static const BackendOps ops = {
@@ -274,7 +265,7 @@ Backend *firecracker_new(const BackendConfig *config)
 	probe_cache_init(&firecracker->probes, look_at_host, &firecracker->config);
 	firecracker->config = *config;
 	firecracker->config.keeper_path = firecracker->keeper_path = text_dup(config->keeper_path);
-	firecracker->pager_path = beside(config->keeper_path, "hearth-pager");
+	firecracker->pager_path = process_beside(config->keeper_path, "hearth-pager");
 	firecracker->config.firecracker_path = firecracker->firecracker_path =
 		text_dup(config->firecracker_path);
 	firecracker->config.jail.jailer_path = firecracker->jailer_path =

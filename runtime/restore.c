@@ -4,7 +4,7 @@
 #include "runtime/guest_ask.h"
 #include "runtime/network.h"
 #include "runtime/snapshot.h"
-#include "runtime/vm.h"
+#include "runtime/vm_snapshot.h"
 
 #include <errno.h>
 #include <string.h>

@@ -47,9 +47,9 @@ typedef struct RuntimeConfig {
 	uint64_t reserved_disk_mib; /* of the state directory's disk, not for VMs */
 	/* What all templates, and one of them, may have; 0: no limit. */
 	uint64_t templates_mib, template_mib;
-	uint32_t max_operations;        /* at once; more wait */
-	uint32_t max_restarts;          /* of them, by policy, half at most; more wait */
-	uint32_t history;               /* changes kept for watchers and ListVmEvents */
+	uint32_t max_operations; /* at once; more wait */
+	uint32_t max_restarts;   /* of them, by policy, half at most; more wait */
+	uint32_t history;        /* changes kept for watchers and ListVmEvents */
 	/* Users that jailed VMMs run as, one for each VM. */
 	uint32_t first_uid, uid_count;
 	bool has_network; /* VMs with processes have one, else none */

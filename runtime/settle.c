@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "base/text.h"
-#include "runtime/vm.h"
+#include "runtime/vm_snapshot.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "runtime/vm.h"
+#include "runtime/vm_snapshot.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,8 @@ struct TemplateWork {
 	atomic_uint refs;
 	Runtime *runtime;
 	char template_id[ERROR_ID_MAX];
-	char *path, *digest; /* path NULL: verify */
+	char *path, *digest, *reference; /* path NULL: verify */
+	uint64_t size;
 	bool read_all;
 	TemplateWork *next; /* of the table, under its lock */
 	int64_t told;       /* of the thread that works */
@@ -35,6 +36,7 @@ static void work_unref(TemplateWork *work)
 		return;
 	free(work->path);
 	free(work->digest);
+	free(work->reference);
 	free(work);
 }
 
@@ -80,6 +82,8 @@ static int import(TemplateWork *work, TemplateInfo *info, Error *err)
 	TemplateImport import = {
 		.name = work->template_id,
 		.digest = *work->digest ? work->digest : NULL,
+		.reference = *work->reference ? work->reference : NULL,
+		.size = work->size,
 		.progress = &progress,
 	};
 	int r = image_path_resolve(&real, work->path, work->runtime->config.backend.image_dirs);
@@ -143,6 +147,8 @@ static TemplateWork *work_new(Runtime *runtime, const TemplateRequest *request)
 	text_copy(work->template_id, sizeof work->template_id, request->template_id);
 	work->path = request->path ? text_dup(request->path) : NULL;
 	work->digest = text_dup(request->digest ? request->digest : "");
+	work->reference = text_dup(request->reference ? request->reference : "");
+	work->size = request->size;
 	work->read_all = request->read_all;
 	lock_init(&work->lock);
 	lock_init(&work->listen_lock);
@@ -152,7 +158,9 @@ static TemplateWork *work_new(Runtime *runtime, const TemplateRequest *request)
 static bool is_same(const TemplateWork *work, const TemplateWork *other)
 {
 	return !work->path == !other->path && text_equal(work->path, other->path) &&
-	       strcmp(work->digest, other->digest) == 0 && work->read_all == other->read_all;
+	       strcmp(work->digest, other->digest) == 0 &&
+	       strcmp(work->reference, other->reference) == 0 && work->size == other->size &&
+	       work->read_all == other->read_all;
 }
 
 /* The one that goes on with that template, or else @fresh, which then goes on; under the table's

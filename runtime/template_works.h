@@ -16,6 +16,8 @@ typedef struct TemplateRequest {
 	const char *template_id; /* a valid id */
 	const char *path;        /* import: where the image is; NULL: verify */
 	const char *digest;      /* import: what it must have; or empty */
+	const char *reference;   /* import: which of several OCI images; or empty */
+	uint64_t size;           /* import: of the ext4 made of an OCI image; 0: by its contents */
 	bool read_all;           /* verify: as templates_verify() has it */
 } TemplateRequest;
 

@@ -33,6 +33,7 @@ typedef struct Operation Operation;
 typedef struct Waiter Waiter;
 typedef struct DriveClaim DriveClaim;
 typedef struct Taking Taking;
+typedef struct Restoring Restoring;
 
 /* Somebody who wants to hear how an operation ends. */
 struct Waiter {
@@ -74,7 +75,7 @@ struct Operation {
 	VmSpec *update;
 	unsigned update_mask;
 	DriveClaim *drives;
-	struct Restoring *restoring; /* START from a snapshot: what job.restore refers to */
+	Restoring *restoring; /* START from a snapshot: what job.restore refers to */
 	Taking *taking; /* SNAPSHOT: which, and what then; NULL of one that an earlier agent began
 			 */
 
@@ -258,9 +259,9 @@ void vm_give_place(Vm *vm) lock_requires(vm->lock);
 int vm_take_room(Vm *vm, bool dry, Error *err) lock_requires(vm->lock) must_check;
 /* Takes room that it was admitted with before, unless it has it. Under lock. */
 void vm_force_room(Vm *vm) lock_requires(vm->lock);
+void vm_give_room(Vm *vm) lock_requires(vm->lock);
 /* Are there descriptors for one more start on @backend, beside all that runs? CAPACITY. */
 int vm_check_descriptors(Runtime *runtime, const Backend *backend, Error *err) must_check;
-void vm_give_room(Vm *vm) lock_requires(vm->lock);
 /* As the state of vm->latest says. Under lock. */
 void vm_settle_room(Vm *vm) lock_requires(vm->lock);
 
@@ -328,38 +329,6 @@ void vm_apply_update(VmRecord *record, const Operation *operation);
  * agent ended. operation->error tells of it. */
 void vm_end_interrupted_update(Operation *operation);
 
-/* snapshot.c */
-void taking_free(Taking *taking); /* and what there is of the snapshot; NULL is fine */
-int vm_work_snapshot(Operation *operation, Error *err) must_check;
-/* Is @operation about the snapshot of that name? */
-bool vm_is_taking(const Operation *operation, const char *snapshot_id);
-/* What it makes of its VM when it succeeds: its state and spec, and whether a stop is to follow. */
-VmState vm_state_after_snapshot(const Operation *operation);
-VmDesired vm_desired_after_snapshot(const Operation *operation);
-bool vm_stops_after_snapshot(const Operation *operation);
-
-/* restore.c */
-typedef struct Restoring {
-	RestoreFrom from;
-	SnapshotUse *use;
-	char *working_set;
-	FieldTexts names;
-} Restoring;
-void restoring_free(Restoring *restoring); /* NULL is fine */
-/* Makes @record's spec, as asked, what it and the snapshot it names are together.
- * SNAPSHOT_NOT_FOUND, SNAPSHOT_FAILED, UNSUPPORTED, INVALID_REQUEST. */
-int restore_fill(Runtime *runtime, VmRecord *record, Error *err) must_check;
-void restore_set_condition(VmRecord *record);
-/* Is the next start to restore? */
-bool restore_is_due(const VmSpec *spec, const VmResolved *resolved);
-/* Looks at the snapshot, all of it that was changed, and sets job->restore. */
-int restore_prepare(Operation *operation, Error *err) must_check;
-/* A copy of the disk of that drive, where none is. ROOTFS, SNAPSHOT_FAILED. */
-int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
-	must_check;
-/* The guest that runs gets an identity of its own, unless it has one. GUEST_METADATA and what
- * network_attach() says. */
-int restore_make_fresh(Operation *operation, Error *err) must_check;
 /* guest.c: the link to the guest of @job's run, a reference; NULL: nothing leads there. */
 GuestLink *vm_job_link(Vm *vm, const Job *job);
 
@@ -436,8 +405,8 @@ void drives_release(Runtime *runtime, DriveClaim *claim); /* frees it; NULL is f
 void drives_forget(DriveClaim *claim); /* frees it alone, when all else goes; NULL is fine */
 void drives_free(Runtime *runtime);
 
-/* catalogs.c; ROOTFS, STORE. */
-int runtime_open_catalogs(Runtime *runtime, Error *err) must_check;
+int runtime_open_catalogs(Runtime *runtime, Error *err)
+	must_check; /* catalogs.c; ROOTFS and others */
 void runtime_close_catalogs(Runtime *runtime);
 
 /* disks.c: drives that are made of templates. */

@@ -4,7 +4,7 @@
 #include "base/text.h"
 #include "runtime/guest_ask.h"
 #include "runtime/run_record.h"
-#include "runtime/vm.h"
+#include "runtime/vm_snapshot.h"
 
 #include <string.h>
 

@@ -261,6 +261,8 @@ static const Option snapshot_delete_options[] = {
 
 static const Option template_import_options[] = {
 	{ "sha256", OPTION_TEXT, 0, .value = "DIGEST", .help = "what the image must have (default: any)" },
+	{ "reference", OPTION_TEXT, 0, .value = "NAME", .help = "which image of an OCI archive that has several" },
+	{ "size", OPTION_NUMBER, 0, .value = "MIB", .help = "of the disk made of an OCI image (default: its contents and more)" },
 	{ 0 },
 };
 
@@ -366,7 +368,7 @@ const Command commands[] = {
 	{ "snapshot get", "VM SNAPSHOT", "show a snapshot", run_snapshot_get, NULL, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot verify", "VM SNAPSHOT", "read a snapshot: is it what it was", run_snapshot_verify, snapshot_verify_options, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot delete", "VM SNAPSHOT", "delete a snapshot that no VM was restored from", run_snapshot_delete, snapshot_delete_options, TAKES_OTHER, 2, 2, NULL },
-	{ "template import", "TEMPLATE PATH", "make a disk image of the node a template", run_template_import, template_import_options, TAKES_OTHER, 2, 2,
+	{ "template import", "TEMPLATE PATH", "make a disk image or OCI image of the node a template", run_template_import, template_import_options, TAKES_OTHER, 2, 2,
 	  "Of which VMs get copies as their drives. The same import again, with --sha256, answers what is there.\n\n"
 	  "  hearthctl template import debian /srv/images/debian.raw\n"
 	  "  hearthctl create web-1 --kernel /boot/vmlinux --drive template=debian,size=8192,root --start\n" },

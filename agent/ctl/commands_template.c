@@ -231,6 +231,8 @@ int run_template_import(Ctl *ctl)
 	request.template_id = text_field(ctl->options.arguments[0]);
 	request.path = text_field(ctl->options.arguments[1]);
 	request.sha256 = text_field(options_text(&ctl->options, "sha256"));
+	request.reference = text_field(options_text(&ctl->options, "reference"));
+	request.size_mib = (uint32_t)options_number(&ctl->options, "size", 0);
 	return follow(ctl, "ImportTemplate", &request.base);
 }
 

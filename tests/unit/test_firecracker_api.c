@@ -63,6 +63,7 @@ static const struct {
 	[FIRECRACKER_BOOT] = { "PUT", "/actions" },
 	[FIRECRACKER_SWITCH] = { "PATCH", "/vm" },
 	[FIRECRACKER_ACT] = { "PUT", "/actions" },
+	[FIRECRACKER_SNAPSHOT] = { "PUT", "/snapshot/create" },
 };
 
 static int client_call(Client *client, FirecrackerKind kind, json_t **ret, Error *err)
