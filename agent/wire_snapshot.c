@@ -102,8 +102,10 @@ Hearth__V1__Snapshot *wire_snapshot(Arena *arena, const SnapshotInfo *info, cons
 		put_manifest(arena, to, info->manifest);
 	to->spec = wire_spec_message(arena, spec);
 	to->allocated_bytes = info->allocated;
-	to->done_bytes = info->done;
-	to->total_bytes = info->total;
+	if (info->state == SNAPSHOT_CREATING) {
+		to->done_bytes = info->done;
+		to->total_bytes = info->total;
+	}
 	to->users = (uint32_t)info->users;
 	if (error_is_set(&info->problem))
 		to->problem = put_problem(arena, info);

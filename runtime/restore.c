@@ -94,18 +94,6 @@ static VmSpec *merge(const VmSpec *asked, const VmSpec *snapshot)
 	return spec;
 }
 
-/* What the guest has of its network, until it is told otherwise. */
-static void note_inner(VmResolved *resolved, const SnapshotManifest *manifest)
-{
-	for (size_t i = 0; i < manifest->interfaces.count; i++) {
-		const SnapshotInterface *from = snapshot_interface_at(manifest, i);
-		VmResolvedInterface *to = record_interface(resolved, from->interface_id);
-
-		to->inner_mac = text_dup(from->guest_mac);
-		to->inner_ipv4_address = text_dup(from->ipv4_address);
-	}
-}
-
 /* As it was last looked at; a new agent may not have yet. */
 static BackendInfo info_of(Runtime *runtime, VmBackend id)
 {
@@ -128,6 +116,8 @@ static SnapshotHost host_for(Runtime *runtime, VmBackend id)
 	snapshot_host_read(&host, SNAPSHOT_CPUINFO);
 	text_copy(host.backend, sizeof host.backend, vm_backend_name(id));
 	text_copy(host.message, sizeof host.message, info.message);
+	if (!(info.capabilities & BACKEND_PROCESS)) /* no VMM: any will do */
+		return host;
 	text_copy(host.vmm_version, sizeof host.vmm_version, info.version);
 	text_copy(host.accelerator, sizeof host.accelerator, info.accelerator);
 	return host;
@@ -190,7 +180,6 @@ static int fill(Runtime *runtime, VmRecord *record, const SnapshotManifest *mani
 	resolved->backend = id;
 	resolved->vcpus = spec_vcpus(spec);
 	resolved->memory_mib = spec_memory_mib(spec);
-	note_inner(resolved, manifest);
 	disks_set_condition(record, NULL);
 	restore_set_condition(record);
 	if (check_memory(runtime, spec, id, err) < 0 || check_identity(spec, err) < 0)
@@ -269,6 +258,36 @@ static bool is_paged(const VmSpec *spec)
 	return asked == VM_MEMORY_USERFAULTFD || (!asked && spec_huge_pages(spec));
 }
 
+static void set_text(char **member, const char *text)
+{
+	free(*member);
+	*member = text_equal(text, "") ? NULL : text_dup(text);
+}
+
+/* What the guest has of its network, until it is told otherwise. */
+static void note_inner(VmResolved *resolved, const SnapshotManifest *manifest)
+{
+	for (size_t i = 0; i < manifest->interfaces.count; i++) {
+		const SnapshotInterface *from = snapshot_interface_at(manifest, i);
+		VmResolvedInterface *to = record_interface(resolved, from->interface_id);
+
+		set_text(&to->inner_mac, from->guest_mac);
+		set_text(&to->inner_ipv4_address, from->ipv4_address);
+	}
+}
+
+void restore_forget(VmResolved *resolved)
+{
+	for (size_t i = 0; i < resolved->network_interfaces.count; i++) {
+		VmResolvedInterface *interface =
+			(VmResolvedInterface *)resolved->network_interfaces.items + i;
+
+		set_text(&interface->inner_mac, NULL);
+		set_text(&interface->inner_ipv4_address, NULL);
+	}
+	resolved->identity_shared = false;
+}
+
 int restore_prepare(Operation *operation, Error *err)
 {
 	Job *job = &operation->job;
@@ -294,6 +313,7 @@ int restore_prepare(Operation *operation, Error *err)
 
 		field_texts_add(&restoring->names, name ? name : "");
 	}
+	note_inner(job->resolved, manifest);
 	restoring->working_set = text_printf("%s/%s", dir, working_set_name);
 	restoring->from = (RestoreFrom){
 		.dir = dir,

@@ -285,18 +285,20 @@ static int undo_interrupted(Operation *operation, Error *err)
 int vm_work_snapshot(Operation *operation, Error *err)
 {
 	bool runs = operation->from == VM_RUNNING;
+	Taking *taking = operation->taking;
 	Error left = { 0 };
+	int r;
 
 	if (vm_watch_if_resumed(operation, err) < 0)
 		return -1;
 	if (operation->resumed)
 		return undo_interrupted(operation, err);
-	if (carry_out(operation, &runs, err) == 0) {
-		/* Before anybody is told. */
-		snapshot_draft_end(take_ptr(operation->taking->draft));
+	r = carry_out(operation, &runs, err);
+	/* It is there, or nothing of it is, before anybody is told. */
+	snapshot_draft_end(take_ptr(taking->draft));
+	if (r == 0)
 		return 0;
-	}
-	error_about_snapshot(err, operation->vm->id, operation->taking->snapshot_id);
+	error_about_snapshot(err, operation->vm->id, taking->snapshot_id);
 	/* Whatever it was given up for: it is to be again what it was. */
 	operation->rule.done = operation->from;
 	if (!operation->job.poisoned && bring_to(operation, operation->from, &runs, &left) < 0)

@@ -33,6 +33,8 @@ void restore_set_condition(VmRecord *record);
 bool restore_is_due(const VmSpec *spec, const VmResolved *resolved);
 /* Looks at the snapshot, all of it that was changed, and sets job->restore. */
 int restore_prepare(Operation *operation, Error *err) must_check;
+/* Of a run that boots: what an earlier one's guest had of its snapshot. */
+void restore_forget(VmResolved *resolved);
 /* A copy of the disk of that drive, where none is. ROOTFS, SNAPSHOT_FAILED. */
 int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
 	must_check;

@@ -83,8 +83,9 @@ static int work_start(Operation *operation, Error *err)
 		operation->job.poisoned = true; /* what the earlier agent started may be alive */
 		return -1;
 	}
-	if (restore_is_due(operation->spec, &operation->resolved) &&
-	    restore_prepare(operation, err) < 0)
+	if (!restore_is_due(operation->spec, &operation->resolved))
+		restore_forget(&operation->resolved);
+	else if (restore_prepare(operation, err) < 0)
 		return -1;
 	if (ops_of(operation)->capabilities & BACKEND_PROCESS) {
 		r = file_make_dirs(operation->run_dir);

@@ -128,7 +128,8 @@ Test(firecracker_api, a_request_arrives_as_it_was_meant_and_its_answer_is_read)
 			 "PUT /machine-config {\"state\":\"Paused\"}\n"
 			 "PUT /actions {\"state\":\"Paused\"}\n"
 			 "PATCH /vm {\"state\":\"Paused\"}\n"
-			 "PUT /actions {\"state\":\"Paused\"}\n");
+			 "PUT /actions {\"state\":\"Paused\"}\n"
+			 "PUT /snapshot/create {\"state\":\"Paused\"}\n");
 	client_close(&client);
 }
 
