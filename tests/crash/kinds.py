@@ -40,12 +40,15 @@ class Host(Leaks):
     """All that there is of a hearthd that has the network namespace to itself."""
 
     def paths(self):
-        # A template is a client's to delete, which may not have come to it; half of one is a leak.
-        templates = [path for path in (self.daemon.state / "templates").glob("[!.]*")
-                     if (path / "stamp.json").exists()]
+        # A template or snapshot is a client's to delete, which may not have come to it; half of one
+        # is a leak.
+        whole = [path.parent for name in ("templates/[!.]*/stamp.json",
+                                          "snapshots/[!.]*/*/manifest.json")
+                 for path in self.daemon.state.glob(name)]
+        whole += [path.parent for path in whole if path.parent.parent.name == "snapshots"]
         return ("%s" % path for top in (self.daemon.state,) for path in top.rglob("*")
                 if path.name != "hearth.db-journal" and
-                not any(path.is_relative_to(template) for template in templates))
+                not any(path == one or one in path.parents for one in whole))
 
     def addresses(self):
         return said("ip", "-o", "address", "show", "scope", "global")

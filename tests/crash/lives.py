@@ -11,11 +11,11 @@ import typing
 
 from google.protobuf import duration_pb2, field_mask_pb2
 
-from harness import E, GUEST, I, PROGRAMS, V, wait_until
+from harness import E, GUEST, I, PROGRAMS, S as SNAPSHOTS, V, wait_until
 
 S = V.VmState
 VM = "crash"
-TEMPLATE = "crash-template"
+TEMPLATE, ORIGIN = "crash-template", "crash-origin"
 FIRECRACKER = os.environ.get("FIRECRACKER_BIN") or shutil.which("firecracker")
 JAILER = os.environ.get("JAILER_BIN") or shutil.which("jailer")
 GROUP = "hearth-crash-%d" % os.getpid()
@@ -55,8 +55,31 @@ def create(spec, template):
     return call
 
 
+def snapshot(daemon, vm_id=VM, **fields):
+    return daemon.client.snapshots.CreateSnapshot(SNAPSHOTS.CreateSnapshotRequest(
+        vm_id=vm_id, snapshot_id="one", **fields), timeout=SECONDS)
+
+
+def restore(spec):
+    """From a snapshot that stays the node's."""
+    def call(daemon):
+        listed = daemon.client.snapshots.ListSnapshots(
+            SNAPSHOTS.ListSnapshotsRequest(vm_id=ORIGIN), timeout=SECONDS)
+        if not listed.snapshots:
+            daemon.vms.CreateVm(V.CreateVmRequest(vm_id=ORIGIN, spec=spec), timeout=SECONDS)
+            snapshot(daemon, ORIGIN, then=SNAPSHOTS.SNAPSHOT_THEN_STOP)
+            daemon.vms.DestroyVm(V.DestroyVmRequest(vm_id=ORIGIN), timeout=SECONDS)
+        return verb("CreateVm", V.CreateVmRequest, spec=V.VmSpec(
+            desired_state=V.DESIRED_STATE_RUNNING, egress=spec.egress,
+            restore_from=V.RestoreFrom(vm_id=ORIGIN, snapshot_id="one",
+                                       allow_shared_identity=True)))(daemon)
+    return call
+
+
 def destroy(daemon):
     answer = verb("DestroyVm", V.DestroyVmRequest, allow_missing=True)(daemon)
+    daemon.client.snapshots.DeleteSnapshot(SNAPSHOTS.DeleteSnapshotRequest(
+        vm_id=VM, snapshot_id="one", allow_missing=True), timeout=SECONDS)
     daemon.client.images.DeleteTemplate(
         I.DeleteTemplateRequest(template_id=TEMPLATE, allow_missing=True), timeout=SECONDS)
     return answer
@@ -93,7 +116,7 @@ def begin_anew(daemon):
     daemon.settle()
 
 
-def steps_of(spec, *updates, names=(), template=None):
+def steps_of(spec, *updates, names=(), template=None, restores=False):
     """A whole life of a VM with that spec, or some of its steps."""
     run = V.VmSpec()
     run.CopyFrom(spec)
@@ -104,10 +127,11 @@ def steps_of(spec, *updates, names=(), template=None):
     stop = dict(power_button_timeout=duration_pb2.Duration(),
                 terminate_timeout=duration_pb2.Duration(seconds=1))
     steps = (
-        Step("create", create(run, template), running, None, ()),
+        Step("create", restore(run) if restores else create(run, template), running, None, ()),
         Step("adopt", begin_anew, running, running),
         *(Step("update", update(path, more), running, running) for path, more in updates),
         Step("egress", set_egress, running, running),
+        Step("snapshot", snapshot, running, running),
         Step("restart", end_vmm, running, running),
         Step("pause", verb("PauseVm", V.PauseVmRequest), paused, running),
         Step("resume", verb("ResumeVm", V.ResumeVmRequest), running, paused, ("create", "pause")),
@@ -156,11 +180,15 @@ def lives(folder):
     return (
         Life("in_memory", "in_memory", (*no_qemu, *no_firecracker),
              steps_of(V.VmSpec(network_interfaces=network, egress=policy(80)), labels,
-                      names=("create", "adopt", "update", "egress", "pause", "resume", "stop",
-                             "start", "destroy"))),
+                      names=("create", "adopt", "update", "egress", "snapshot", "pause", "resume",
+                             "stop", "start", "destroy"))),
         Life("firecracker", "firecracker", jailed,
              steps_of(small, labels, ("drives", V.VmSpec(drives=drives[1])), template=template),
              missing),
+        Life("clones", "firecracker", jailed,
+             steps_of(V.VmSpec(machine=V.Machine(memory_mib=16), boot=guest, drives=[drives[0][0]],
+                               network_interfaces=network, egress=policy(80)),
+                      names=("create", "adopt", "snapshot", "destroy"), restores=True), missing),
         # No agent tries for long whether there is KVM.
         Life("qemu", "qemu", (*routed, *no_firecracker, "--jailer-cgroup", GROUP, "--qemu-accelerator", "tcg"),
              steps_of(emulated, labels, template=template)),

@@ -158,17 +158,35 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 }
 
 /* To a VMM: sockets of hearthd's other conversations have addresses of the internet. */
+static void sent(int fd, const char *call)
+{
+	struct sockaddr_storage address = { 0 };
+	socklen_t length = sizeof address;
+
+	if (getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
+	    address.ss_family == AF_UNIX)
+		crash_point("vmm", call, "");
+}
+
 ssize_t __real_send(int fd, const void *bytes, size_t size, int flags);
 ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags);
 ssize_t __wrap_send(int fd, const void *bytes, size_t size, int flags)
 {
-	struct sockaddr_storage address = { 0 };
-	socklen_t length = sizeof address;
 	ssize_t n = __real_send(fd, bytes, size, flags);
 
-	if (n >= 0 && getsockname(fd, (struct sockaddr *)&address, &length) == 0 &&
-	    address.ss_family == AF_UNIX)
-		crash_point("vmm", "send", "");
+	if (n >= 0)
+		sent(fd, "send");
+	return n;
+}
+
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	ssize_t n = __real_sendmsg(fd, message, flags);
+
+	if (n >= 0)
+		sent(fd, "sendmsg");
 	return n;
 }
 
