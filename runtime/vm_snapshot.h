@@ -4,8 +4,13 @@
 /* Snapshots of VMs, and VMs that go on from them, as their operations see them; inside runtime/
  * only. */
 
-#include "runtime/snapshots/snapshots.h"
+#include "runtime/snapshot.h"
 #include "runtime/vm.h"
+
+/* snapshot_describe.c: all of a manifest that is not the catalog's, to unref. @names: as the
+ * backend's snapshot() gave them. */
+SnapshotManifest *snapshot_describe(const Operation *operation, const SnapshotLabels *given,
+				    const FieldTexts *names);
 
 /* snapshot.c */
 void taking_free(Taking *taking); /* and what there is of the snapshot; NULL is fine */
