@@ -133,7 +133,7 @@ static void reply_list(Call *call, const TemplateInfo *infos, size_t count,
 		refs[i] = &forms[i].message;
 	}
 	if (all)
-		qsort((void *)refs, all, sizeof *refs, compare);
+		qsort((void *)refs, all, sizeof(void *), compare);
 	call_reply(call, &answer.base);
 	for (size_t i = 0; i < all; i++)
 		form_clear(&forms[i]);

@@ -22,7 +22,7 @@ static void *zeroed(Arena *arena, size_t size)
 static void put_labels(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotManifest *from)
 {
 	to->n_labels = from->labels.count;
-	to->labels = zeroed(arena, to->n_labels * sizeof *to->labels);
+	to->labels = zeroed(arena, to->n_labels * sizeof(void *));
 	for (size_t i = 0; i < to->n_labels; i++) {
 		const SnapshotLabel *label = snapshot_label_at(from, i);
 		Hearth__V1__Snapshot__LabelsEntry *entry = zeroed(arena, sizeof *entry);
@@ -37,7 +37,7 @@ static void put_labels(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotMan
 static void put_files(Arena *arena, Hearth__V1__Snapshot *to, const SnapshotManifest *from)
 {
 	to->n_files = snapshot_file_count(from);
-	to->files = zeroed(arena, to->n_files * sizeof *to->files);
+	to->files = zeroed(arena, to->n_files * sizeof(void *));
 	for (size_t i = 0; i < to->n_files; i++) {
 		const SnapshotFile *file = snapshot_file_at(from, i);
 		Hearth__V1__SnapshotFile *message = zeroed(arena, sizeof *message);

@@ -163,6 +163,39 @@ static char **command_of(const Start *start)
 	return words.items;
 }
 
+/* What its pager is told, and what that refers to. */
+typedef struct Paging {
+	KeeperPagerConfig config;
+	char *memory, *socket;
+} Paging;
+
+static void paging_clear(Paging *paging)
+{
+	free(paging->memory);
+	free(paging->socket);
+}
+
+/* NULL: its memory does not come page by page. */
+static const KeeperPagerConfig *paging_of(Paging *ret, const Start *start)
+{
+	const RestoreFrom *restore = start->job->restore;
+	bool known;
+
+	if (!restore || !restore->paged)
+		return NULL;
+	known = access(restore->working_set, F_OK) == 0;
+	ret->memory = text_printf("%s/" SNAPSHOT_MEMORY, restore->dir);
+	ret->socket = text_printf("%s/" JAIL_PAGER, start->jail->root);
+	ret->config = (KeeperPagerConfig){
+		.path = start->firecracker->pager_path,
+		.memory_file = ret->memory,
+		.socket = ret->socket,
+		.working_set = known ? restore->working_set : NULL,
+		.record = known ? NULL : restore->working_set,
+	};
+	return &ret->config;
+}
+
 static int launch(const Start *start, Error *err)
 {
 	const BackendConfig *config = &start->firecracker->config;
@@ -181,18 +214,7 @@ static int launch(const Start *start, Error *err)
 		.count = jail ? jail->count : 0,
 		.own_group = own_group,
 	};
-	const RestoreFrom *restore = start->job->restore;
-	cleanup_free char *memory =
-		restore ? text_printf("%s/" SNAPSHOT_MEMORY, restore->dir) : NULL;
-	cleanup_free char *socket = text_printf("%s/" JAIL_PAGER, jail ? jail->root : "");
-	bool known = restore && restore->paged && access(restore->working_set, F_OK) == 0;
-	const KeeperPagerConfig pager = {
-		.path = start->firecracker->pager_path,
-		.memory_file = memory,
-		.socket = socket,
-		.working_set = known ? restore->working_set : NULL,
-		.record = restore && !known ? restore->working_set : NULL,
-	};
+	cleanup_(paging_clear) Paging paging = { .memory = NULL };
 	const KeeperConfig keeper = {
 		.keeper_path = config->keeper_path,
 		.run_dir = start->job->run_dir,
@@ -201,7 +223,7 @@ static int launch(const Start *start, Error *err)
 		.console_fifo = console,
 		.metrics_fifo = metrics,
 		.jail = jail ? &inside : NULL,
-		.pager = restore && restore->paged ? &pager : NULL,
+		.pager = paging_of(&paging, start),
 		.vmm_argv = argv,
 		.groups = groups,
 	};

@@ -55,7 +55,11 @@ static int time_is_over(const char *what, Error *err)
 /* As send(), with a copy of @fd unless that is -1. */
 static ssize_t send_some(int to, const char *text, size_t size, int fd)
 {
-	struct iovec bytes = { .iov_base = (void *)(uintptr_t)text, .iov_len = size };
+	union {
+		const char *from;
+		char *to;
+	} same = { text }; /* which is only read */
+	struct iovec bytes = { .iov_base = same.to, .iov_len = size };
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof fd)];

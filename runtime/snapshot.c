@@ -364,25 +364,32 @@ static bool exists(const Create *create)
 	return found;
 }
 
+/* The draft of it, unless it is there, or being made, by the same request. */
+static int begin_draft(Create *create, Vm *vm, SnapshotBegun *begun, Error *err)
+{
+	Taking *taking = create->taking;
+	char tenant[ERROR_ID_MAX];
+	SnapshotBegin with;
+
+	fill_begin(&with, create, vm, tenant);
+	if (!exists(create) && check_vm(create, vm, err) < 0)
+		return -1;
+	if (snapshots_begin(create->runtime->snapshots, &with, &taking->draft, begun, err) < 0)
+		return -1;
+	return *begun == SNAPSHOT_BEGUN ? check_vm(create, vm, err) : 0;
+}
+
 static void run_create(void *user)
 {
 	Create *create = user;
-	Runtime *runtime = create->runtime;
-	cleanup_(vm_unrefp) Vm *vm = vm_find(runtime, create->vm_id);
-	Taking *taking = create->taking;
-	char tenant[ERROR_ID_MAX];
+	cleanup_(vm_unrefp) Vm *vm = vm_find(create->runtime, create->vm_id);
 	SnapshotBegun begun;
-	SnapshotBegin begin_with;
 	Error err = { 0 };
 
-	fill_begin(&begin_with, create, vm, tenant);
-	if ((!exists(create) && check_vm(create, vm, &err) < 0) ||
-	    snapshots_begin(runtime->snapshots, &begin_with, &taking->draft, &begun, &err) < 0)
-		answer(create, taking->snapshot_id, &err);
+	if (begin_draft(create, vm, &begun, &err) < 0)
+		answer(create, create->taking->snapshot_id, &err);
 	else if (begun != SNAPSHOT_BEGUN)
 		answer_again(create, vm);
-	else if (check_vm(create, vm, &err) < 0)
-		answer(create, taking->snapshot_id, &err);
 	else
 		begin(create, vm);
 }

@@ -37,23 +37,28 @@ static void refuse_drive(Error *err, size_t i, const char *field, const char *wh
 	(void)error_add_violation(err, path, "%s", why);
 }
 
-/* What each is made of. */
+/* What the @i-th is made of. */
+static void check_drive(const VmSpec *spec, size_t i, Error *err)
+{
+	const VmDrive *drive = spec_drive(spec, i);
+	bool templated = drive_has_template(drive), has_path = !text_equal(drive->path, "");
+
+	if (drive_is_own(drive) && has_path)
+		refuse_drive(err, i, "path", "not together with template_id");
+	if (templated && !text_is_id(drive->template_id))
+		refuse_drive(err, i, "template_id", "must be an id, as a VM's");
+	if (!drive_is_own(drive) && !has_path)
+		refuse_drive(err, i, "path", "required, or template_id");
+	if (!templated && drive->size_mib)
+		refuse_drive(err, i, "size_mib", "needs template_id");
+	if (drive->from_snapshot && (!spec->restore_from || templated))
+		refuse_drive(err, i, "from_snapshot", "is not to be asked for");
+}
+
 static void check_drives(const VmSpec *spec, Error *err)
 {
-	for (size_t i = 0; i < spec->drives.count && i < SPEC_DRIVES_MAX; i++) {
-		const VmDrive *drive = spec_drive(spec, i);
-
-		if (drive_is_own(drive) && !text_equal(drive->path, ""))
-			refuse_drive(err, i, "path", "not together with template_id");
-		if (drive_has_template(drive) && !text_is_id(drive->template_id))
-			refuse_drive(err, i, "template_id", "must be an id, as a VM's");
-		if (!drive_is_own(drive) && text_equal(drive->path, ""))
-			refuse_drive(err, i, "path", "required, or template_id");
-		if (!drive_has_template(drive) && drive->size_mib)
-			refuse_drive(err, i, "size_mib", "needs template_id");
-		if (drive->from_snapshot && (!spec->restore_from || drive_has_template(drive)))
-			refuse_drive(err, i, "from_snapshot", "is not to be asked for");
-	}
+	for (size_t i = 0; i < spec->drives.count && i < SPEC_DRIVES_MAX; i++)
+		check_drive(spec, i, err);
 }
 
 /* How deep arrays and objects stand in each other in @text, if it is JSON. */

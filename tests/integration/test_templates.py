@@ -184,7 +184,7 @@ class ImportTest(TemplateTest):
                 (V.Drive(template_id=template_id, size_mib=3), Code.INVALID_ARGUMENT,
                  "spec.drives[0].size_mib"),
                 (V.Drive(template_id=template_id, path="/x"), Code.INVALID_ARGUMENT,
-                 "spec.drives[0].template_id"),
+                 "spec.drives[0].path"),
                 (V.Drive(path="/x", size_mib=8), Code.INVALID_ARGUMENT, "spec.drives[0].size_mib"),
                 (V.Drive(), Code.INVALID_ARGUMENT, "spec.drives[0].path")):
             drive.drive_id = "root"
