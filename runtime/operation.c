@@ -75,6 +75,7 @@ void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err)
 void operation_dismiss(Operation *operation, const VmRecord *record, const Error *err)
 {
 	drives_release(operation->runtime, take_ptr(operation->drives));
+	taking_free(take_ptr(operation->taking));
 	operation_answer(take_ptr(operation->waiters), record, err);
 	operation_free(operation);
 }
