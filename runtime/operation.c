@@ -53,6 +53,24 @@ void operation_free(Operation *operation)
 	free(operation);
 }
 
+int operation_hold(Operation *operation)
+{
+	int cancel_fd;
+
+	lock_take(&operation->vm->lock);
+	cancel_fd = operation->job.cancel_fd;
+	operation->job.cancel_fd = -1;
+	lock_drop(&operation->vm->lock);
+	return cancel_fd;
+}
+
+void operation_let_go(Operation *operation, int cancel_fd)
+{
+	lock_take(&operation->vm->lock);
+	operation->job.cancel_fd = cancel_fd;
+	lock_drop(&operation->vm->lock);
+}
+
 void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when)
 {
 	Waiter *waiter = new0(Waiter);

@@ -346,7 +346,7 @@ static void take_resolved(VmRecord *record, Operation *operation)
 	VmResolved *resolved = record->status.resolved;
 
 	if (operation->op != VM_OP_START && operation->op != VM_OP_RESUME &&
-	    operation->errand != ERRAND_RECOVER)
+	    operation->op != VM_OP_SNAPSHOT && operation->errand != ERRAND_RECOVER)
 		return;
 	if (operation->op == VM_OP_START && error_is_set(&operation->error))
 		return;

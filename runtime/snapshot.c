@@ -162,11 +162,10 @@ static int bring_to(Operation *operation, VmState state, bool *runs, Error *err)
 
 	if (*runs == wanted)
 		return 0;
-	if ((wanted ? ops->resume : ops->pause)(operation->vm->backend, &operation->job, err) < 0)
+	if (wanted ? vm_resume(operation, err) < 0
+		   : ops->pause(operation->vm->backend, &operation->job, err) < 0)
 		return -1;
 	*runs = wanted;
-	if (wanted)
-		vm_step_clock(operation);
 	return 0;
 }
 
@@ -198,11 +197,22 @@ static int undo_interrupted(Operation *operation, Error *err)
 	return error_set(err, ERROR_SNAPSHOT_FAILED, "the agent ended while it was taken; undone");
 }
 
+/* Whatever it was given up for: it is to be again what it was. */
+static void undo(Operation *operation, bool *runs)
+{
+	int cancel_fd = operation_hold(operation);
+	Error left = { 0 };
+
+	operation->rule.done = operation->from;
+	if (!operation->job.poisoned && bring_to(operation, operation->from, runs, &left) < 0)
+		operation->job.poisoned = vm_has_vmm(operation);
+	operation_let_go(operation, cancel_fd);
+}
+
 int vm_work_snapshot(Operation *operation, Error *err)
 {
 	bool runs = operation->from == VM_RUNNING;
 	Taking *taking = operation->taking;
-	Error left = { 0 };
 	int r;
 
 	if (vm_watch_if_resumed(operation, err) < 0)
@@ -215,10 +225,7 @@ int vm_work_snapshot(Operation *operation, Error *err)
 	if (r == 0)
 		return 0;
 	error_about_snapshot(err, operation->vm->id, taking->snapshot_id);
-	/* Whatever it was given up for: it is to be again what it was. */
-	operation->rule.done = operation->from;
-	if (!operation->job.poisoned && bring_to(operation, operation->from, &runs, &left) < 0)
-		operation->job.poisoned = true;
+	undo(operation, &runs);
 	return -1;
 }
 
@@ -240,14 +247,26 @@ static void create_free(Create *create)
 	free(create);
 }
 
+/* Which would have been made. */
+static void describe_wanted(SnapshotInfo *info, const Create *create, const char *snapshot_id)
+{
+	text_copy(info->vm_id, sizeof info->vm_id, create->vm_id);
+	text_copy(info->snapshot_id, sizeof info->snapshot_id, snapshot_id);
+	info->state = SNAPSHOT_CREATING;
+}
+
 static void answer(Create *create, const char *snapshot_id, const Error *err)
 {
 	SnapshotInfo info = { .manifest = NULL };
 	Error missing = { 0 };
 
 	if (!err && snapshots_get(create->runtime->snapshots, create->vm_id, snapshot_id, &info,
-				  &missing) < 0)
-		err = &missing;
+				  &missing) < 0) {
+		if (create->vm.validate_only)
+			describe_wanted(&info, create, snapshot_id);
+		else
+			err = &missing;
+	}
 	create->reply(create->user, err ? NULL : &info, err);
 	snapshot_info_clear(&info);
 	create_free(create);

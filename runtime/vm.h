@@ -268,6 +268,10 @@ void vm_settle_room(Vm *vm) lock_requires(vm->lock);
 /* operation.c */
 Operation *operation_new(Vm *vm, VmOp op, const char *verb, const char *principal);
 void operation_free(Operation *operation);
+/* What has begun is undone, whatever it was given up for: from the one to the other, which gets
+ * what the first has answered, it does not notice that. */
+int operation_hold(Operation *operation) must_check;
+void operation_let_go(Operation *operation, int cancel_fd);
 /* Ends the last of @steps (VmStep), @now or, if the clock has been put back, when it began; answers
  * when. */
 int64_t steps_end(FieldList *steps, int64_t now);
@@ -335,6 +339,10 @@ GuestLink *vm_job_link(Vm *vm, const Job *job);
 /* work.c: an operation that an earlier agent began finds no exit watched, or the host booted
  * since. */
 int vm_watch_if_resumed(Operation *operation, Error *err) must_check;
+/* The guest runs, and has an identity of its own, or neither. */
+int vm_resume(Operation *operation, Error *err) must_check;
+/* What could not be undone: does it matter, is there still a VMM? */
+bool vm_has_vmm(Operation *operation);
 /* The guest's clock stood still. It goes on all the same if that cannot be told it. */
 void vm_step_clock(Operation *operation);
 

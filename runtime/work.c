@@ -165,23 +165,45 @@ void vm_step_clock(Operation *operation)
 	(void)!guest_set_clock(guest, &query, &ignored);
 }
 
-static int work_resume(Operation *operation, Error *err)
+bool vm_has_vmm(Operation *operation)
 {
+	VmState seen = VM_STATE_UNSET;
+	Error ignored = { 0 };
+	int r = ops_of(operation)->look(operation->vm->backend, &operation->job, &seen, &ignored);
+
+	return r < 0 || seen != VM_STOPPED;
+}
+
+/* It stands still again. */
+static void undo_resume(Operation *operation)
+{
+	int cancel_fd = operation_hold(operation);
 	Error left = { 0 };
 
-	if (!ops_of(operation)->resume)
-		return unsupported(operation, err);
-	if (vm_watch_if_resumed(operation, err) < 0)
-		return -1;
+	if (ops_of(operation)->pause(operation->vm->backend, &operation->job, &left) < 0)
+		operation->job.poisoned = vm_has_vmm(operation);
+	operation_let_go(operation, cancel_fd);
+}
+
+int vm_resume(Operation *operation, Error *err)
+{
 	if (ops_of(operation)->resume(operation->vm->backend, &operation->job, err) < 0)
 		return -1;
 	if (restore_make_fresh(operation, err) < 0) {
-		if (ops_of(operation)->pause(operation->vm->backend, &operation->job, &left) < 0)
-			operation->job.poisoned = true;
+		undo_resume(operation);
 		return -1;
 	}
 	vm_step_clock(operation);
 	return 0;
+}
+
+static int work_resume(Operation *operation, Error *err)
+{
+	if (!ops_of(operation)->resume)
+		return unsupported(operation, err);
+	if (vm_watch_if_resumed(operation, err) < 0)
+		return -1;
+	return vm_resume(operation, err);
 }
 
 static int work_destroy(Operation *operation, Error *err)

@@ -306,7 +306,7 @@ class CommandLine(DaemonTest):
 
         for verb in ("get", "set", "explain", "watch"):
             self.assertIn("egress " + verb, helped)
-        self.assertIn("egress|node", script)
+        self.assertIn("|egress|", script)
         self.assertIn("egress) words='get set explain watch ' ;;", script)
 
 

@@ -167,6 +167,26 @@ Test(snapshot, once_more_is_the_same_and_another_is_refused)
 	taken("web-1", "one", SNAPSHOT_THEN_UNSET); /* it outlives its VM */
 }
 
+Test(snapshot, that_is_only_looked_at_leaves_nothing)
+{
+	static const SnapshotLabels none;
+	const SnapshotCall call = {
+		.vm = { .vm_id = "web-1", .principal = "test", .validate_only = true },
+		.snapshot_id = "one",
+		.labels = &none,
+	};
+	Answered answered = { .state = 0 };
+
+	create("web-1", test_spec(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	(void)sem_init(&answered.came, 0, 0);
+	runtime_create_snapshot(node.runtime, &call, came, &answered);
+	(void)sem_wait(&answered.came);
+
+	cr_assert_eq(answered.state, SNAPSHOT_CREATING);
+	cr_assert_eq(count_snapshots(), 0);
+	taken("web-1", "one", SNAPSHOT_THEN_UNSET);
+}
+
 Test(snapshot, gives_way_to_a_stop_and_to_a_destroy)
 {
 	static const struct {
