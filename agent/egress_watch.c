@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/handlers.h"
 #include "agent/request.h"
+#include "agent/wire.h"
 #include "base/clock.h"
 #include "base/text.h"
 
@@ -64,9 +65,7 @@ static void fill_flow(FlowForm *form, EgressEvent *event)
 	Hearth__V1__DeniedFlow *to = &form->message;
 
 	hearth__v1__denied_flow__init(to);
-	google__protobuf__timestamp__init(&form->time);
-	form->time.seconds = packet->time / USEC_PER_SEC;
-	form->time.nanos = (int32_t)(packet->time % USEC_PER_SEC) * 1000;
+	wire_time(&form->time, packet->time);
 	to->time = &form->time;
 	to->vm_id = event->vm_id;
 	to->verdict = message_text(network_verdict_name(packet->verdict));

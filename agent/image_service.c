@@ -9,7 +9,7 @@
 #include "agent/handlers.h"
 #include "agent/request.h"
 #include "agent/status.h"
-#include "base/clock.h"
+#include "agent/wire.h"
 #include "base/text.h"
 #include "runtime/template_works.h"
 
@@ -42,9 +42,7 @@ static void form_fill(TemplateForm *form, const TemplateInfo *info)
 	to->extents = info->extents;
 	to->users = (uint32_t)info->users;
 	if (info->stamped) {
-		google__protobuf__timestamp__init(&form->time);
-		form->time.seconds = info->stamp.stamped / USEC_PER_SEC;
-		form->time.nanos = (int32_t)(info->stamp.stamped % USEC_PER_SEC) * 1000;
+		wire_time(&form->time, info->stamp.stamped);
 		to->stamp_time = &form->time;
 		to->sha256 = form->info.stamp.digest;
 		to->source = form->info.stamp.source;
@@ -61,13 +59,6 @@ static void form_clear(TemplateForm *form)
 {
 	if (form->message.problem)
 		google__rpc__status__free_unpacked(form->message.problem, NULL);
-}
-
-static void check_template_id(const char *template_id, Error *err)
-{
-	if (!text_is_id(template_id))
-		(void)error_add_violation(err, "template_id",
-					  "must be 1 to 63 bytes of [a-z0-9-], no - at the ends");
 }
 
 /* A request on its way to a thread that may block. */
@@ -182,7 +173,7 @@ static void get_template(Call *call, Runtime *runtime,
 {
 	Error err = { 0 };
 
-	check_template_id(request->template_id, &err);
+	request_check_id("template_id", request->template_id, &err);
 	if (!request_fail(call, NULL, &err))
 		run_job(call, runtime, request->template_id, false, work_get);
 }
@@ -205,7 +196,7 @@ static void delete_template(Call *call, Runtime *runtime,
 {
 	Error err = { 0 };
 
-	check_template_id(request->template_id, &err);
+	request_check_id("template_id", request->template_id, &err);
 	if (!request_fail(call, NULL, &err))
 		run_job(call, runtime, request->template_id, request->allow_missing, work_delete);
 }
@@ -310,7 +301,7 @@ static void import_template(Call *call, Runtime *runtime,
 	};
 	Error err = { 0 };
 
-	check_template_id(request->template_id, &err);
+	request_check_id("template_id", request->template_id, &err);
 	if (request->path[0] != '/' || strlen(request->path) >= PATH_MAX)
 		(void)error_add_violation(&err, "path", "must be an absolute path");
 	if (*request->sha256 && !disk_digest_is_valid(request->sha256))
@@ -332,7 +323,7 @@ static void verify_template(Call *call, Runtime *runtime,
 	};
 	Error err = { 0 };
 
-	check_template_id(request->template_id, &err);
+	request_check_id("template_id", request->template_id, &err);
 	if (!request_fail(call, NULL, &err))
 		begin(call, runtime, &asked);
 }

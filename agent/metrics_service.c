@@ -3,7 +3,6 @@
 #include "agent/request.h"
 #include "agent/vm_job.h"
 #include "agent/wire.h"
-#include "base/clock.h"
 
 /* GetVmMetrics: asks the VMM, on a thread that may block. */
 
@@ -44,9 +43,7 @@ static void reply(const VmJob *job, const VmMetrics *metrics)
 	Hearth__V1__VmMetrics answer;
 
 	hearth__v1__vm_metrics__init(&answer);
-	google__protobuf__timestamp__init(&time);
-	time.seconds = metrics->time / USEC_PER_SEC;
-	time.nanos = (int32_t)(metrics->time % USEC_PER_SEC) * 1000;
+	wire_time(&time, metrics->time);
 	for (size_t i = 0; i < metrics->count; i++) {
 		set_metric(&items[i], &metrics->items[i]);
 		all[i] = &items[i];

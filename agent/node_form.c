@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/node_form.h"
 
-#include "base/clock.h"
+#include "agent/wire.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -45,13 +45,6 @@ struct NodeForm {
 	CordonForm *cordons;
 	Hearth__V1__CordonInfo **cordon_refs;
 };
-
-static void set_time(Google__Protobuf__Timestamp *ret, int64_t usec)
-{
-	google__protobuf__timestamp__init(ret);
-	ret->seconds = usec / USEC_PER_SEC;
-	ret->nanos = (int32_t)(usec % USEC_PER_SEC * 1000);
-}
 
 static void fill_capabilities(BackendForm *form)
 {
@@ -136,7 +129,7 @@ static void fill_condition(NodeForm *form, Agent *agent, NodeCondition condition
 
 	hearth__v1__condition__init(&at->message);
 	text_copy(at->text, sizeof at->text, holds ? "" : message);
-	set_time(&at->since, agent_condition_since(agent, condition, status));
+	wire_time(&at->since, agent_condition_since(agent, condition, status));
 	at->message.type = message_text(words[condition].type);
 	at->message.status = (Hearth__V1__ConditionStatus)status;
 	at->message.reason = message_text(holds ? words[condition].good : words[condition].bad);
@@ -183,7 +176,7 @@ static void fill_cordons(NodeForm *form, Store *store)
 		CordonForm *at = &form->cordons[i];
 
 		hearth__v1__cordon_info__init(&at->message);
-		set_time(&at->time, form->stored[i].time);
+		wire_time(&at->time, form->stored[i].time);
 		at->message.owner = form->stored[i].owner;
 		at->message.reason =
 			message_text(form->stored[i].reason ? form->stored[i].reason : "");
@@ -230,7 +223,7 @@ static void fill_capacity(NodeForm *form, const Agent *agent, Runtime *runtime)
 
 static void fill_host(NodeForm *form, Agent *agent, Runtime *runtime)
 {
-	set_time(&form->start_time, agent->start_time);
+	wire_time(&form->start_time, agent->start_time);
 	form->status.boot_id = message_text(runtime_boot_id(runtime));
 	form->status.store_id = message_text(store_id(runtime_store(runtime)));
 	form->status.agent_version = message_text(HEARTH_VERSION);

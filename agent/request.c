@@ -28,6 +28,13 @@ void request_check_vm_id(const char *vm_id, Error *err)
 					  "must match [a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?");
 }
 
+void request_check_id(const char *field, const char *id, Error *err)
+{
+	if (!text_is_id(id))
+		(void)error_add_violation(err, field,
+					  "must be 1 to 63 bytes of [a-z0-9-], no - at the ends");
+}
+
 void request_check_uid(const char *uid, Error *err)
 {
 	if (!is_word(uid, 0, 63, LOWER UPPER DIGITS "-"))

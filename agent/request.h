@@ -31,6 +31,8 @@ enum {
 	})
 
 void request_check_vm_id(const char *vm_id, Error *err);
+/* Of what else is called as VMs are: a snapshot, a template. */
+void request_check_id(const char *field, const char *id, Error *err);
 /* Empty is fine for these. */
 void request_check_uid(const char *uid, Error *err);
 void request_check_tenant(const char *tenant, Error *err);

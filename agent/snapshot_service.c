@@ -23,9 +23,7 @@ static void reply_snapshot(Call *call, const SnapshotInfo *info)
 static void check_ids(const char *vm_id, const char *snapshot_id, Error *err)
 {
 	request_check_vm_id(vm_id, err);
-	if (!text_is_id(snapshot_id))
-		(void)error_add_violation(err, "snapshot_id",
-					  "must be 1 to 63 bytes of [a-z0-9-], no - at the ends");
+	request_check_id("snapshot_id", snapshot_id, err);
 }
 
 static void reply_created(void *user, const SnapshotInfo *snapshot, const Error *err)
@@ -102,6 +100,16 @@ static SnapshotJob *job_new(Call *call, Runtime *runtime, const char *vm_id,
 	return job;
 }
 
+/* For what asks about one snapshot; NULL: it was refused. */
+static SnapshotJob *job_for(Call *call, Runtime *runtime, const char *vm_id,
+			    const char *snapshot_id)
+{
+	Error err = { 0 };
+
+	check_ids(vm_id, snapshot_id, &err);
+	return request_fail(call, vm_id, &err) ? NULL : job_new(call, runtime, vm_id, snapshot_id);
+}
+
 static void job_run(SnapshotJob *job, Patience patience, void (*work)(void *user))
 {
 	if (!agent_run_blocking(job->call, job->runtime, patience, work, job))
@@ -132,12 +140,10 @@ static void work_get(void *user)
 static void get_snapshot(Call *call, Runtime *runtime,
 			 const Hearth__V1__GetSnapshotRequest *request)
 {
-	Error err = { 0 };
+	SnapshotJob *job = job_for(call, runtime, request->vm_id, request->snapshot_id);
 
-	check_ids(request->vm_id, request->snapshot_id, &err);
-	if (!request_fail(call, request->vm_id, &err))
-		job_run(job_new(call, runtime, request->vm_id, request->snapshot_id),
-			PATIENCE_SHORT, work_get);
+	if (job)
+		job_run(job, PATIENCE_SHORT, work_get);
 }
 
 static void work_list(void *user)
@@ -200,13 +206,10 @@ static void work_delete(void *user)
 static void delete_snapshot(Call *call, Runtime *runtime,
 			    const Hearth__V1__DeleteSnapshotRequest *request)
 {
-	SnapshotJob *job;
-	Error err = { 0 };
+	SnapshotJob *job = job_for(call, runtime, request->vm_id, request->snapshot_id);
 
-	check_ids(request->vm_id, request->snapshot_id, &err);
-	if (request_fail(call, request->vm_id, &err))
+	if (!job)
 		return;
-	job = job_new(call, runtime, request->vm_id, request->snapshot_id);
 	job->allow_missing = request->allow_missing;
 	job_run(job, PATIENCE_SHORT, work_delete);
 }
@@ -226,13 +229,10 @@ static void work_verify(void *user)
 static void verify_snapshot(Call *call, Runtime *runtime,
 			    const Hearth__V1__VerifySnapshotRequest *request)
 {
-	SnapshotJob *job;
-	Error err = { 0 };
+	SnapshotJob *job = job_for(call, runtime, request->vm_id, request->snapshot_id);
 
-	check_ids(request->vm_id, request->snapshot_id, &err);
-	if (request_fail(call, request->vm_id, &err))
+	if (!job)
 		return;
-	job = job_new(call, runtime, request->vm_id, request->snapshot_id);
 	job->if_changed = request->if_changed;
 	job_run(job, PATIENCE_LONG, work_verify);
 }

@@ -88,20 +88,26 @@ static void put_text(Out *out, const WirePair *pair, void *message, const void *
 	*(char **)member(pair, message) = clean_text(out->arena, *(char *const *)from);
 }
 
-static Google__Protobuf__Timestamp *wire_time(Arena *arena, int64_t usec)
+void wire_time(Google__Protobuf__Timestamp *to, int64_t usec)
+{
+	google__protobuf__timestamp__init(to);
+	to->seconds = usec / USEC_PER_SEC;
+	to->nanos = (int32_t)(usec % USEC_PER_SEC) * 1000;
+}
+
+static Google__Protobuf__Timestamp *new_time(Arena *arena, int64_t usec)
 {
 	Google__Protobuf__Timestamp *time =
 		message_new(arena, &google__protobuf__timestamp__descriptor);
 
-	time->seconds = usec / USEC_PER_SEC;
-	time->nanos = (int32_t)(usec % USEC_PER_SEC) * 1000;
+	wire_time(time, usec);
 	return time;
 }
 
 static void put_time(Out *out, const WirePair *pair, void *message, const void *from)
 {
 	*(Google__Protobuf__Timestamp **)member(pair, message) =
-		wire_time(out->arena, *(const int64_t *)from);
+		new_time(out->arena, *(const int64_t *)from);
 }
 
 static void put_duration(Out *out, const WirePair *pair, void *message, const void *from)
@@ -276,7 +282,7 @@ Hearth__V1__VmEvent *wire_event(Arena *arena, const Change *change, bool with_vm
 
 	event->revision = change->revision;
 	event->type = (Hearth__V1__EventType)change->type;
-	event->time = change->time ? wire_time(arena, change->time) : NULL;
+	event->time = change->time ? new_time(arena, change->time) : NULL;
 	set_text(arena, &event->reason, change->reason);
 	set_text(arena, &event->message, change->message);
 	set_text(arena, &event->operation_id, change->operation_id);
@@ -297,7 +303,7 @@ Hearth__V1__VmEvent *wire_store_event(Arena *arena, const StoreEvent *event)
 
 	message->revision = event->revision;
 	message->type = (Hearth__V1__EventType)event->type;
-	message->time = event->time ? wire_time(arena, event->time) : NULL;
+	message->time = event->time ? new_time(arena, event->time) : NULL;
 	set_text(arena, &message->reason, event->reason);
 	set_text(arena, &message->message, event->message);
 	set_text(arena, &message->operation_id, event->operation_id);

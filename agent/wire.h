@@ -45,5 +45,6 @@ Hearth__V1__EgressPolicy *wire_egress(Arena *arena, const VmEgressPolicy *policy
 /* @spec as a message; NULL for NULL. */
 Hearth__V1__VmSpec *wire_spec_message(Arena *arena, const VmSpec *spec);
 
-/* Fills @to, which need not have been initialised. */
+/* These fill @to, which need not have been initialised. */
+void wire_time(Google__Protobuf__Timestamp *to, int64_t usec);
 void wire_usage(Hearth__V1__Usage *to, const VmUsage *from);

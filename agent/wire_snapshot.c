@@ -4,7 +4,6 @@
 #include "agent/agent.h"
 #include "agent/status.h"
 #include "agent/wire.h"
-#include "base/clock.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -94,9 +93,7 @@ Hearth__V1__Snapshot *wire_snapshot(Arena *arena, const SnapshotInfo *info, cons
 	to->state = (Hearth__V1__SnapshotState)info->state;
 	if (info->created) {
 		to->create_time = zeroed(arena, sizeof *to->create_time);
-		google__protobuf__timestamp__init(to->create_time);
-		to->create_time->seconds = info->created / USEC_PER_SEC;
-		to->create_time->nanos = (int32_t)(info->created % USEC_PER_SEC) * 1000;
+		wire_time(to->create_time, info->created);
 	}
 	if (info->manifest)
 		put_manifest(arena, to, info->manifest);

@@ -9,15 +9,6 @@
 
 /* snapshot create, list, get, verify and delete. */
 
-enum {
-	MIB = 1 << 20
-};
-
-static const char *mib_text(uint64_t bytes, char buffer[static FORMAT_MAX])
-{
-	return format_mib((bytes + MIB - 1) / MIB, buffer);
-}
-
 static void print_snapshot(const Hearth__V1__Snapshot *snapshot)
 {
 	char name[40], text[FORMAT_MAX];
@@ -37,15 +28,15 @@ static void print_snapshot(const Hearth__V1__Snapshot *snapshot)
 			snapshot->vmm_version, snapshot->accelerator);
 	print_field("CPU:", "%s", snapshot->cpu_model);
 	print_field("Kernel:", "%s", snapshot->kernel);
-	print_field("Size:", "%s", mib_text(snapshot->size_bytes, text));
-	print_field("On disk:", "%s", mib_text(snapshot->allocated_bytes, text));
+	print_field("Size:", "%s", format_bytes(snapshot->size_bytes, text));
+	print_field("On disk:", "%s", format_bytes(snapshot->allocated_bytes, text));
 	print_field("Used by:", "%u VM%s", snapshot->users, snapshot->users == 1 ? "" : "s");
 	for (size_t i = 0; i < snapshot->n_labels; i++)
 		print_field(i ? "" : "Labels:", "%s=%s", snapshot->labels[i]->key,
 			    snapshot->labels[i]->value);
 	for (size_t i = 0; i < snapshot->n_files; i++)
 		print_field(i ? "" : "Files:", "%s %s %s", snapshot->files[i]->name,
-			    mib_text(snapshot->files[i]->size_bytes, text),
+			    format_bytes(snapshot->files[i]->size_bytes, text),
 			    snapshot->files[i]->sha256);
 }
 
@@ -153,8 +144,8 @@ static void add_row(Table *table, const Hearth__V1__Snapshot *snapshot)
 	table_cell(table, "%s",
 		   enum_text(&hearth__v1__snapshot_state__descriptor, (int)snapshot->state, name));
 	table_cell(table, "%s", format_age(snapshot->create_time, text));
-	table_cell(table, "%s", mib_text(snapshot->size_bytes, text));
-	table_cell(table, "%s", mib_text(snapshot->allocated_bytes, text));
+	table_cell(table, "%s", format_bytes(snapshot->size_bytes, text));
+	table_cell(table, "%s", format_bytes(snapshot->allocated_bytes, text));
 	table_cell(table, "%u", snapshot->users);
 	table_cell(table, "%s",
 		   enum_text(&hearth__v1__backend__descriptor, (int)snapshot->backend, name));

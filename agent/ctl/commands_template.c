@@ -15,15 +15,9 @@
 enum {
 	BAR_WIDTH = 30,
 	BAR_AFTER = 300 * USEC_PER_MSEC, /* what is quicker needs none */
-	MIB = 1 << 20,
 	DIGEST_SHORT = 12,
 	PER_CENT = 100,
 };
-
-static uint64_t mib_of(uint64_t bytes)
-{
-	return (bytes + MIB - 1) / MIB;
-}
 
 static void print_template(const Hearth__V1__Template *template)
 {
@@ -34,8 +28,8 @@ static void print_template(const Hearth__V1__Template *template)
 		    enum_text(&hearth__v1__template_state__descriptor, (int)template->state, name));
 	if (template->problem)
 		print_field("Problem:", "%s", template->problem->message);
-	print_field("Size:", "%s", format_mib(mib_of(template->size_bytes), text));
-	print_field("On disk:", "%s", format_mib(mib_of(template->allocated_bytes), text));
+	print_field("Size:", "%s", format_bytes(template->size_bytes, text));
+	print_field("On disk:", "%s", format_bytes(template->allocated_bytes, text));
 	if (template->extents)
 		print_field("Extents:", "%u", template->extents);
 	print_field("SHA-256:", "%s", template->sha256);
@@ -77,8 +71,8 @@ static void add_row(Table *table, const Hearth__V1__Template *template, bool wid
 		table_cell(table, "%s",
 			   enum_text(&hearth__v1__template_state__descriptor, (int)template->state,
 				     name));
-	table_cell(table, "%s", format_mib(mib_of(template->size_bytes), text));
-	table_cell(table, "%s", format_mib(mib_of(template->allocated_bytes), text));
+	table_cell(table, "%s", format_bytes(template->size_bytes, text));
+	table_cell(table, "%s", format_bytes(template->allocated_bytes, text));
 	table_cell(table, "%u", template->users);
 	table_cell(table, "%s", format_age(template->stamp_time, text));
 	table_cell(table, "%.*s", digits, template->sha256);

@@ -125,3 +125,12 @@ const char *format_mib(uint64_t mib, char buffer[static FORMAT_MAX])
 		(void)text_append(buffer, buffer + FORMAT_MAX, "%" PRIu64 "MiB", mib);
 	return buffer;
 }
+
+const char *format_bytes(uint64_t bytes, char buffer[static FORMAT_MAX])
+{
+	enum {
+		MIB = 1 << 20
+	};
+
+	return format_mib((bytes + MIB - 1) / MIB, buffer);
+}

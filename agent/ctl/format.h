@@ -34,4 +34,6 @@ const char *format_time(const Google__Protobuf__Timestamp *time, char buffer[sta
 /* From @start to @end, or to now; "-" if @start is unset. */
 const char *format_between(const Google__Protobuf__Timestamp *start,
 			   const Google__Protobuf__Timestamp *end, char buffer[static FORMAT_MAX]);
+/* Whole MiB that these bytes fill or begin. */
+const char *format_bytes(uint64_t bytes, char buffer[static FORMAT_MAX]);
 const char *format_mib(uint64_t mib, char buffer[static FORMAT_MAX]);
