@@ -37,6 +37,7 @@ static int open_snapshots(Runtime *runtime, Error *err)
 		.spare_bytes = runtime->config.reserved_disk_mib * MIB,
 	};
 
+	snapshot_host_read(&runtime->host, SNAPSHOT_CPUINFO);
 	return snapshots_open(&runtime->snapshots, &config, err);
 }
 

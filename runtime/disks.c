@@ -117,16 +117,9 @@ int disks_check_update(const VmSpec *spec, const VmSpec *next, Error *err)
 	return error_is_set(err) ? -1 : 0;
 }
 
-static bool go_on(void *user, uint64_t done, uint64_t total)
-{
-	(void)done;
-	(void)total;
-	return !job_cancelled(user);
-}
-
 static int make_disk(Runtime *runtime, Job *job, const VmDrive *drive, Error *err)
 {
-	const DiskProgress progress = { .step = go_on, .user = job };
+	const DiskProgress progress = job_progress(job);
 	const TemplateClone clone = {
 		.name = drive->template_id,
 		.to = drive->path,
@@ -139,36 +132,36 @@ static int make_disk(Runtime *runtime, Job *job, const VmDrive *drive, Error *er
 	return templates_clone(runtime->templates, &clone, &way, err);
 }
 
-static int make_missing(Runtime *runtime, Job *job, const VmDrive *drive, Error *err)
+static void note_made(Job *job, const char *file)
 {
-	FieldTexts *made = &job->resolved->disks;
-	cleanup_free char *file = file_of(drive);
-	struct stat st;
+	if (!field_texts_has(&job->resolved->disks, file))
+		field_texts_add(&job->resolved->disks, file);
+}
 
-	if (drive->from_snapshot && restore_is_due(job->spec, job->resolved)) {
-		const DiskProgress progress = { .step = go_on, .user = job };
-
-		if (restore_disk(job, drive, &progress, err) < 0)
-			return -1;
-		if (!field_texts_has(made, file))
-			field_texts_add(made, file);
-		return 0;
-	}
-	if (lstat(drive->path, &st) == 0) {
-		if (!field_texts_has(made, file))
-			field_texts_add(made, file);
-		return 0;
-	}
-	if (errno != ENOENT)
-		return disk_error(err, errno, "look at %s", drive->path);
-	if (field_texts_has(made, file))
+/* That of @file is not there: once it was is another thing. */
+static int make_anew(Runtime *runtime, Job *job, const VmDrive *drive, const char *file, Error *err)
+{
+	if (field_texts_has(&job->resolved->disks, file))
 		return error_set_cause(err, ERROR_ROOTFS, CAUSE_MISSING,
 				       "%s, which drive '%s' has been made as, is gone",
 				       drive->path, drive->drive_id);
-	if (make_disk(runtime, job, drive, err) < 0)
-		return -1;
-	field_texts_add(made, file);
-	return 0;
+	return make_disk(runtime, job, drive, err);
+}
+
+static int make_missing(Runtime *runtime, Job *job, const VmDrive *drive, Error *err)
+{
+	cleanup_free char *file = file_of(drive);
+	struct stat st;
+	int r = 0;
+
+	if (drive->from_snapshot && restore_is_due(job->spec, job->resolved))
+		r = restore_disk(job, drive, err);
+	else if (lstat(drive->path, &st) < 0)
+		r = errno == ENOENT ? make_anew(runtime, job, drive, file, err)
+				    : disk_error(err, errno, "look at %s", drive->path);
+	if (r == 0)
+		note_made(job, file);
+	return r;
 }
 
 static bool is_wanted(const VmSpec *spec, const char *file)

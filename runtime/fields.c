@@ -311,6 +311,12 @@ void field_texts_add(FieldTexts *texts, const char *text)
 	texts->items[texts->count++] = text_dup(text);
 }
 
+void field_set_text(char **member, const char *text)
+{
+	free(*member);
+	*member = text && *text ? text_dup(text) : NULL;
+}
+
 void field_texts_clear(FieldTexts *texts)
 {
 	for (size_t i = 0; i < texts->count; i++)

@@ -142,6 +142,8 @@ bool field_key_is_good(const char *key);
 const char *field_map_get(const FieldMap *map, const char *key);
 /* Appends a zeroed element of @table and answers it; valid until the next append. */
 void *field_list_add(FieldList *list, const FieldTable *table);
+/* Replaces the text, a member that no text and "" are the same to. */
+void field_set_text(char **member, const char *text);
 bool field_texts_has(const FieldTexts *texts, const char *text);
 /* Appends a copy of @text. */
 void field_texts_add(FieldTexts *texts, const char *text);

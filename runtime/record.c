@@ -364,12 +364,6 @@ static VmCondition *find_condition(const VmRecord *record, const char *type)
 	return NULL;
 }
 
-static void set_text(char **member, const char *text)
-{
-	free(*member);
-	*member = text && *text ? text_dup(text) : NULL;
-}
-
 void record_set_condition(VmRecord *record, const char *type, ConditionStatus status,
 			  const char *reason, const char *message)
 {
@@ -382,8 +376,8 @@ void record_set_condition(VmRecord *record, const char *type, ConditionStatus st
 	if (condition->status != status)
 		condition->transition_time = clock_wall_us();
 	condition->status = status;
-	set_text(&condition->reason, reason);
-	set_text(&condition->message, message);
+	field_set_text(&condition->reason, reason);
+	field_set_text(&condition->message, message);
 }
 
 const VmCondition *record_condition(const VmRecord *record, const char *type)
@@ -397,9 +391,9 @@ void record_end_run(VmResolved *resolved)
 	size_t kept = 0;
 
 	resolved->vmm_pid = resolved->keeper_pid = 0;
-	set_text(&resolved->jail_path, NULL);
-	set_text(&resolved->cgroup, NULL);
-	set_text(&resolved->vsock_path, NULL);
+	field_set_text(&resolved->jail_path, NULL);
+	field_set_text(&resolved->cgroup, NULL);
+	field_set_text(&resolved->vsock_path, NULL);
 	free(take_ptr(resolved->limits));
 	for (size_t i = 0; i < list->count; i++) {
 		VmResolvedInterface *interface = (VmResolvedInterface *)list->items + i;
@@ -408,7 +402,7 @@ void record_end_run(VmResolved *resolved)
 			fields_clear(&vm_resolved_interface_table, interface);
 			continue;
 		}
-		set_text(&interface->host_device, NULL);
+		field_set_text(&interface->host_device, NULL);
 		interface->enforcement = VM_ENFORCEMENT_UNSET;
 		((VmResolvedInterface *)list->items)[kept++] = *interface;
 	}

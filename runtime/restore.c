@@ -56,28 +56,23 @@ static void copy_members(VmSpec *to, const VmSpec *from, const char *const *name
 	}
 }
 
-static void clear(char **text)
-{
-	free(take_ptr(*text));
-}
-
 /* Disks are copies of the snapshot's; addresses are leased anew. */
 static void make_own(VmSpec *spec)
 {
 	for (size_t i = 0; i < spec->drives.count; i++) {
 		VmDrive *drive = (VmDrive *)spec->drives.items + i;
 
-		clear(&drive->path);
-		clear(&drive->template_id);
+		field_set_text(&drive->path, NULL);
+		field_set_text(&drive->template_id, NULL);
 		drive->size_mib = 0;
 		drive->from_snapshot = true;
 	}
 	for (size_t i = 0; i < spec->network_interfaces.count; i++) {
 		VmInterface *interface = (VmInterface *)spec->network_interfaces.items + i;
 
-		clear(&interface->guest_mac);
-		clear(&interface->ipv4_address);
-		clear(&interface->ipv6_address);
+		field_set_text(&interface->guest_mac, NULL);
+		field_set_text(&interface->ipv4_address, NULL);
+		field_set_text(&interface->ipv6_address, NULL);
 	}
 }
 
@@ -111,9 +106,9 @@ static BackendInfo info_of(Runtime *runtime, VmBackend id)
 static SnapshotHost host_for(Runtime *runtime, VmBackend id)
 {
 	BackendInfo info = info_of(runtime, id);
-	SnapshotHost host = { .available = info.available };
+	SnapshotHost host = runtime->host;
 
-	snapshot_host_read(&host, SNAPSHOT_CPUINFO);
+	host.available = info.available;
 	text_copy(host.backend, sizeof host.backend, vm_backend_name(id));
 	text_copy(host.message, sizeof host.message, info.message);
 	if (!(info.capabilities & BACKEND_PROCESS)) /* no VMM: any will do */
@@ -208,15 +203,12 @@ static int fill_from(Runtime *runtime, VmRecord *record, const SnapshotInfo *inf
 int restore_fill(Runtime *runtime, VmRecord *record, Error *err)
 {
 	const VmRestoreFrom *from = record->spec->restore_from;
-	cleanup_free char *vm_id = NULL, *snapshot_id = NULL;
 	SnapshotInfo info = { .manifest = NULL };
 	int r;
 
 	if (!from)
 		return 0;
-	vm_id = text_dup(from->vm_id);
-	snapshot_id = text_dup(from->snapshot_id);
-	r = snapshots_get(runtime->snapshots, vm_id, snapshot_id, &info, err);
+	r = snapshots_get(runtime->snapshots, from->vm_id, from->snapshot_id, &info, err);
 	if (r == 0)
 		r = fill_from(runtime, record, &info, err);
 	snapshot_info_clear(&info);
@@ -244,24 +236,11 @@ bool restore_is_due(const VmSpec *spec, const VmResolved *resolved)
 	return spec->restore_from && !resolved->restored;
 }
 
-static bool go_on(void *user, uint64_t done, uint64_t total)
-{
-	(void)done;
-	(void)total;
-	return !job_cancelled(user);
-}
-
 static bool is_paged(const VmSpec *spec)
 {
 	VmMemoryBackend asked = spec->restore_from->memory_backend;
 
 	return asked == VM_MEMORY_USERFAULTFD || (!asked && spec_huge_pages(spec));
-}
-
-static void set_text(char **member, const char *text)
-{
-	free(*member);
-	*member = text_equal(text, "") ? NULL : text_dup(text);
 }
 
 /* What the guest has of its network, until it is told otherwise. */
@@ -271,8 +250,8 @@ static void note_inner(VmResolved *resolved, const SnapshotManifest *manifest)
 		const SnapshotInterface *from = snapshot_interface_at(manifest, i);
 		VmResolvedInterface *to = record_interface(resolved, from->interface_id);
 
-		set_text(&to->inner_mac, from->guest_mac);
-		set_text(&to->inner_ipv4_address, from->ipv4_address);
+		field_set_text(&to->inner_mac, from->guest_mac);
+		field_set_text(&to->inner_ipv4_address, from->ipv4_address);
 	}
 }
 
@@ -282,8 +261,8 @@ void restore_forget(VmResolved *resolved)
 		VmResolvedInterface *interface =
 			(VmResolvedInterface *)resolved->network_interfaces.items + i;
 
-		set_text(&interface->inner_mac, NULL);
-		set_text(&interface->inner_ipv4_address, NULL);
+		field_set_text(&interface->inner_mac, NULL);
+		field_set_text(&interface->inner_ipv4_address, NULL);
 	}
 	resolved->identity_shared = false;
 }
@@ -292,7 +271,7 @@ int restore_prepare(Operation *operation, Error *err)
 {
 	Job *job = &operation->job;
 	Restoring *restoring = operation->restoring = new0(Restoring);
-	const DiskProgress progress = { .step = go_on, .user = job };
+	const DiskProgress progress = job_progress(job);
 	const SnapshotHost host = host_for(operation->runtime, job->resolved->backend);
 	const SnapshotAsk ask = {
 		.vm_id = job->spec->restore_from->vm_id,
@@ -326,14 +305,15 @@ int restore_prepare(Operation *operation, Error *err)
 	return 0;
 }
 
-int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
+int restore_disk(Job *job, const VmDrive *drive, Error *err)
 {
+	const DiskProgress progress = job_progress(job);
 	const Restoring *restoring = container_of(job->restore, Restoring, from);
 	const SnapshotClone clone = {
 		.drive_id = drive->drive_id,
 		.to = drive->path,
 		.durable = true,
-		.progress = progress,
+		.progress = &progress,
 	};
 	DiskCloneWay way;
 
@@ -389,7 +369,7 @@ static int make_fresh(Operation *operation, GuestLink *link, Error *err)
 	if (set_network(link, &query, interface, err) < 0)
 		return -1;
 	/* From now on it is what it says it is. */
-	clear(&interface->inner_ipv4_address);
+	field_set_text(&interface->inner_ipv4_address, NULL);
 	return network_attach(operation->vm->backend->network, job, err);
 }
 

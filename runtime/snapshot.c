@@ -96,17 +96,10 @@ bool vm_stops_after_snapshot(const Operation *operation)
 	       operation->taking->then == SNAPSHOT_THEN_STOP;
 }
 
-static bool go_on(void *user, uint64_t done, uint64_t total)
-{
-	(void)done;
-	(void)total;
-	return !job_cancelled(user);
-}
-
 static int take_disks(Operation *operation, Error *err)
 {
 	Job *job = &operation->job;
-	const DiskProgress progress = { .step = go_on, .user = job };
+	const DiskProgress progress = job_progress(job);
 
 	if (!(operation->vm->backend->ops->capabilities & BACKEND_PROCESS))
 		return 0;

@@ -33,11 +33,8 @@ static void add_interfaces(SnapshotManifest *manifest, const VmResolved *resolve
 	}
 }
 
-static void add_host(SnapshotManifest *manifest, const VmResolved *resolved)
+static void add_host(SnapshotManifest *manifest, SnapshotHost host, const VmResolved *resolved)
 {
-	SnapshotHost host = { .available = true };
-
-	snapshot_host_read(&host, SNAPSHOT_CPUINFO);
 	text_copy(host.backend, sizeof host.backend, vm_backend_name(resolved->backend));
 	if (resolved->vmm_version)
 		text_copy(host.vmm_version, sizeof host.vmm_version, resolved->vmm_version);
@@ -84,7 +81,7 @@ SnapshotManifest *snapshot_describe(const Operation *operation, const SnapshotLa
 	snapshot_set(&manifest->vm_uid, vm->uid);
 	for (size_t i = 0; i < labels->count; i++)
 		snapshot_manifest_add_label(manifest, labels->pairs[i].key, labels->pairs[i].value);
-	add_host(manifest, resolved);
+	add_host(manifest, vm->runtime->host, resolved);
 	manifest->vcpus = resolved->vcpus;
 	manifest->memory_mib = resolved->memory_mib;
 	if (vm->backend->ops->capabilities & BACKEND_PROCESS)

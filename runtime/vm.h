@@ -166,6 +166,7 @@ struct Runtime {
 	LeasePool *uids_to_lease;    /* of jailed VMMs */
 	Templates *templates;
 	Snapshots *snapshots;
+	SnapshotHost host;        /* what it is, whatever runs on it; constant */
 	Network *network;         /* of VMs that have processes */
 	NetworkInfo network_info; /* under lock */
 	Network *software;        /* of those that have none */
@@ -272,6 +273,8 @@ void operation_free(Operation *operation);
  * what the first has answered, it does not notice that. */
 int operation_hold(Operation *operation) must_check;
 void operation_let_go(Operation *operation, int cancel_fd);
+/* Of work on disks that is given up when @job is. */
+DiskProgress job_progress(Job *job);
 /* Ends the last of @steps (VmStep), @now or, if the clock has been put back, when it began; answers
  * when. */
 int64_t steps_end(FieldList *steps, int64_t now);

@@ -126,20 +126,14 @@ static void submit(Vm *vm, VmRecord *record, const char *reason) lock_requires(v
 	vm_submit(vm, change);
 }
 
-static void set_text(char **member, const char *text)
-{
-	free(*member);
-	*member = *text ? text_dup(text) : NULL;
-}
-
 static void note(VmGuestStatus *guest, const GuestHeard *heard)
 {
 	guest->connected = heard->open;
 	guest->ready = heard->ready;
 	if (!heard->open)
 		return;
-	set_text(&guest->agent_version, heard->agent);
-	set_text(&guest->boot_id, heard->boot_id);
+	field_set_text(&guest->agent_version, heard->agent);
+	field_set_text(&guest->boot_id, heard->boot_id);
 }
 
 static bool is_news(const VmGuestStatus *before, const VmGuestStatus *after)

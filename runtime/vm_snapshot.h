@@ -41,8 +41,7 @@ int restore_prepare(Operation *operation, Error *err) must_check;
 /* Of a run that boots: what an earlier one's guest had of its snapshot. */
 void restore_forget(VmResolved *resolved);
 /* A copy of the disk of that drive, where none is. ROOTFS, SNAPSHOT_FAILED. */
-int restore_disk(const Job *job, const VmDrive *drive, const DiskProgress *progress, Error *err)
-	must_check;
+int restore_disk(Job *job, const VmDrive *drive, Error *err) must_check;
 /* The guest that runs gets an identity of its own, unless it has one. GUEST_METADATA and what
  * network_attach() says. */
 int restore_make_fresh(Operation *operation, Error *err) must_check;
