@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <ldns/ldns.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
 	HEADER_BYTES = 12,
+	ADDITIONAL_AT = 10,   /* in the header: how many additional records there are */
 	FLAG_RESPONSE = 0x80, /* in the third byte */
 	CHAIN_MAX = 16,       /* names that lead from one to the next */
 	TYPE_SVCB = 64,
@@ -64,6 +66,27 @@ static uint16_t size_of(const ldns_pkt *packet)
 	return size > DNS_UDP_SIZE_MAX ? DNS_UDP_SIZE_MAX : size;
 }
 
+/*
+ * ldns loses the memory of every OPT and TSIG of a message but the last. A query of ours has one
+ * additional record at most (more OPTs are wrong: RFC 6891 §6.1.1; signatures are not verified
+ * here), and none is read of an answer.
+ */
+static bool has_many_additional(const uint8_t *bytes)
+{
+	return bytes[ADDITIONAL_AT] > 0 || bytes[ADDITIONAL_AT + 1] > 1;
+}
+
+static int parse_without_additional(ldns_pkt **ret, const uint8_t *bytes, size_t size)
+{
+	cleanup_free uint8_t *copy = malloc(size);
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, bytes, size);
+	memset(copy + ADDITIONAL_AT, 0, 2);
+	return ldns_wire2pkt(ret, copy, size) == LDNS_STATUS_OK ? 0 : -EINVAL;
+}
+
 int dns_query_parse(DnsQuery *ret, const uint8_t *bytes, size_t size)
 {
 	cleanup_(free_packet) ldns_pkt *packet = NULL;
@@ -73,7 +96,7 @@ int dns_query_parse(DnsQuery *ret, const uint8_t *bytes, size_t size)
 	if (size < HEADER_BYTES || size > DNS_MESSAGE_MAX || (bytes[2] & FLAG_RESPONSE))
 		return -EINVAL;
 	ret->id = (uint16_t)(bytes[0] << 8 | bytes[1]);
-	if (ldns_wire2pkt(&packet, bytes, size) != LDNS_STATUS_OK)
+	if (has_many_additional(bytes) || ldns_wire2pkt(&packet, bytes, size) != LDNS_STATUS_OK)
 		return DNS_FORMERR;
 	ret->edns = ldns_pkt_edns(packet);
 	ret->size = size_of(packet);
@@ -218,7 +241,7 @@ int dns_answer_parse(DnsAnswer *ret, const DnsQuery *query, uint16_t id, const u
 
 	*ret = (DnsAnswer){ .code = DNS_SERVFAIL };
 	if (size < HEADER_BYTES || size > DNS_MESSAGE_MAX ||
-	    ldns_wire2pkt(&packet, bytes, size) != LDNS_STATUS_OK || !is_answer(packet, query, id))
+	    parse_without_additional(&packet, bytes, size) < 0 || !is_answer(packet, query, id))
 		return -EINVAL;
 	ret->code = (uint8_t)ldns_pkt_get_rcode(packet);
 	ret->truncated = ldns_pkt_tc(packet);

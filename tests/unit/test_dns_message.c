@@ -95,6 +95,36 @@ Test(dns_message, what_is_no_query_is_answered_or_ignored)
 	cr_assert_eq(parse(&query, &status), DNS_NOTIMP);
 }
 
+/* @count records more that say they are signatures: a root, TSIG, ANY, of no life, one byte. */
+static void append_signatures(DnsBytes *message, uint8_t count)
+{
+	static const uint8_t signature[] = { 0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 1, 'x' };
+
+	for (uint8_t i = 0; i < count; i++) {
+		memcpy(message->bytes + message->size, signature, sizeof signature);
+		message->size += sizeof signature;
+	}
+	message->bytes[11] += count;
+}
+
+Test(dns_message, a_query_with_more_than_one_additional_record_is_malformed)
+{
+	const DnsSpec spec = { .flags = DNS_QUERY_FLAGS, .name = "a.org", .type = DNS_A };
+	const DnsSpec edns = {
+		.flags = DNS_QUERY_FLAGS, .name = "a.org", .type = DNS_A, .edns = 1232
+	};
+	DnsBytes two = dns_make(&spec), signed_one = dns_make(&edns), many = dns_make(&spec);
+	cleanup_(dns_query_clear) DnsQuery query;
+
+	append_signatures(&two, 2);
+	append_signatures(&signed_one, 1);
+	many.bytes[10] = 1;
+
+	cr_expect_eq(dns_query_parse(&query, two.bytes, two.size), DNS_FORMERR);
+	cr_expect_eq(dns_query_parse(&query, signed_one.bytes, signed_one.size), DNS_FORMERR);
+	cr_expect_eq(dns_query_parse(&query, many.bytes, many.size), DNS_FORMERR);
+}
+
 static int read_answer(DnsAnswer *ret, const DnsQuery *query, uint16_t id, const DnsSpec *spec)
 {
 	DnsBytes message = dns_make(spec);
@@ -179,6 +209,26 @@ Test(dns_message, an_answer_to_something_else_is_none)
 
 		cr_expect_lt(read_answer(&answer, &query, 3, &rows[i]), 0, "%zu", i);
 	}
+}
+
+Test(dns_message, additional_records_of_an_answer_are_not_read)
+{
+	cleanup_(dns_query_clear) DnsQuery query = query_of("a.org", DNS_A);
+	const DnsRecord record = { "a.org", DNS_A, 60, "192.0.2.1" };
+	const DnsSpec spec = { .id = 3,
+			       .flags = DNS_ANSWER_FLAGS,
+			       .name = "a.org",
+			       .type = DNS_A,
+			       .answers = &record,
+			       .answer_count = 1 };
+	cleanup_(dns_answer_clear) DnsAnswer answer;
+	DnsBytes message = dns_make(&spec);
+
+	append_signatures(&message, 3);
+	message.size--;
+
+	cr_assert_eq(dns_answer_parse(&answer, &query, 3, message.bytes, message.size), 0);
+	cr_assert_eq(answer.count, 1);
 }
 
 Test(dns_message, that_there_is_nothing_is_told_with_for_how_long)
