@@ -177,35 +177,34 @@ static int carry_out(Operation *operation, bool *runs, Error *err)
 	return r;
 }
 
+/* Whatever it was given up for: it is to be again what it was. */
+static int undo(Operation *operation, bool *runs, Error *err)
+{
+	int cancel_fd = operation_hold(operation);
+	int r = bring_to(operation, operation->from, runs, err);
+
+	if (r < 0)
+		operation->job.poisoned = vm_has_vmm(operation);
+	operation_let_go(operation, cancel_fd);
+	return r;
+}
+
 /* An agent that died in it has left nothing of the snapshot: the VM is to be what it was, whatever
  * it is. */
 static int undo_interrupted(Operation *operation, Error *err)
 {
 	bool runs = operation->from == VM_PAUSED;
 
-	if (bring_to(operation, operation->from, &runs, err) < 0) {
-		operation->job.poisoned = true;
+	if (undo(operation, &runs, err) < 0)
 		return -1;
-	}
 	return error_set(err, ERROR_SNAPSHOT_FAILED, "the agent ended while it was taken; undone");
-}
-
-/* Whatever it was given up for: it is to be again what it was. */
-static void undo(Operation *operation, bool *runs)
-{
-	int cancel_fd = operation_hold(operation);
-	Error left = { 0 };
-
-	operation->rule.done = operation->from;
-	if (!operation->job.poisoned && bring_to(operation, operation->from, runs, &left) < 0)
-		operation->job.poisoned = vm_has_vmm(operation);
-	operation_let_go(operation, cancel_fd);
 }
 
 int vm_work_snapshot(Operation *operation, Error *err)
 {
 	bool runs = operation->from == VM_RUNNING;
 	Taking *taking = operation->taking;
+	Error left = { 0 };
 	int r;
 
 	if (vm_watch_if_resumed(operation, err) < 0)
@@ -218,7 +217,9 @@ int vm_work_snapshot(Operation *operation, Error *err)
 	if (r == 0)
 		return 0;
 	error_about_snapshot(err, operation->vm->id, taking->snapshot_id);
-	undo(operation, &runs);
+	operation->rule.done = operation->from;
+	if (!operation->job.poisoned)
+		(void)!undo(operation, &runs, &left);
 	return -1;
 }
 
