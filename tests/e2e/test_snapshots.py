@@ -96,6 +96,16 @@ class SnapshotTest(Snapshots, GuestTest):
         self.assertEqual(V.CONDITION_STATUS_TRUE, self.condition(clone, "IdentityFresh").status)
         self.wait_tick_after(clone.vm_id, 0)
 
+    def test_a_stop_need_not_wait_for_a_snapshot(self):
+        vm = self.ready()
+        self.take(vm, return_when=V.RETURN_WHEN_ACCEPTED)
+
+        stopped = self.vms.StopVm(V.StopVmRequest(vm_id=vm.vm_id), timeout=BOOT_SECONDS)
+
+        self.assertEqual(V.VM_STATE_STOPPED, stopped.status.state)
+        restarted = self.vms.StartVm(V.StartVmRequest(vm_id=vm.vm_id), timeout=BOOT_SECONDS)
+        self.assertEqual(V.VM_STATE_RUNNING, restarted.status.state)
+
     def test_a_guest_that_cannot_be_made_fresh_does_not_go_on(self):
         vm = self.boot("hearth.mute", guest_agent=V.GUEST_AGENT_OPTIONAL)
         self.follow_to(vm.vm_id, "guest#")

@@ -107,6 +107,26 @@ Test(qmp, a_command_gets_its_answer_past_events)
 	fake_end(&qemu);
 }
 
+Test(qmp, what_was_to_be_said_to_the_client_before_is_passed_over)
+{
+	FakeQemu qemu = FAKE("{\"return\": {\"status\": \"active\"}, \"id\": 1}\r\n"
+			     "{\"event\": \"MIGRATION\"}\r\n" GREETING,
+			     ACCEPTED, "{\"return\": {\"status\": \"paused\"}, \"id\": 1}\r\n");
+	cleanup_(qmp_closep) Qmp *qmp = NULL;
+	cleanup_free char *status = NULL;
+	Error err = { 0 };
+	QmpConfig config;
+
+	fake_start(&qemu);
+	config = config_of(&qemu);
+	cr_assert_eq(qmp_open(&qmp, &config, &err), 0, "%s", err.what);
+
+	cr_assert_eq(qmp_status(qmp, &status, &err), 0, "%s", err.what);
+
+	cr_assert_str_eq(status, "paused");
+	fake_end(&qemu);
+}
+
 Test(qmp, a_refusal_carries_qemus_own_words)
 {
 	FakeQemu qemu = FAKE(GREETING, ACCEPTED,
