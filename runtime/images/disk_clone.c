@@ -13,9 +13,8 @@
 #include <sys/statvfs.h>
 
 enum {
-	STEP = 32 << 20,  /* bytes copied between two looks whether to go on */
-	PIECE = 1 << 20,  /* where this process has to copy them */
-	STAT_BLOCK = 512, /* of st_blocks, whatever the file system's is */
+	STEP = 32 << 20, /* bytes copied between two looks whether to go on */
+	PIECE = 1 << 20, /* where this process has to copy them */
 };
 
 int disk_check_room(int fd, const char *path, uint64_t bytes, uint64_t spare, Error *err)
@@ -133,7 +132,7 @@ typedef struct Clone {
 
 static int copy(const Clone *clone, Error *err)
 {
-	uint64_t bytes = (uint64_t)clone->st.st_blocks * STAT_BLOCK;
+	uint64_t bytes = disk_allocated(&clone->st);
 	uint64_t size = (uint64_t)clone->st.st_size;
 	int r;
 

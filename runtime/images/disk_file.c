@@ -129,9 +129,7 @@ int disk_next_data(uint64_t ret[static 2], int fd, uint64_t at, uint64_t size)
 	return r < 0 ? r : seek(&ret[1], fd, ret[0], size, SEEK_HOLE);
 }
 
-uint64_t disk_allocated(const char *path)
+uint64_t disk_allocated(const struct stat *st)
 {
-	struct stat st;
-
-	return lstat(path, &st) == 0 ? (uint64_t)st.st_blocks * STAT_BLOCK : 0;
+	return (uint64_t)st->st_blocks * STAT_BLOCK;
 }

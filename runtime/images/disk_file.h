@@ -9,6 +9,7 @@
 #include "base/error.h"
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 /**
  * disk_error() - fill *@err with ROOTFS and evaluate to -1
@@ -23,8 +24,8 @@
 
 void disk_error_add_cause(Error *err, int errnum);
 
-/* Bytes that @path has of its disk; 0 if it is not there. */
-uint64_t disk_allocated(const char *path);
+/* Bytes that a file has of its disk. */
+uint64_t disk_allocated(const struct stat *st);
 
 /* What long work on disks calls from time to time; all zero: nothing. */
 typedef struct DiskProgress {

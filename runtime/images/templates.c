@@ -1,45 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/images/templates_internal.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-	ASIDE_BYTES = 8, /* of chance in a name */
-	STAT_BLOCK = 512,
-};
-
-static const char *const asides[] = { "import", "grow", "deleted" };
+static const char *const asides[] = { "import", "grow", "deleted", NULL };
 
 char *template_path(const Templates *templates, const char *name, const char *file)
 {
 	return text_printf("%s/%s%s%s", templates->dir, name, file ? "/" : "", file ? file : "");
-}
-
-char *template_path_aside(const Templates *templates, const char *what)
-{
-	char chance[2 * ASIDE_BYTES + 1];
-
-	text_random_hex(chance, ASIDE_BYTES);
-	return text_printf("%s/.%s-%s", templates->dir, what, chance);
-}
-
-/* Did template_path_aside() make @name? */
-static bool is_aside(const char *name)
-{
-	for (size_t i = 0; i < array_size(asides); i++) {
-		size_t length = strlen(asides[i]);
-		const char *chance = name + length + 2;
-
-		if (name[0] == '.' && strncmp(name + 1, asides[i], length) == 0 &&
-		    name[length + 1] == '-' && strlen(chance) == 2 * (size_t)ASIDE_BYTES &&
-		    strspn(chance, "0123456789abcdef") == 2 * (size_t)ASIDE_BYTES)
-			return true;
-	}
-	return false;
 }
 
 int template_check_name(const char *name, Error *err)
@@ -104,7 +77,7 @@ static int load(const Templates *templates, const char *name, Entry **ret, Error
 	remove_grown(templates, name);
 	entry = entry_new(name);
 	if (lstat(image, &st) == 0)
-		entry->allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
+		entry->allocated = disk_allocated(&st);
 	*ret = entry;
 	return 0;
 }
@@ -284,7 +257,7 @@ static int look_around(Templates *templates, Error *err)
 		cleanup_free char *path = template_path(templates, file->d_name, NULL);
 		Error none = { 0 };
 		Entry *entry;
-		int r = is_aside(file->d_name) ? file_remove_tree(path) : 0;
+		int r = aside_is(file->d_name, asides) ? file_remove_tree(path) : 0;
 
 		if (r < 0)
 			return disk_error(err, -r, "remove %s", path);
@@ -375,7 +348,7 @@ static int move_aside(const Templates *templates, const char *name, const char *
 
 int templates_delete(Templates *templates, const char *name, Error *err)
 {
-	cleanup_free char *aside = template_path_aside(templates, "deleted");
+	cleanup_free char *aside = aside_path(templates->dir, "deleted");
 	Entry *entry;
 	int r;
 

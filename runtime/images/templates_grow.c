@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/images/image_tools.h"
 #include "runtime/images/templates_internal.h"
 
@@ -17,7 +18,6 @@
 
 enum {
 	PROGRAM_SEC = 300,
-	STAT_BLOCK = 512,
 	FSCK_CORRECTED = 3, /* the exit codes that say so, or'ed (e2fsck(8)) */
 };
 
@@ -103,7 +103,7 @@ static int publish(Grown *grown, int fd, const char *aside, const char *path, Er
 	if (r < 0)
 		return disk_error(err, -r, "look at %s", path);
 	(void)!disk_identity_settle(&grown->identity);
-	grown->allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
+	grown->allocated = disk_allocated(&st);
 	return 0;
 }
 
@@ -111,7 +111,7 @@ static int publish(Grown *grown, int fd, const char *aside, const char *path, Er
 static int make_open(Templates *templates, Grown *grown, int image, const char *path, int *ret,
 		     Error *err)
 {
-	cleanup_free char *aside = template_path_aside(templates, "grow");
+	cleanup_free char *aside = aside_path(templates->dir, "grow");
 	cleanup_close int fd = -1;
 
 	if (make(templates, image, grown->size, aside, &fd, err) < 0 ||
@@ -176,7 +176,7 @@ static int make_kept(Templates *templates, Entry *entry, int image, uint64_t siz
 
 	if (fstat(image, &st) < 0)
 		return disk_error(err, errno, "look at template '%s'", entry->name);
-	bytes = (uint64_t)st.st_blocks * STAT_BLOCK;
+	bytes = disk_allocated(&st);
 	if (template_take_room(templates, bytes, path, err) < 0)
 		return -1;
 	r = make_open(templates, &grown, image, path, ret, err);

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/images/disk_layout.h"
 #include "runtime/images/oci_blobs.h"
 #include "runtime/images/templates_internal.h"
@@ -22,7 +23,6 @@ enum {
 	SECTOR = 512,
 	PIECE = 1 << 20,
 	HEAD = 4096,
-	STAT_BLOCK = 512,
 };
 
 /* What raw images are taken for by those who wanted to import something else. */
@@ -261,7 +261,7 @@ static int finish_aside(Import *import, Error *err)
 
 	if (fchmod(import->fd, 0444) < 0 || fsync(import->fd) < 0 || fstat(import->fd, &st) < 0)
 		return disk_error(err, errno, "sync %s", import->image);
-	import->allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
+	import->allocated = disk_allocated(&st);
 	import->stamp.size = import->layout.size;
 	import->stamp.stamped = clock_wall_us();
 	set_origin(import);
@@ -321,7 +321,7 @@ static int make_within_room(Import *import, Error *err)
 
 static int run(Templates *templates, const TemplateImport *asked, Entry *entry, Error *err)
 {
-	cleanup_free char *dir = template_path_aside(templates, "import");
+	cleanup_free char *dir = aside_path(templates->dir, "import");
 	cleanup_free char *image = text_printf("%s/" TEMPLATE_IMAGE, dir);
 	cleanup_(disk_hasher_freep) DiskHasher *hasher = disk_hasher_new();
 	Import import = {

@@ -52,9 +52,6 @@ struct Templates {
 
 /* Where it is; to free. @file may be NULL. */
 char *template_path(const Templates *templates, const char *name, const char *file);
-/* A name for what is being made, such as only we give; to free. @what: "import", "grow", "deleted".
- */
-char *template_path_aside(const Templates *templates, const char *what);
 
 /* Fails with INPUT unless @name is one. */
 int template_check_name(const char *name, Error *err) must_check;

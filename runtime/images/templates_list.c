@@ -8,10 +8,6 @@
 
 /* What there is in the catalog, as far as it can be told without reading an image. */
 
-enum {
-	STAT_BLOCK = 512,
-};
-
 /* The stamp, as known or else from the disk; none is no problem. */
 static int add_stamp(Templates *templates, Entry *entry, TemplateInfo *info, Error *err)
 {
@@ -48,7 +44,7 @@ static int add_image(Templates *templates, TemplateInfo *info, Error *err)
 	if (fstat(fd, &st) < 0)
 		return disk_error(err, errno, "look at %s", path);
 	info->size = (uint64_t)st.st_size;
-	info->allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
+	info->allocated = disk_allocated(&st);
 	info->extents = disk_layout_extents(fd);
 	if (info->stamped && info->size != info->stamp.size)
 		return error_set_cause(err, ERROR_ROOTFS, CAUSE_CORRUPT,

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/words.h"
+#include "runtime/images/aside.h"
 #include "runtime/images/image_tools.h"
 #include "runtime/images/oci_image.h"
 #include "runtime/images/templates_internal.h"
@@ -226,7 +227,7 @@ static int make(Unpack *unpack, uint64_t *room, Error *err)
 
 static int open_files(Unpack *unpack, Error *err)
 {
-	cleanup_free char *aside = template_path_aside(unpack->templates, "import");
+	cleanup_free char *aside = aside_path(unpack->templates->dir, "import");
 	static const uint64_t none;
 	int r = file_in_memory(&unpack->counter, &none, sizeof none);
 

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/snapshots/snapshots_internal.h"
 
 #include <fcntl.h>
@@ -11,12 +12,7 @@
 
 /* The table of the catalog, and how it comes to be. */
 
-enum {
-	ASIDE_BYTES = 8, /* of chance in a name */
-	STAT_BLOCK = 512,
-};
-
-static const char *const asides[] = { "draft", "flat", "deleted" };
+static const char *const asides[] = { "draft", "flat", "deleted", NULL };
 
 int snapshot_error(Error *err, const SnapshotKey *key)
 {
@@ -47,14 +43,6 @@ char *snapshot_path(const Snapshots *snapshots, const SnapshotKey *key, const ch
 			   file ? "/" : "", file ? file : "");
 }
 
-char *snapshot_path_aside(const Snapshots *snapshots, const char *what)
-{
-	char chance[2 * ASIDE_BYTES + 1];
-
-	text_random_hex(chance, ASIDE_BYTES);
-	return text_printf("%s/.%s-%s", snapshots->dir, what, chance);
-}
-
 const char *snapshot_relative(const Snapshots *snapshots, const char *path)
 {
 	return path + strlen(snapshots->dir) + 1;
@@ -65,21 +53,6 @@ int snapshot_sync_dir(const char *path)
 	cleanup_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-/* Did snapshot_path_aside() make @name? */
-static bool is_aside(const char *name)
-{
-	for (size_t i = 0; i < array_size(asides); i++) {
-		size_t length = strlen(asides[i]);
-		const char *chance = name + length + 2;
-
-		if (name[0] == '.' && strncmp(name + 1, asides[i], length) == 0 &&
-		    name[length + 1] == '-' && strlen(chance) == 2 * (size_t)ASIDE_BYTES &&
-		    strspn(chance, "0123456789abcdef") == 2 * (size_t)ASIDE_BYTES)
-			return true;
-	}
-	return false;
 }
 
 /* NOLINTBEGIN(readability-function-*): the insides of uthash's macros */
@@ -256,7 +229,7 @@ uint64_t snapshot_allocated(const char *dir)
 
 		if (fstatat(dirfd(stream), file->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    S_ISREG(st.st_mode))
-			bytes += (uint64_t)st.st_blocks * STAT_BLOCK;
+			bytes += disk_allocated(&st);
 	}
 	return bytes;
 }
@@ -324,7 +297,7 @@ static int look_around(Snapshots *snapshots, Error *err)
 		return disk_error(err, errno, "read %s", snapshots->dir);
 	while ((file = readdir(dir))) {
 		cleanup_free char *path = text_printf("%s/%s", snapshots->dir, file->d_name);
-		int r = is_aside(file->d_name) ? file_remove_tree(path) : 0;
+		int r = aside_is(file->d_name, asides) ? file_remove_tree(path) : 0;
 
 		if (r < 0)
 			return disk_error(err, -r, "remove %s", path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/snapshots/snapshots_internal.h"
 
 /* Who stands in the way of a deletion. */
@@ -93,7 +94,7 @@ static void settle(Snapshots *snapshots, SnapshotEntry *entry, bool gone)
 
 int snapshots_delete(Snapshots *snapshots, const char *vm_id, const char *snapshot_id, Error *err)
 {
-	cleanup_free char *aside = snapshot_path_aside(snapshots, "deleted");
+	cleanup_free char *aside = aside_path(snapshots->dir, "deleted");
 	SnapshotEntry *entry;
 	SnapshotKey key;
 	uint64_t allocated;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 
 #include <inttypes.h>
 #include <linux/fs.h>
@@ -12,7 +13,6 @@
 #include <sys/stat.h>
 
 enum {
-	STAT_BLOCK = 512,
 	REFLINK_TRY = 64 << 10, /* bytes: a multiple of what file systems reflink in */
 };
 
@@ -140,7 +140,7 @@ static SnapshotDraft *draft_new(Snapshots *snapshots, const SnapshotKey *key,
 	text_copy(entry->parent, sizeof entry->parent, begin->parent);
 	draft->snapshots = snapshots;
 	draft->entry = entry;
-	draft->dir = snapshot_path_aside(snapshots, "draft");
+	draft->dir = aside_path(snapshots->dir, "draft");
 	return draft;
 }
 
@@ -214,7 +214,7 @@ static int take_room(SnapshotDraft *draft, int disk, const char *path, Error *er
 
 	if (fstat(disk, &st) < 0)
 		return disk_error(err, errno, "look at the origin of %s", path);
-	bytes = (uint64_t)st.st_blocks * STAT_BLOCK;
+	bytes = disk_allocated(&st);
 	if (!can_reflink(draft, disk, (uint64_t)st.st_size)) {
 		if (disk_room_take(room, bytes, path, err) < 0)
 			return -1;

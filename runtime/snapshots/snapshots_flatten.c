@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/file.h"
 #include "base/text.h"
+#include "runtime/images/aside.h"
 #include "runtime/snapshots/snapshots_internal.h"
 
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 
 enum {
 	PIECE = 1 << 20,
-	STAT_BLOCK = 512,
 };
 
 typedef struct Flatten {
@@ -314,7 +314,7 @@ static int flatten_use(const SnapshotUse *use, const DiskProgress *progress, Err
 				 use->entries[0]->key.snapshot_id, use->entries[0]->key.vm_id);
 	if (snapshot_use_layers(use, &flatten.layers, err) < 0)
 		return -1;
-	flatten.dir = snapshot_path_aside(use->snapshots, "flat");
+	flatten.dir = aside_path(use->snapshots->dir, "flat");
 	r = snapshot_read_manifest(use->dir, &use->entries[0]->key, &flatten.manifest, err);
 	if (r == 0)
 		r = make_within_room(&flatten, err);

@@ -68,9 +68,6 @@ int snapshot_key(SnapshotKey *ret, const char *vm_id, const char *snapshot_id, E
 
 /* Where it is; to free. @file may be NULL. */
 char *snapshot_path(const Snapshots *snapshots, const SnapshotKey *key, const char *file);
-/* A name for what is being made, such as only we give; to free. @what: "draft", "flat", "deleted".
- */
-char *snapshot_path_aside(const Snapshots *snapshots, const char *what);
 /* The path as seen from the catalog's descriptor. */
 const char *snapshot_relative(const Snapshots *snapshots, const char *path);
 
