@@ -126,14 +126,50 @@ static void write_xattrs(Fill *fill, const Node *node)
 	check(ext2fs_xattrs_close(&handle), node->name);
 }
 
-static void link_inode(Fill *fill, const Node *node, int type)
+static int type_of(mode_t mode)
+{
+	static const struct {
+		mode_t mode;
+		int type;
+	} types[] = {
+		{ S_IFREG, EXT2_FT_REG_FILE }, { S_IFCHR, EXT2_FT_CHRDEV },
+		{ S_IFBLK, EXT2_FT_BLKDEV },   { S_IFIFO, EXT2_FT_FIFO },
+		{ S_IFLNK, EXT2_FT_SYMLINK },
+	};
+
+	for (size_t i = 0; i < array_size(types); i++)
+		if ((mode & S_IFMT) == types[i].mode)
+			return types[i].type;
+	return EXT2_FT_UNKNOWN;
+}
+
+/* Gives @node, whose inode has its number, a name in the directory @dir. */
+typedef errcode_t Enter(ext2_filsys fs, ext2_ino_t dir, const Node *node);
+
+static errcode_t enter_link(ext2_filsys fs, ext2_ino_t dir, const Node *node)
+{
+	return ext2fs_link(fs, dir, node->name, node->inode->number, type_of(node->inode->mode));
+}
+
+static errcode_t enter_symlink(ext2_filsys fs, ext2_ino_t dir, const Node *node)
+{
+	return ext2fs_symlink(fs, dir, node->inode->number, node->name, node->inode->target);
+}
+
+static errcode_t enter_dir(ext2_filsys fs, ext2_ino_t dir, const Node *node)
+{
+	return ext2fs_mkdir(fs, dir, node->inode->number, node->name);
+}
+
+/* A directory that is full grows first. */
+static void enter(Fill *fill, const Node *node, Enter *how)
 {
 	ext2_ino_t dir = node->parent->inode->number;
-	errcode_t error = ext2fs_link(fill->fs, dir, node->name, node->inode->number, type);
+	errcode_t error = how(fill->fs, dir, node);
 
 	if (error == EXT2_ET_DIR_NO_SPACE) {
 		check(ext2fs_expand_dir(fill->fs, dir), node->name);
-		error = ext2fs_link(fill->fs, dir, node->name, node->inode->number, type);
+		error = how(fill->fs, dir, node);
 	}
 	check(error, node->name);
 }
@@ -163,19 +199,13 @@ static void update_inode(Fill *fill, const Node *node)
 
 static void make_symlink(Fill *fill, const Node *node)
 {
-	ext2_ino_t dir = node->parent->inode->number, number = allocate(fill, node);
-	errcode_t error = ext2fs_symlink(fill->fs, dir, number, node->name, node->inode->target);
-
-	if (error == EXT2_ET_DIR_NO_SPACE) {
-		check(ext2fs_expand_dir(fill->fs, dir), node->name);
-		error = ext2fs_symlink(fill->fs, dir, number, node->name, node->inode->target);
-	}
-	check(error, node->name);
+	(void)allocate(fill, node);
+	enter(fill, node, enter_symlink);
 	update_inode(fill, node);
 }
 
 /* A regular file without bytes, a device or a FIFO. */
-static void make_file(Fill *fill, const Node *node, int type)
+static void make_file(Fill *fill, const Node *node)
 {
 	ext2_ino_t number = allocate(fill, node);
 	struct ext2_inode inode = { .i_links_count = (__u16)node->inode->links };
@@ -194,42 +224,23 @@ static void make_file(Fill *fill, const Node *node, int type)
 	ext2fs_inode_alloc_stats2(fill->fs, number, 1, 0);
 	check(ext2fs_write_new_inode(fill->fs, number, &inode), node->name);
 	write_xattrs(fill, node);
-	link_inode(fill, node, type);
+	enter(fill, node, enter_link);
 }
 
 static void make_node(Fill *fill, const Node *node)
 {
-	static const struct {
-		mode_t mode;
-		int type;
-	} types[] = {
-		{ S_IFREG, EXT2_FT_REG_FILE }, { S_IFCHR, EXT2_FT_CHRDEV },
-		{ S_IFBLK, EXT2_FT_BLKDEV },   { S_IFIFO, EXT2_FT_FIFO },
-		{ S_IFLNK, EXT2_FT_SYMLINK },
-	};
-	int type = EXT2_FT_UNKNOWN;
-
-	for (size_t i = 0; i < array_size(types); i++)
-		if ((node->inode->mode & S_IFMT) == types[i].mode)
-			type = types[i].type;
 	if (node->inode->number)
-		link_inode(fill, node, type);
-	else if (type == EXT2_FT_SYMLINK)
+		enter(fill, node, enter_link);
+	else if (S_ISLNK(node->inode->mode))
 		make_symlink(fill, node);
 	else
-		make_file(fill, node, type);
+		make_file(fill, node);
 }
 
 static void make_dir(Fill *fill, const Node *node)
 {
-	ext2_ino_t dir = node->parent->inode->number, number = allocate(fill, node);
-	errcode_t error = ext2fs_mkdir(fill->fs, dir, number, node->name);
-
-	if (error == EXT2_ET_DIR_NO_SPACE) {
-		check(ext2fs_expand_dir(fill->fs, dir), node->name);
-		error = ext2fs_mkdir(fill->fs, dir, number, node->name);
-	}
-	check(error, node->name);
+	(void)allocate(fill, node);
+	enter(fill, node, enter_dir);
 }
 
 /* mke2fs has made it, and is not to be contradicted. */
