@@ -123,7 +123,8 @@ int fields_from_json(const FieldTable *table, void *object, const json_t *json) 
 
 /**
  * fields_check() - every bad field of @object at once
- * @path:	of the object, such as "spec"; fields are reported as "<path>.<name>"
+ * @path:	of the object, such as "spec"; fields are reported as "<path>.<name>",
+ *		of an empty one as "<name>"
  * @err:	violations are added; stays empty if there are none
  *
  * Sorts maps. Times must lie in years 1970 to 9999, durations must not be negative.

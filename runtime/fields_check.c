@@ -276,7 +276,8 @@ void fields_check(const FieldTable *table, void *object, const char *path, Error
 		const Field *field = &table->fields[i];
 		bool set = field_is_set(field, object);
 
-		(void)text_append(name, name + sizeof name, "%s.%s", path, field->name);
+		(void)text_append(name, name + sizeof name, "%s%s%s", path, *path ? "." : "",
+				  field->name);
 		if (!set && field->flags & FIELD_REQUIRED)
 			(void)error_add_violation(err, name, "must be set");
 		if (set && rules[field->type])

@@ -87,6 +87,8 @@ class SnapshotTest(DaemonTest):
         self.assertEqual("VM_NOT_FOUND", self.fails(self.take, "nobody").reason)
         failure = self.fails(self.take, "-", "Bad")
         self.assertEqual({"vm_id", "snapshot_id"}, set(failure.violations))
+        failure = self.fails(self.take, "nobody", labels={"no key": "", "long": "x" * 300})
+        self.assertEqual({"labels", "labels[long]"}, set(failure.violations))
 
     def test_a_vm_goes_on_from_it(self):
         vm = self.running(machine=V.Machine(memory_mib=64, vcpus=2), labels={"old": "1"})
