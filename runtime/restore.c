@@ -23,6 +23,7 @@ static const char working_set_name[] = ".working-set";
 
 enum {
 	IDENTITY_TIMEOUT = 30 * USEC_PER_SEC,
+	OVERRIDE_FIELD_BYTES = 80,
 };
 
 int restore_check_asked(const VmSpec *spec, Error *err)
@@ -76,6 +77,48 @@ static void make_own(VmSpec *spec)
 	}
 }
 
+static const VmNetworkOverride *override_at(const VmRestoreFrom *from, size_t i)
+{
+	return (const VmNetworkOverride *)from->network_overrides.items + i;
+}
+
+static VmInterface *interface_of(const VmSpec *spec, const char *interface_id)
+{
+	for (size_t i = 0; i < spec->network_interfaces.count; i++) {
+		VmInterface *interface = (VmInterface *)spec->network_interfaces.items + i;
+
+		if (text_equal(interface->interface_id, interface_id))
+			return interface;
+	}
+	return NULL;
+}
+
+static void check_overrides(const VmRestoreFrom *from, const VmSpec *snapshot, Error *err)
+{
+	char field[OVERRIDE_FIELD_BYTES];
+
+	for (size_t i = 0; i < from->network_overrides.count; i++) {
+		const char *id = override_at(from, i)->interface_id;
+
+		(void)snprintf(field, sizeof field,
+			       "spec.restore_from.network_overrides[%zu].interface_id", i);
+		if (!interface_of(snapshot, id))
+			(void)error_add_violation(err, field, "the snapshot has no interface '%s'",
+						  id);
+	}
+}
+
+static void override(VmSpec *spec)
+{
+	for (size_t i = 0; i < spec->restore_from->network_overrides.count; i++) {
+		const VmNetworkOverride *from = override_at(spec->restore_from, i);
+		VmInterface *to = interface_of(spec, from->interface_id);
+
+		field_set_text(&to->ipv4_address, from->ipv4_address);
+		field_set_text(&to->ipv6_address, from->ipv6_address);
+	}
+}
+
 static VmSpec *merge(const VmSpec *asked, const VmSpec *snapshot)
 {
 	static const char *const theirs[] = { "machine", "boot", "drives", "network_interfaces",
@@ -86,6 +129,7 @@ static VmSpec *merge(const VmSpec *asked, const VmSpec *snapshot)
 	if (!spec->guest_agent)
 		spec->guest_agent = snapshot->guest_agent;
 	make_own(spec);
+	override(spec);
 	return spec;
 }
 
@@ -146,14 +190,17 @@ static int check_memory(const Runtime *runtime, const VmSpec *spec, VmBackend id
 	return 0;
 }
 
-static int check_asked(const VmSpec *asked, const SnapshotManifest *manifest, const char *tenant,
-		       Error *err)
+static int check_asked(const VmRecord *record, const SnapshotManifest *manifest,
+		       const VmSpec *snapshot, Error *err)
 {
+	const VmSpec *asked = record->spec;
+
 	if (asked->backend && !text_equal(vm_backend_name(asked->backend), manifest->backend))
 		(void)error_add_violation(err, "spec.backend", "the snapshot is %s's",
 					  manifest->backend);
-	if (!text_equal(manifest->tenant, "") && !text_equal(manifest->tenant, tenant))
+	if (!text_equal(manifest->tenant, "") && !text_equal(manifest->tenant, record->tenant))
 		(void)error_add_violation(err, "spec.restore_from", "is another tenant's");
+	check_overrides(asked->restore_from, snapshot, err);
 	return error_is_set(err) ? -1 : 0;
 }
 
@@ -166,7 +213,7 @@ static int fill(Runtime *runtime, VmRecord *record, const SnapshotManifest *mani
 	SnapshotHost host = host_for(runtime, id);
 	VmSpec *spec;
 
-	if (check_asked(record->spec, manifest, record->tenant, err) < 0 ||
+	if (check_asked(record, manifest, snapshot, err) < 0 ||
 	    snapshot_check_host(manifest, &host, err) < 0)
 		return -1;
 	spec = merge(record->spec, snapshot);

@@ -219,7 +219,13 @@ typedef struct VmRestoreFrom {
 	char *snapshot_id;
 	bool allow_shared_identity;
 	VmMemoryBackend memory_backend;
+	FieldList network_overrides; /* VmNetworkOverride */
 } VmRestoreFrom;
+
+typedef struct VmNetworkOverride {
+	char *interface_id;
+	char *ipv4_address, *ipv6_address;
+} VmNetworkOverride;
 
 typedef struct VmSpec {
 	atomic_uint refs;

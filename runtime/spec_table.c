@@ -291,6 +291,18 @@ static const FieldTable restart_table = {
 	"RestartPolicy", sizeof(VmRestartPolicy), restart_fields, array_size(restart_fields),
 };
 
+#define AT(member) .offset = offsetof(VmNetworkOverride, member)
+static const Field network_override_fields[] = {
+	{ "interface_id", FIELD_TEXT, AT(interface_id), .min = 1, .max = 32, .accept = id_bytes,
+	  .flags = FIELD_REQUIRED | FIELD_UNIQUE },
+	{ "ipv4_address", FIELD_TEXT, AT(ipv4_address), .max = 15 },
+	{ "ipv6_address", FIELD_TEXT, AT(ipv6_address), .max = 45 },
+};
+#undef AT
+static const FieldTable network_override_table = {
+	"NetworkOverride", sizeof(VmNetworkOverride), network_override_fields, array_size(network_override_fields),
+};
+
 #define AT(member) .offset = offsetof(VmRestoreFrom, member)
 static const Field restore_from_fields[] = {
 	{ "vm_id",       FIELD_TEXT, AT(vm_id), .min = 1, .max = 63, .accept = id_bytes, .flags = FIELD_REQUIRED },
@@ -298,6 +310,8 @@ static const Field restore_from_fields[] = {
 	  .flags = FIELD_REQUIRED },
 	{ "allow_shared_identity", FIELD_BOOL, AT(allow_shared_identity) },
 	{ "memory_backend", FIELD_ENUM, AT(memory_backend), .names = memory_names, .name_count = VM_MEMORY_COUNT_ },
+	{ "network_overrides", FIELD_LIST, AT(network_overrides), .table = &network_override_table,
+	  .max = SPEC_INTERFACES_MAX },
 };
 #undef AT
 static const FieldTable restore_from_table = {

@@ -72,7 +72,7 @@ static const Option create_options[] = {
 	{ "drive", OPTION_TEXT, 0, .many = true, .value = "DRIVE",
 	  .help = "a disk: path=PATH or template=TEMPLATE[,size=MIB], then [,id=NAME][,root][,ro][,cache=unsafe|writeback][,io=sync|async][,bw=RATE][,ops=RATE]" },
 	{ "interface", OPTION_TEXT, 0, .many = true, .value = "INTERFACE",
-	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,ip=ADDRESS][,ip6=ADDRESS][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]" },
+	  .help = "a network card: id=NAME[,mac=MAC][,mtu=N][,ip=ADDRESS][,ip6=ADDRESS][,mmds][,rx-bw=RATE][,rx-ops=RATE][,tx-bw=RATE][,tx-ops=RATE]; with --restore one of the snapshot's: id, ip, ip6" },
 	{ "vsock", OPTION_NUMBER, 0, .value = "CID", .help = "sockets between host and guest, whose address is CID; 0: the agent's choice" },
 	DEVICE_OPTIONS,
 	{ "cpu-limit", OPTION_TEXT, 0, .value = "CPUS", .help = "at most so many CPUs of the host, such as 1.5" },

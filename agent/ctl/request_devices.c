@@ -41,6 +41,15 @@ static const Part interface_parts[] = {
 	{ 0 },
 };
 #undef AT
+
+#define AT(member) offsetof(Hearth__V1__NetworkOverride, member)
+static const Part override_parts[] = {
+	{ "id",  PART_TEXT, AT(interface_id), NULL },
+	{ "ip",  PART_TEXT, AT(ipv4_address), NULL },
+	{ "ip6", PART_TEXT, AT(ipv6_address), NULL },
+	{ 0 },
+};
+#undef AT
 /* clang-format on */
 
 static int refuse(const Ctl *ctl, const char *option, const char *text, const char *problem)
@@ -104,6 +113,36 @@ static int apply_interfaces(const Ctl *ctl, Hearth__V1__VmSpec *spec)
 		if (!*interface->interface_id)
 			interface->interface_id =
 				text_printf("eth%zu", spec->n_network_interfaces - 1);
+	}
+	return 0;
+}
+
+static Hearth__V1__NetworkOverride *add_override(Hearth__V1__RestoreFrom *from)
+{
+	Hearth__V1__NetworkOverride *override =
+		message_new(&hearth__v1__network_override__descriptor);
+
+	from->network_overrides = (Hearth__V1__NetworkOverride **)must_realloc(
+		(void *)from->network_overrides, from->n_network_overrides + 1, sizeof(void *));
+	from->network_overrides[from->n_network_overrides++] = override;
+	return override;
+}
+
+/* What is not the snapshot's of its interfaces. */
+static int apply_overrides(const Ctl *ctl, Hearth__V1__RestoreFrom *from)
+{
+	const char *text;
+	size_t at = 0;
+
+	while ((text = options_next(&ctl->options, "interface", &at))) {
+		Hearth__V1__NetworkOverride *override = add_override(from);
+		char problem[OPTION_PROBLEM_MAX];
+
+		if (parts_parse(override, override_parts, text, problem) < 0)
+			return refuse(ctl, "interface", text, problem);
+		if (!*override->interface_id)
+			override->interface_id =
+				text_printf("eth%zu", from->n_network_overrides - 1);
 	}
 	return 0;
 }
@@ -218,7 +257,8 @@ int request_devices(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	int status = apply_drives(ctl, spec);
 
 	if (status == 0)
-		status = apply_interfaces(ctl, spec);
+		status = spec->restore_from ? apply_overrides(ctl, spec->restore_from)
+					    : apply_interfaces(ctl, spec);
 	if (status == 0)
 		status = apply_devices(ctl, spec);
 	return status ? status : apply_limits(ctl, spec);

@@ -36,12 +36,13 @@ class Snapshots:
             vm_id=vm.vm_id, snapshot_id=snapshot_id, allow_missing=True), timeout=20)
         return taken
 
-    def restore(self, vm, shared=False, desired=V.DESIRED_STATE_RUNNING, **spec):
+    def restore(self, vm, shared=False, desired=V.DESIRED_STATE_RUNNING, overrides=(), **spec):
         vm_id = self.new_id()
         self.addCleanup(self.destroy, vm_id)
         return self.create(vm_id, desired_state=desired, timeout=BOOT_SECONDS,
                            restore_from=V.RestoreFrom(vm_id=vm.vm_id, snapshot_id="warm",
-                                                      allow_shared_identity=shared), **spec)
+                                                      allow_shared_identity=shared,
+                                                      network_overrides=overrides), **spec)
 
     def condition(self, vm, kind):
         return next(condition for condition in self.get(vm.vm_id).status.conditions
@@ -166,6 +167,22 @@ class NetworkSnapshotTest(Snapshots, NetworkTest):
         for one, interface in (vm, first), (clone, second):
             self.assertIn(interface.ipv4_address, self.sh(one, "ip address show dev eth0"))
             self.assertEqual("yes\n", self.reach(one))
+
+    def test_a_clone_is_given_the_address_that_was_asked_for(self):
+        vm = self.ready(network_interfaces=[V.NetworkInterface(interface_id="eth0")])
+        self.take(vm)
+        first = vm.status.resolved.network_interfaces[0].ipv4_address
+        asked = first.rpartition(".")[0] + ".77"
+        overrides = [V.NetworkOverride(interface_id="eth0", ipv4_address=asked)]
+
+        clone = self.restore(vm, overrides=overrides)
+
+        self.assertEqual(asked, clone.status.resolved.network_interfaces[0].ipv4_address)
+        self.assertIn(asked, self.sh(clone, "ip address show dev eth0"))
+        self.assertNotIn(first, self.sh(clone, "ip address show dev eth0"))
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.restore(vm, overrides=overrides)
+        self.assertEqual("NETWORK_CONFIG", Failure(caught.exception).reason)
 
     def test_one_that_shares_its_identity_is_reached_by_translation(self):
         policy = V.EgressPolicy(rules=[rule("192.0.2.0/24", 80)])

@@ -27,9 +27,9 @@ class SnapshotTest(DaemonTest):
         return self.snapshots.DeleteSnapshot(S.DeleteSnapshotRequest(
             vm_id=vm_id, snapshot_id=snapshot_id, **fields), timeout=20)
 
-    def restore(self, vm_id, snapshot_id="one", tenant="", **spec):
+    def restore(self, vm_id, snapshot_id="one", tenant="", overrides=(), **spec):
         from_snapshot = V.RestoreFrom(vm_id=vm_id, snapshot_id=snapshot_id,
-                                      allow_shared_identity=True)
+                                      allow_shared_identity=True, network_overrides=overrides)
         return self.create(restore_from=from_snapshot, tenant=tenant, **spec)
 
     def fails(self, call, *arguments, **fields):
@@ -118,6 +118,10 @@ class SnapshotTest(DaemonTest):
         self.assertIn("spec.restore_from", failure.violations)
         failure = self.fails(self.restore, vm.vm_id, tenant="us", backend=V.BACKEND_QEMU)
         self.assertIn("spec.backend", failure.violations)
+        failure = self.fails(self.restore, vm.vm_id, tenant="us", overrides=[
+            V.NetworkOverride(interface_id="eth7", ipv4_address="10.0.0.9")])
+        self.assertEqual({"spec.restore_from.network_overrides[0].interface_id":
+                          ["the snapshot has no interface 'eth7'"]}, failure.violations)
         failure = self.fails(self.create, tenant="us", restore_from=V.RestoreFrom(
             vm_id=vm.vm_id, snapshot_id="one"))
         self.assertIn("spec.restore_from.allow_shared_identity", failure.violations)

@@ -211,6 +211,19 @@ static void fit_interfaces(VmSpec *spec)
 		unset(&vm_mmds_table, &spec->devices->mmds);
 }
 
+static void fit_overrides(VmRestoreFrom *from)
+{
+	for (size_t i = 0; from && i < from->network_overrides.count; i++) {
+		VmNetworkOverride *override =
+			&((VmNetworkOverride *)from->network_overrides.items)[i];
+
+		replace(&override->interface_id,
+			text_printf("%zu-%.29s", i, override->interface_id));
+		override->ipv4_address = text_printf("10.1.%ld.1", random() % 256);
+		override->ipv6_address = text_printf("fd01::%lx", random() % 0xffff);
+	}
+}
+
 static void fit_peer(VmEgressPeer *peer)
 {
 	long block = random() % 256;
@@ -306,6 +319,7 @@ VmSpec *random_spec_new(void)
 	fit_drives(spec);
 	fit_devices(spec);
 	fit_interfaces(spec);
+	fit_overrides(spec->restore_from);
 	fit_egress(spec);
 	fit_rest(spec);
 	return spec;
