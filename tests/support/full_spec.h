@@ -46,5 +46,6 @@ static const char full_spec[] =
 			"\"imdsCompat\":true}},"
 	"\"limits\":{\"cpuMillis\":1500,\"memoryMib\":\"512\",\"pids\":100},"
 	"\"restoreFrom\":{\"vmId\":\"web-0\",\"snapshotId\":\"warm\",\"allowSharedIdentity\":true,"
-		"\"memoryBackend\":\"MEMORY_BACKEND_USERFAULTFD\"}}";
+		"\"memoryBackend\":\"MEMORY_BACKEND_USERFAULTFD\",\"networkOverrides\":[{"
+		"\"interfaceId\":\"eth0\",\"ipv4Address\":\"10.0.0.7\",\"ipv6Address\":\"fd00::7\"}]}}";
 /* clang-format on */
