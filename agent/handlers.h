@@ -56,6 +56,11 @@ void handle_run(Hearth__V1__GuestService_Service *service, const Hearth__V1__Run
 void handle_exec(Hearth__V1__GuestService_Service *service, const Hearth__V1__ExecRequest *request,
 		 Hearth__V1__ExecResponse_Closure closure, void *data);
 
+/* SnapshotService's, for snapshot_service.c. */
+void handle_watch_snapshots(Hearth__V1__SnapshotService_Service *service,
+			    const Hearth__V1__WatchSnapshotsRequest *request,
+			    Hearth__V1__WatchSnapshotsResponse_Closure closure, void *data);
+
 /* EgressService's, for egress_service.c. */
 void handle_watch_egress(Hearth__V1__EgressService_Service *service,
 			 const Hearth__V1__WatchEgressRequest *request,

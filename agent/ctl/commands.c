@@ -365,6 +365,7 @@ const Command commands[] = {
 	  "  hearthctl snapshot create web-1 warm\n"
 	  "  hearthctl create web-2 --restore web-1/warm --start\n" },
 	{ "snapshot list", "[VM]", "list snapshots", run_snapshot_list, snapshot_list_options, TAKES_VM, 0, 1, NULL },
+	{ "snapshot watch", "[VM]", "show snapshots, and whenever one changes", run_snapshot_watch, snapshot_list_options, TAKES_VM, 0, 1, NULL },
 	{ "snapshot get", "VM SNAPSHOT", "show a snapshot", run_snapshot_get, NULL, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot verify", "VM SNAPSHOT", "read a snapshot: is it what it was", run_snapshot_verify, snapshot_verify_options, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot delete", "VM SNAPSHOT", "delete a snapshot that no VM was restored from", run_snapshot_delete, snapshot_delete_options, TAKES_OTHER, 2, 2, NULL },

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* snapshot create, list, get, verify and delete. */
+/* snapshot create, list, watch, get, verify and delete. */
 
 static void print_snapshot(const Hearth__V1__Snapshot *snapshot)
 {
@@ -179,4 +179,80 @@ int run_snapshot_list(Ctl *ctl)
 	if (ctl->format != OUTPUT_NAME)
 		table_flush(table, stdout);
 	return 0;
+}
+
+static const Column watch_columns[] = {
+	{ "EVENT", false },
+	{ "VM", false },
+	{ "SNAPSHOT", false },
+	{ "STATE", false },
+	{ "READ", false },
+	{ "USED", false },
+	{ 0 },
+};
+
+static void add_event(Table *table, const Hearth__V1__SnapshotEvent *event)
+{
+	const Hearth__V1__Snapshot *snapshot = event->snapshot;
+	char name[40];
+
+	table_cell(table, "%s",
+		   enum_text(&hearth__v1__event_type__descriptor, (int)event->type, name));
+	table_cell(table, "%s", snapshot->vm_id);
+	table_cell(table, "%s", snapshot->snapshot_id);
+	table_cell(table, "%s",
+		   snapshot->state ? enum_text(&hearth__v1__snapshot_state__descriptor,
+					       (int)snapshot->state, name)
+				   : "");
+	if (snapshot->total_bytes)
+		table_cell(table, "%u%%",
+			   (unsigned)(100.0 * (double)snapshot->done_bytes /
+				      (double)snapshot->total_bytes));
+	else
+		table_cell(table, "%s", "");
+	table_cell(table, "%u", snapshot->users);
+}
+
+static void show_events(const Ctl *ctl, Table *table,
+			const Hearth__V1__WatchSnapshotsResponse *answer)
+{
+	for (size_t i = 0; i < answer->n_events; i++) {
+		if (ctl_json(ctl))
+			json_print_message(&answer->events[i]->base, false);
+		else if (ctl->format == OUTPUT_NAME)
+			show(ctl, answer->events[i]->snapshot);
+		else
+			add_event(table, answer->events[i]);
+	}
+	if (!ctl_json(ctl) && ctl->format != OUTPUT_NAME)
+		table_flush(table, stdout);
+	(void)fflush(stdout);
+}
+
+int run_snapshot_watch(Ctl *ctl)
+{
+	cleanup_(table_freep) Table *table = table_new(watch_columns, ctl->format == OUTPUT_WIDE);
+	cleanup_(failure_release) Failure failure = { 0 };
+	cleanup_(client_stream_freep) ClientStream *stream = NULL;
+	Hearth__V1__WatchSnapshotsResponse *answer = NULL;
+	Hearth__V1__WatchSnapshotsRequest request;
+	int got;
+
+	hearth__v1__watch_snapshots_request__init(&request);
+	if (ctl->options.n_arguments)
+		request.vm_id = text_field(ctl->options.arguments[0]);
+	request.tenant = text_field(options_text(&ctl->options, "tenant"));
+	table_widen(table, "EVENT", strlen("modified"));
+	table_widen(table, "VM", 12);
+	table_widen(table, "SNAPSHOT", 12);
+	table_widen(table, "STATE", strlen("creating"));
+	stream = client_stream(ctl_client(ctl), snapshot_method("WatchSnapshots"), &request.base,
+			       ctl_timeout(ctl, CLIENT_FOREVER));
+	while ((got = client_stream_next(stream, &answer, &failure)) > 0) {
+		show_events(ctl, table, answer);
+		message_free(take_ptr(answer));
+	}
+	if (failure.interrupted)
+		return EXIT_RPC + failure.code;
+	return got < 0 ? failure_report(&failure, ctl_json(ctl)) : 0;
 }

@@ -67,11 +67,13 @@ SnapshotEntry *snapshot_find(Snapshots *snapshots, const SnapshotKey *key)
 void snapshot_add(Snapshots *snapshots, SnapshotEntry *entry)
 {
 	HASH_ADD(hh, snapshots->entries, key, sizeof entry->key, entry);
+	snapshot_changed(snapshots, entry);
 }
 
 void snapshot_drop(Snapshots *snapshots, SnapshotEntry *entry)
 {
 	HASH_DEL(snapshots->entries, entry);
+	snapshot_changed(snapshots, entry);
 }
 /* NOLINTEND(readability-function-*) */
 

@@ -69,6 +69,8 @@ typedef struct SnapshotInfo {
 	size_t users;         /* those who have pinned it */
 	size_t children;      /* diffs that need it */
 	size_t depth;         /* how many are laid over one another for it: 1 for a full one */
+	uint64_t version;     /* another one with every change of it, of all but children and depth;
+				 no two in this agent's life have the same */
 	SnapshotManifest *manifest; /* a reference; NULL while it is being made or if it is damaged
 				     */
 	Error problem;
@@ -89,6 +91,17 @@ int snapshots_get(Snapshots *snapshots, const char *vm_id, const char *snapshot_
  */
 void snapshots_list(Snapshots *snapshots, const char *vm_id, const char *tenant, SnapshotInfo **ret,
 		    size_t *count);
+
+/* One who is told that something of the catalog is another than it was. */
+typedef struct SnapshotsListener SnapshotsListener;
+struct SnapshotsListener {
+	void (*wake)(SnapshotsListener *listener); /* must not block, nor call back */
+	SnapshotsListener *prev, *next;
+};
+
+void snapshots_listen(Snapshots *snapshots, SnapshotsListener *listener);
+/* Once this returns it is not woken any more. */
+void snapshots_unlisten(Snapshots *snapshots, SnapshotsListener *listener);
 
 /* ---- making ---- */
 

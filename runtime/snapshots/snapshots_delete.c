@@ -50,6 +50,7 @@ static int claim(Snapshots *snapshots, const SnapshotKey *key, SnapshotEntry **r
 	}
 	if (is_free) {
 		entry->absent = true;
+		snapshot_changed(snapshots, entry);
 		if (!entry->on_disk)
 			snapshot_drop(snapshots, entry);
 	}
@@ -87,6 +88,7 @@ static void settle(Snapshots *snapshots, SnapshotEntry *entry, bool gone)
 {
 	lock_take(&snapshots->lock);
 	entry->absent = false;
+	snapshot_changed(snapshots, entry);
 	if (gone)
 		snapshot_drop(snapshots, entry);
 	lock_drop(&snapshots->lock);

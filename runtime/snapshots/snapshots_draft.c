@@ -188,6 +188,7 @@ void snapshot_draft_progress(SnapshotDraft *draft, uint64_t done, uint64_t total
 	lock_take(&draft->snapshots->lock);
 	draft->entry->done = done;
 	draft->entry->total = total;
+	snapshot_changed(draft->snapshots, draft->entry);
 	lock_drop(&draft->snapshots->lock);
 }
 
@@ -264,6 +265,7 @@ void snapshot_draft_fail(SnapshotDraft *draft, const Error *why)
 	lock_take(&snapshots->lock);
 	draft->entry->state = SNAPSHOT_FAILED;
 	draft->entry->problem = *why;
+	snapshot_changed(snapshots, draft->entry);
 	lock_drop(&snapshots->lock);
 }
 

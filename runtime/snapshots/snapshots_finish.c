@@ -209,6 +209,7 @@ static void settle(Finish *finish, uint64_t allocated)
 	entry->on_disk = true;
 	entry->allocated = allocated;
 	entry->done = entry->total;
+	snapshot_changed(snapshots, entry);
 	lock_drop(&snapshots->lock);
 	disk_room_settle(snapshots->room, draft->taken, allocated);
 	draft->is_over = true;

@@ -199,6 +199,7 @@ static void open_entry(const Flatten *flatten, SnapshotManifest *manifest, uint6
 	if (manifest) {
 		snapshot_take_in(entry, manifest);
 		entry->allocated = allocated;
+		snapshot_changed(snapshots, entry);
 	}
 	entry->closed = false;
 	lock_drop(&snapshots->lock);

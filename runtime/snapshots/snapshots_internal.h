@@ -32,6 +32,7 @@ typedef struct SnapshotEntry {
 	uint64_t done, total;       /* under lock */
 	uint64_t allocated;         /* under lock */
 	int64_t created;            /* under lock, as what follows */
+	uint64_t version;
 	char tenant[SNAPSHOT_FACT_MAX], request[SNAPSHOT_FACT_MAX];
 	char parent[ERROR_ID_MAX];
 } SnapshotEntry;
@@ -42,8 +43,10 @@ struct Snapshots {
 	HashCache *hashes;
 	DiskRoom *room;
 	Lock lock;
-	Cond settled;           /* with lock: an entry is claimed no more */
-	SnapshotEntry *entries; /* under lock */
+	Cond settled;                 /* with lock: an entry is claimed no more */
+	SnapshotEntry *entries;       /* under lock */
+	uint64_t version;             /* under lock: the newest of an entry */
+	SnapshotsListener *listeners; /* under lock */
 };
 
 struct SnapshotUse {
@@ -77,6 +80,9 @@ void snapshot_add(Snapshots *snapshots, SnapshotEntry *entry) lock_requires(snap
 void snapshot_drop(Snapshots *snapshots, SnapshotEntry *entry) lock_requires(snapshots->lock);
 SnapshotEntry *snapshot_entry_new(const SnapshotKey *key);
 void snapshot_entry_free(SnapshotEntry *entry); /* accepts NULL */
+
+/* @entry is another than it was, or there no more. */
+void snapshot_changed(Snapshots *snapshots, SnapshotEntry *entry) lock_requires(snapshots->lock);
 
 /* Those that need @entry; failed drafts need nothing. */
 size_t snapshot_children(Snapshots *snapshots, const SnapshotEntry *entry)

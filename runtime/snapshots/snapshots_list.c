@@ -29,6 +29,7 @@ static void describe(const SnapshotEntry *entry, SnapshotInfo *ret)
 		.total = entry->total,
 		.allocated = entry->allocated,
 		.users = entry->users,
+		.version = entry->version,
 		.manifest = snapshot_manifest_ref(entry->manifest),
 		.problem = entry->problem,
 	};
@@ -142,6 +143,7 @@ int snapshots_pin(Snapshots *snapshots, const char *vm_id, const char *snapshot_
 	lock_take(&snapshots->lock);
 	entry->users++;
 	entry->holds--;
+	snapshot_changed(snapshots, entry);
 	lock_drop(&snapshots->lock);
 	return 0;
 }
@@ -156,7 +158,9 @@ void snapshots_unpin(Snapshots *snapshots, const char *vm_id, const char *snapsh
 		return;
 	lock_take(&snapshots->lock);
 	entry = snapshot_find(snapshots, &key);
-	if (entry && entry->users)
+	if (entry && entry->users) {
 		entry->users--;
+		snapshot_changed(snapshots, entry);
+	}
 	lock_drop(&snapshots->lock);
 }

@@ -169,6 +169,7 @@ static void tell(Snapshots *snapshots, SnapshotEntry *entry, SnapshotManifest *m
 		snapshot_take_in(entry, manifest);
 	entry->state = error_is_set(problem) ? SNAPSHOT_FAILED : SNAPSHOT_READY;
 	entry->problem = *problem;
+	snapshot_changed(snapshots, entry);
 	lock_drop(&snapshots->lock);
 }
 

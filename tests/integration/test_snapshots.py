@@ -90,6 +90,64 @@ class SnapshotTest(DaemonTest):
         failure = self.fails(self.take, "nobody", labels={"no key": "", "long": "x" * 300})
         self.assertEqual({"labels", "labels[long]"}, set(failure.violations))
 
+    def test_a_watch_tells_what_there_is_and_what_changes(self):
+        vm, other = self.running(tenant="us"), self.running(tenant="them")
+        self.take(vm.vm_id, "first")
+        self.take(other.vm_id, "unseen")
+        watch = self.snapshots.WatchSnapshots(S.WatchSnapshotsRequest(tenant="us"), timeout=20)
+        self.addCleanup(watch.cancel)
+        told = self.told(watch)
+
+        first = next(told)
+        self.assertEqual([("first", V.EVENT_TYPE_INITIAL, S.SNAPSHOT_STATE_READY)], first[0])
+        self.assertTrue(first[1])
+        taken = self.take(vm.vm_id, "second")
+        self.until(told, ("second", None, S.SNAPSHOT_STATE_READY))
+        clone = self.restore(vm.vm_id, "second", tenant="us")
+        users = self.until(told, ("second", V.EVENT_TYPE_MODIFIED, S.SNAPSHOT_STATE_READY))
+        self.assertEqual(1, users.users)
+        self.assertEqual(taken.files, users.files)
+        self.vms.DestroyVm(V.DestroyVmRequest(vm_id=clone.vm_id), timeout=20)
+        self.delete(vm.vm_id, "second")
+        gone = self.until(told, ("second", V.EVENT_TYPE_DELETED, S.SNAPSHOT_STATE_UNSPECIFIED))
+        self.assertEqual((vm.vm_id, 0), (gone.vm_id, len(gone.files)))
+
+    def test_a_watch_of_many_tells_all_of_them_in_order(self):
+        vm = self.running()
+        names = ["s%03d" % i for i in range(150)]
+        for name in names:
+            self.take(vm.vm_id, name)
+
+        watch = self.snapshots.WatchSnapshots(S.WatchSnapshotsRequest(vm_id=vm.vm_id), timeout=20)
+        self.addCleanup(watch.cancel)
+        seen, done = [], False
+        while not done:
+            answer = next(watch)
+            self.assertLessEqual(len(answer.events), 64)
+            seen += [event.snapshot.snapshot_id for event in answer.events]
+            done = answer.initial_done
+
+        self.assertEqual(names, seen)
+        self.assertEqual(Code.INVALID_ARGUMENT, self.fails(
+            lambda: next(self.snapshots.WatchSnapshots(S.WatchSnapshotsRequest(vm_id="No"),
+                                                       timeout=20))).code)
+
+    def told(self, watch):
+        """Message by message: what each event says in short, and whether all initial ones are told."""
+        for answer in watch:
+            self.last = {event.snapshot.snapshot_id: event.snapshot for event in answer.events}
+            yield ([(event.snapshot.snapshot_id, event.type, event.snapshot.state)
+                    for event in answer.events], answer.initial_done)
+
+    def until(self, told, wanted):
+        """The snapshot of the first event that is as wanted, where None is whatever it is."""
+        for events, _ in told:
+            self.assertNotIn("unseen", [event[0] for event in events])
+            for event in events:
+                if all(want in (None, have) for want, have in zip(wanted, event)):
+                    return self.last[event[0]]
+        self.fail("never told: %s" % (wanted,))
+
     def test_a_vm_goes_on_from_it(self):
         vm = self.running(machine=V.Machine(memory_mib=64, vcpus=2), labels={"old": "1"})
         self.take(vm.vm_id)
@@ -160,6 +218,8 @@ class SnapshotTest(DaemonTest):
         self.assertIn("two", self.ctl("snapshot", "list", vm.vm_id).stdout)
         self.assertIn("a=b", self.ctl("snapshot", "get", vm.vm_id, "two").stdout)
         self.ctl("snapshot", "verify", vm.vm_id, "two")
+        watched = self.ctl("snapshot", "watch", vm.vm_id, "--timeout", "1s", check=False)
+        self.assertRegex(watched.stdout, r"(?m)^initial +%s +two +ready" % vm.vm_id)
         clone = self.new_id()
         self.ctl("create", clone, "--restore", vm.vm_id + "/two", "--shared-identity", "--start")
         self.assertEqual(V.VM_STATE_RUNNING, self.get(clone).status.state)

@@ -211,3 +211,51 @@ SHELF_TEST_ONCE(snapshots, one_under_another_name_is_damaged)
 	cr_expect_not(shelf_has(s, "web", "nightly"));
 	cr_expect_eq(shelf_state(s, "web", "weekly"), SNAPSHOT_FAILED);
 }
+
+/* How often it was woken. */
+typedef struct Ear {
+	SnapshotsListener listener;
+	int woken;
+} Ear;
+
+static void hear(SnapshotsListener *listener)
+{
+	container_of(listener, Ear, listener)->woken++;
+}
+
+static uint64_t version_of(Shelf *s)
+{
+	cleanup_(snapshot_info_clear) SnapshotInfo info = shelf_get(s, "web", "nightly");
+
+	return info.version;
+}
+
+SHELF_TEST_ONCE(snapshots, who_listens_hears_of_every_change)
+{
+	Ear ear = { .listener.wake = hear };
+	uint64_t made, pinned, verified;
+	Error err = { 0 };
+
+	snapshots_listen(s->snapshots, &ear.listener);
+	shelf_make(s, "web", "nightly");
+	cr_expect_gt(ear.woken, 0);
+	made = version_of(s);
+	ear.woken = 0;
+	cr_assert_eq(snapshots_pin(s->snapshots, "web", "nightly", &err), 0, "%s", err.what);
+	cr_expect_eq(ear.woken, 1);
+	pinned = version_of(s);
+	cr_expect_gt(pinned, made);
+	snapshots_unpin(s->snapshots, "web", "nightly");
+	cr_assert_eq(snapshots_verify(s->snapshots, "web", "nightly", true, NULL, &err), 0, "%s",
+		     err.what);
+	verified = version_of(s);
+	cr_expect_gt(verified, pinned);
+	cr_expect_eq(version_of(s), verified);
+	ear.woken = 0;
+	cr_assert_eq(snapshots_delete(s->snapshots, "web", "nightly", &err), 0, "%s", err.what);
+	cr_expect_gt(ear.woken, 0);
+	snapshots_unlisten(s->snapshots, &ear.listener);
+	ear.woken = 0;
+	shelf_make(s, "web", "nightly");
+	cr_expect_eq(ear.woken, 0);
+}
