@@ -121,8 +121,25 @@ static int order(const Told *told, const SnapshotInfo *info)
 	return r ? r : strcmp(told->snapshot_id, info->snapshot_id);
 }
 
+/* One snapshot: @told and @info are of it, or either is NULL. Return: does the caller know of one?
+ */
+static bool compare(Told *known, const Told *told, const SnapshotInfo *info, Batch *batch,
+		    bool initial)
+{
+	bool changed = !told || !info || told->version != info->version;
+	bool tells = changed && batch->message.n_events < BATCH;
+
+	if (tells)
+		add_event(batch, told, info, initial);
+	if (tells && info)
+		*known = told_of(info);
+	else if (told)
+		*known = *told;
+	return tells ? info != NULL : told != NULL;
+}
+
 /* Adds what the caller does not know yet, as much as there is room for; it does then. */
-static void compare(SnapshotWatch *watch, const SnapshotInfo *infos, size_t count, Batch *batch)
+static void compare_all(SnapshotWatch *watch, const SnapshotInfo *infos, size_t count, Batch *batch)
 {
 	Told *known = new0_array(Told, watch->count + count);
 	size_t n = 0;
@@ -131,20 +148,11 @@ static void compare(SnapshotWatch *watch, const SnapshotInfo *infos, size_t coun
 		const Told *told = i < watch->count ? &watch->told[i] : NULL;
 		const SnapshotInfo *info = k < count ? &infos[k] : NULL;
 		int r = order(told, info);
-		bool changed = r != 0 || told->version != info->version;
 
+		n += compare(&known[n], r <= 0 ? told : NULL, r >= 0 ? info : NULL, batch,
+			     !watch->initial_done);
 		i += r <= 0;
 		k += r >= 0;
-		told = r <= 0 ? told : NULL;
-		info = r >= 0 ? info : NULL;
-		if (!changed || batch->message.n_events == BATCH) {
-			if (told)
-				known[n++] = *told;
-			continue;
-		}
-		add_event(batch, told, info, !watch->initial_done);
-		if (info)
-			known[n++] = told_of(info);
 	}
 	free(watch->told);
 	watch->told = known;
@@ -157,7 +165,7 @@ static bool say(SnapshotWatch *watch, const SnapshotInfo *infos, size_t count)
 	cleanup_(batch_freep) Batch *batch = batch_new();
 	bool all;
 
-	compare(watch, infos, count, batch);
+	compare_all(watch, infos, count, batch);
 	all = batch->message.n_events < BATCH;
 	batch->message.initial_done = all && !watch->initial_done;
 	watch->initial_done = watch->initial_done || all;

@@ -224,6 +224,7 @@ static void check_list(const Field *field, void *at, const char *path, Error *er
 	FieldList *list = at;
 	char name[PATH_BYTES];
 
+	name[0] = '\0';
 	check_range(field, list->count, " elements", path, err);
 	for (size_t i = 0; i < list->count && (!field->max || i < field->max); i++) {
 		(void)text_append(name, name + sizeof name, "%s[%zu]", path, i);

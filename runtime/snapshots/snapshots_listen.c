@@ -14,6 +14,8 @@ void snapshot_changed(Snapshots *snapshots, SnapshotEntry *entry)
 	listener->wake(listener);
 }
 
+/* NOLINTBEGIN(readability-function-*): the insides of utlist's macros */
+
 void snapshots_listen(Snapshots *snapshots, SnapshotsListener *listener)
 {
 	lock_take(&snapshots->lock);
@@ -27,3 +29,4 @@ void snapshots_unlisten(Snapshots *snapshots, SnapshotsListener *listener)
 	DL_DELETE(snapshots->listeners, listener);
 	lock_drop(&snapshots->lock);
 }
+/* NOLINTEND(readability-function-*) */
