@@ -62,7 +62,16 @@ static void drop_log(gpr_log_func_args *args)
 	(void)args;
 }
 
-Client *client_new(const char *address)
+static grpc_channel_credentials *credentials_new(const ClientTls *tls)
+{
+	grpc_ssl_pem_key_cert_pair pair = { tls->key, tls->certificate };
+
+	if (!tls->ca)
+		return grpc_insecure_credentials_create();
+	return grpc_ssl_credentials_create(tls->ca, tls->certificate ? &pair : NULL, NULL, NULL);
+}
+
+Client *client_new(const char *address, const ClientTls *tls)
 {
 	grpc_arg args[] = {
 		{ .type = GRPC_ARG_INTEGER,
@@ -73,8 +82,12 @@ Client *client_new(const char *address)
 		  .value.integer = MAX_METADATA },
 		{ .type = GRPC_ARG_INTEGER, .key = (char[]){ GRPC_ARG_ENABLE_HTTP_PROXY } },
 		{ .type = GRPC_ARG_INTEGER, .key = (char[]){ GRPC_ARG_ENABLE_RETRIES } },
+		/* The last one only where the name is another than the address'. */
+		{ .type = GRPC_ARG_STRING,
+		  .key = (char[]){ GRPC_SSL_TARGET_NAME_OVERRIDE_ARG },
+		  .value.string = tls->server_name },
 	};
-	const grpc_channel_args channel_args = { array_size(args), args };
+	const grpc_channel_args channel_args = { array_size(args) - !tls->server_name, args };
 	const struct sigaction action = { .sa_handler = interrupt };
 	grpc_channel_credentials *credentials;
 	Client *client = new0(Client);
@@ -84,7 +97,7 @@ Client *client_new(const char *address)
 	grpc_init();
 	client->address = text_dup(address);
 	client->queue = grpc_completion_queue_create_for_next(NULL);
-	credentials = grpc_insecure_credentials_create();
+	credentials = credentials_new(tls);
 	client->channel = grpc_channel_create(address, credentials, &channel_args);
 	grpc_channel_credentials_release(credentials);
 	(void)sigaction(SIGINT, &action, NULL);

@@ -30,9 +30,15 @@ typedef struct Method {
 
 #define CLIENT_FOREVER (-1)
 
+/* In PEM; ca NULL: no TLS; certificate and key both NULL: this client has none. */
+typedef struct ClientTls {
+	char *ca, *certificate, *key;
+	char *server_name; /* that is to be in hearthd's certificate; NULL: as in the address */
+} ClientTls;
+
 /* @address as hearthd's --listen has it: "unix:/path", "host:port". Connects with the first call.
  */
-Client *client_new(const char *address);
+Client *client_new(const char *address, const ClientTls *tls);
 void client_free(Client *client);
 DEFINE_CLEANUP(Client *, client_free);
 

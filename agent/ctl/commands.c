@@ -10,6 +10,13 @@
 const Option global_options[] = {
 	{ "address", OPTION_TEXT, 'a', .value = "ADDRESS",
 	  .help = "where hearthd listens: unix:PATH or HOST:PORT (default: $HEARTH_ADDRESS, or unix:/run/hearth/hearth.sock)" },
+	{ "tls-ca", OPTION_TEXT, 0, .value = "FILE",
+	  .help = "speak TLS with a hearthd whose certificate these authorities gave, in PEM (default: $HEARTH_TLS_CA)" },
+	{ "tls-certificate", OPTION_TEXT, 0, .value = "FILE",
+	  .help = "the client's certificate, in PEM (default: $HEARTH_TLS_CERTIFICATE)" },
+	{ "tls-key", OPTION_TEXT, 0, .value = "FILE", .help = "its key (default: $HEARTH_TLS_KEY)" },
+	{ "tls-server-name", OPTION_TEXT, 0, .value = "NAME",
+	  .help = "what hearthd's certificate is for, if not for ADDRESS (default: $HEARTH_TLS_SERVER_NAME)" },
 	{ "output", OPTION_CHOICE, 'o', .value = "FORMAT", .choices = "table|wide|json|name",
 	  .help = "how to print" },
 	{ "timeout", OPTION_DURATION, 0, .value = "DURATION",

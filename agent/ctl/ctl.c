@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent/ctl/ctl.h"
 
+#include "base/file.h"
 #include "base/text.h"
 
 #include <string.h>
+
+enum {
+	PEM_MAX = 1 << 20,
+};
 
 static const char default_address[] = "unix:/run/hearth/hearth.sock";
 
@@ -18,13 +23,17 @@ static void ctl_release(Ctl *ctl)
 {
 	if (ctl->client)
 		client_free(ctl->client);
+	free(ctl->tls.ca);
+	free(ctl->tls.certificate);
+	free(ctl->tls.key);
+	free(ctl->tls.server_name);
 	options_release(&ctl->options);
 }
 
 Client *ctl_client(Ctl *ctl)
 {
 	if (!ctl->client)
-		ctl->client = client_new(ctl->address);
+		ctl->client = client_new(ctl->address, &ctl->tls);
 	return ctl->client;
 }
 
@@ -146,18 +155,59 @@ static int match_command(const Command *command, const char *const *words)
 	return words[1] && strcmp(words[1], space + 1) == 0 ? 2 : 0;
 }
 
+/* An option, or else what the environment has. */
+static const char *given(const Ctl *ctl, const char *option, const char *variable)
+{
+	const char *text = options_text(&ctl->options, option);
+
+	if (!text || !*text)
+		text = getenv(variable);
+	return text && *text ? text : NULL;
+}
+
 /* What -o, --address and their defaults come to. */
 static void settle_globals(Ctl *ctl)
 {
 	const char *format = options_text(&ctl->options, "output");
-	const char *address = options_text(&ctl->options, "address");
+	const char *address = given(ctl, "address", "HEARTH_ADDRESS");
 
 	for (size_t i = 0; format && i < array_size(formats); i++)
 		if (strcmp(formats[i], format) == 0)
 			ctl->format = (OutputFormat)i;
-	if (!address || !*address)
-		address = getenv("HEARTH_ADDRESS");
-	ctl->address = address && *address ? address : default_address;
+	ctl->address = address ? address : default_address;
+}
+
+/* TLS is for TCP alone, so that one environment does for both. */
+static int settle_tls(Ctl *ctl)
+{
+	struct {
+		const char *option, *variable;
+		char **text;
+	} rows[] = {
+		{ "tls-ca", "HEARTH_TLS_CA", &ctl->tls.ca },
+		{ "tls-certificate", "HEARTH_TLS_CERTIFICATE", &ctl->tls.certificate },
+		{ "tls-key", "HEARTH_TLS_KEY", &ctl->tls.key },
+	};
+	const char *name = given(ctl, "tls-server-name", "HEARTH_TLS_SERVER_NAME");
+
+	if (strncmp(ctl->address, "unix:", 5) == 0)
+		return 0;
+	for (size_t i = 0; i < array_size(rows); i++) {
+		const char *path = given(ctl, rows[i].option, rows[i].variable);
+		int r = path ? file_read(rows[i].text, NULL, path, PEM_MAX) : 0;
+
+		if (r < 0)
+			return failure_report_local(ctl_json(ctl), EXIT_USAGE, "--%s: %s: %s",
+						    rows[i].option, path, strerror(-r));
+	}
+	ctl->tls.server_name = name ? text_dup(name) : NULL;
+	if (!ctl->tls.certificate != !ctl->tls.key)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "--tls-certificate and --tls-key go together");
+	if (ctl->tls.certificate && !ctl->tls.ca)
+		return failure_report_local(ctl_json(ctl), EXIT_USAGE,
+					    "--tls-certificate: needs --tls-ca");
+	return 0;
 }
 
 static int refuse(const Ctl *ctl, const char *problem)
@@ -205,6 +255,8 @@ static int run_command(Ctl *ctl, const char *const *words)
 	if (options_has(&ctl->options, "help"))
 		return help_command(ctl->command);
 	status = check_arguments(ctl);
+	if (status == 0)
+		status = settle_tls(ctl);
 	return status ? status : ctl->command->run(ctl);
 }
 

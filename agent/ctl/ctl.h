@@ -33,6 +33,7 @@ typedef struct Ctl {
 	const Command *command;
 	OutputFormat format;
 	const char *address;
+	ClientTls tls;
 	Client *client; /* made by the first ctl_client() */
 } Ctl;
 

@@ -41,7 +41,8 @@ static unsigned follow(ClientStream *stream, const ProtobufCMessage *request)
 
 int main(void)
 {
-	cleanup_(client_freep) Client *client = client_new("unix:/nobody/is/there");
+	const ClientTls tls = { .ca = NULL };
+	cleanup_(client_freep) Client *client = client_new("unix:/nobody/is/there", &tls);
 	Hearth__V1__ExecRequest request;
 	unsigned long sent = 0;
 
