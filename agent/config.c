@@ -160,6 +160,40 @@ int config_network(const Config *config, NetworkConfig *ret, Error *err)
 	return network_config_read(ret, &settings, err);
 }
 
+static bool is_given(const char *text)
+{
+	return strcmp(text, "none") != 0;
+}
+
+static void check_tls(const Config *config, Error *err)
+{
+	const struct {
+		const char *key, *path;
+	} rows[] = {
+		{ "tls.certificate", config->tls_certificate },
+		{ "tls.key", config->tls_key },
+		{ "tls.client_ca", config->tls_client_ca },
+	};
+
+	for (size_t i = 0; i < array_size(rows); i++)
+		if (is_given(rows[i].path) && rows[i].path[0] != '/')
+			(void)error_add_violation(err, rows[i].key,
+						  "'%.64s' is not an absolute path", rows[i].path);
+	if (is_given(config->tls_certificate) != is_given(config->tls_key))
+		(void)error_add_violation(err, "tls.key", "goes together with tls.certificate");
+	if (is_given(config->tls_client_ca) && !is_given(config->tls_certificate))
+		(void)error_add_violation(err, "tls.client_ca", "needs tls.certificate");
+}
+
+TlsFiles config_tls(const Config *config)
+{
+	return (TlsFiles){
+		.certificate = is_given(config->tls_certificate) ? config->tls_certificate : NULL,
+		.key = config->tls_key,
+		.client_ca = is_given(config->tls_client_ca) ? config->tls_client_ca : NULL,
+	};
+}
+
 /* What a key's own row cannot say. */
 static int check_more(const Config *config, Error *err)
 {
@@ -169,6 +203,7 @@ static int check_more(const Config *config, Error *err)
 	NetworkConfig network = { .max_vms = 0 };
 
 	(void)!config_network(config, &network, err);
+	check_tls(config, err);
 	if (strchr(config->jailer_cgroup, '/') || config->jailer_cgroup[0] == '.')
 		(void)error_add_violation(err, "jailer.cgroup", "must be one name without '/'");
 	while ((dir = strsep(&rest, ":")))

@@ -10,6 +10,7 @@
  * all come from it. Read once, before any thread starts; constant afterwards.
  */
 
+#include "agent/tls/tls_files.h"
 #include "base/error.h"
 #include "runtime/network_config.h"
 
@@ -33,6 +34,9 @@ typedef struct Config {
 	char *node_id;
 	char *state_dir;
 	ConfigList listen;
+	char *tls_certificate; /* or "none", as below */
+	char *tls_key;
+	char *tls_client_ca;
 	char *backend; /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
 	char *launcher; /* "auto", "systemd", "cgroup" or "child" */
@@ -104,6 +108,9 @@ void config_clear(Config *config);
 
 /* What is said of the network, in numbers; @ret borrows texts. As config_read() has checked it. */
 int config_network(const Config *config, NetworkConfig *ret, Error *err) must_check;
+
+/* Borrows texts. */
+TlsFiles config_tls(const Config *config);
 
 /* What --help says, from the table. */
 void config_print_help(FILE *to);

@@ -95,6 +95,32 @@ static void log_failure(const char *event, const Error *err)
 	log_end(&line);
 }
 
+static void log_refused(void *user, const char *address, const char *why, unsigned untold)
+{
+	LogLine line;
+
+	(void)user;
+	log_begin(&line, LOG_LEVEL_INFO, "tls refused");
+	log_text(&line, "address", address);
+	log_text(&line, "error", why);
+	if (untold)
+		log_number(&line, "untold", untold);
+	log_end(&line);
+}
+
+static void log_reloaded(void *user, const Error *err)
+{
+	LogLine line;
+
+	(void)user;
+	if (err) {
+		log_failure("tls files refused", err);
+		return;
+	}
+	log_begin(&line, LOG_LEVEL_INFO, "tls files reloaded");
+	log_end(&line);
+}
+
 static void log_swept(void *user, const Leftover *leftover)
 {
 	char message[ERROR_MESSAGE_MAX];
@@ -213,6 +239,9 @@ static int start_server(Daemon *daemon, Error *err)
 		.max_connections = (unsigned)config->max_connections,
 		.max_calls = (unsigned)config->max_calls,
 		.max_streams_per_connection = (unsigned)config->max_streams,
+		.tls = config_tls(config),
+		.refused = log_refused,
+		.reloaded = log_reloaded,
 		.finished = log_finished,
 	};
 

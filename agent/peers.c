@@ -18,6 +18,7 @@ typedef struct Peer {
 } Peer;
 
 struct Peers {
+	Lock adding; /* one at a time, before lock: so nobody else makes the table longer */
 	Lock lock;
 	Peer *rows; /* by descriptor */
 	size_t size;
@@ -31,6 +32,7 @@ Peers *peers_new(unsigned max_connections, unsigned max_streams, unsigned max_ca
 {
 	Peers *peers = new0(Peers);
 
+	lock_init(&peers->adding);
 	lock_init(&peers->lock);
 	peers->max = max_connections;
 	peers->max_streams = max_streams;
@@ -59,7 +61,6 @@ static void describe(int fd, char ret[static PEER_NAME_MAX])
 	struct ucred credentials;
 	socklen_t credentials_size = sizeof credentials;
 	char host[INET6_ADDRSTRLEN + 17]; /* with a scope */
-	;
 
 	text_copy(ret, PEER_NAME_MAX, "unknown");
 	if (getpeername(fd, (struct sockaddr *)&address, &size) < 0)
@@ -74,7 +75,7 @@ static void describe(int fd, char ret[static PEER_NAME_MAX])
 }
 
 /* Forgets connections whose descriptors were closed, or are something else by now. */
-static void sweep(Peers *peers)
+static void sweep(Peers *peers) lock_requires(peers->adding)
 {
 	cleanup_free ino_t *inodes = NULL;
 	size_t size;
@@ -83,7 +84,6 @@ static void sweep(Peers *peers)
 	size = peers->size;
 	lock_drop(&peers->lock);
 
-	/* Only the listener's thread makes the table longer, and sweeps. */
 	inodes = new0_array(ino_t, size);
 	for (size_t fd = 0; fd < size; fd++)
 		inodes[fd] = inode_of((int)fd);
@@ -123,15 +123,23 @@ static bool row_set(Peers *peers, int fd, const Peer *peer)
 	return room;
 }
 
-bool peers_add(Peers *peers, int fd)
+bool peers_add(Peers *peers, int fd, const char *name)
 {
 	Peer peer = { .inode = inode_of(fd) };
+	bool room;
 
-	describe(fd, peer.name);
-	if (row_set(peers, fd, &peer))
-		return true;
-	sweep(peers);
-	return row_set(peers, fd, &peer);
+	if (name)
+		text_copy(peer.name, sizeof peer.name, name);
+	else
+		describe(fd, peer.name);
+	lock_take(&peers->adding);
+	room = row_set(peers, fd, &peer);
+	if (!room) {
+		sweep(peers);
+		room = row_set(peers, fd, &peer);
+	}
+	lock_drop(&peers->adding);
+	return room;
 }
 
 void peers_call_begins(Peers *peers, int fd)

@@ -16,7 +16,7 @@
 #include <stddef.h>
 
 enum {
-	PEER_NAME_MAX = 64
+	PEER_NAME_MAX = 256
 };
 
 typedef struct Peers Peers;
@@ -26,8 +26,9 @@ Peers *peers_new(unsigned max_connections, unsigned max_streams, unsigned max_ca
 void peers_free(Peers *peers);
 DEFINE_CLEANUP(Peers *, peers_free);
 
-/* Any thread. Notes who is at the accepted socket @fd; false if there are too many. */
-bool peers_add(Peers *peers, int fd);
+/* Any thread. Notes that @name is at the socket @fd, or, if that is NULL, who the kernel
+ * says is; false if there are too many. */
+bool peers_add(Peers *peers, int fd, const char *name);
 /*
  * Any thread: a call came over @fd, or one is over (while it still keeps @fd
  * open). A connection with twice as many calls as it may have streams is cut
@@ -38,5 +39,6 @@ bool peers_add(Peers *peers, int fd);
  */
 void peers_call_begins(Peers *peers, int fd);
 void peers_call_ends(Peers *peers, int fd);
-/* Any thread. "uid:0", "tcp:127.0.0.1"; "unknown" for a descriptor not in the table. */
+/* Any thread. "uid:0", "tcp:127.0.0.1", or the name that was given; "unknown" for a descriptor not
+ * in the table. */
 void peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX]);

@@ -8,6 +8,7 @@
 #include "agent/listener.h"
 #include "agent/reflection.h"
 #include "agent/tag.h"
+#include "agent/tls/tls_gate.h"
 #include "base/clock.h"
 #include "base/descriptors.h"
 #include "base/text.h"
@@ -15,6 +16,7 @@
 #include <assert.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <sys/socket.h>
 
 enum {
 	STREAM_THREADS = 2,
@@ -23,7 +25,8 @@ enum {
 	KEEPALIVE_TIMEOUT_MS = 20 * 1000, /* and cut off if it does not answer in this */
 	PING_INTERVAL_MIN_MS = 10 * 1000, /* clients may ask as often as that */
 	READ_MAX = 8 * 1024,              /* at once, so that a flood is noticed while it is read */
-	NOTICE_USEC = 100 * 1000,         /* for watchers of health to be told of the end */
+	HANDSHAKE_USEC = 10 * 1000 * 1000,
+	NOTICE_USEC = 100 * 1000, /* for watchers of health to be told of the end */
 	DRAIN_POLL_USEC = 20 * 1000,
 };
 
@@ -42,6 +45,7 @@ struct Server {
 	Health *health;
 	Reflection *reflection;
 	Listener *listener;
+	TlsGate *gate; /* NULL: there is no TLS */
 	pthread_t *pollers;
 	unsigned poller_count;
 
@@ -68,14 +72,72 @@ static void *poller(void *arg)
 	}
 }
 
+/* False: it is not wanted, and still the caller's. */
+static bool serve_connection(Server *server, int fd, const char *name)
+{
+	if (descriptors_are_kept(fd) || !peers_add(server->calls.peers, fd, name))
+		return false;
+	grpc_server_add_channel_from_fd(server->calls.server, fd, server->credentials);
+	return true;
+}
+
+/* As the log and the roles have it: who has shown no certificate is known by the address. */
+static bool on_tls_opened(void *user, int fd, const TlsNames *names, const char *address)
+{
+	char name[PEER_NAME_MAX];
+
+	(void)text_append(name, name + sizeof name, "tls:%s", address);
+	return serve_connection(user, fd, names->count ? names->items[0] : name);
+}
+
+static void on_tls_refused(void *user, const char *address, const char *why, unsigned untold)
+{
+	const Server *server = user;
+
+	server->config.refused(server->config.user, address, why, untold);
+}
+
+static void on_tls_reloaded(void *user, const Error *err)
+{
+	const Server *server = user;
+
+	server->config.reloaded(server->config.user, err);
+}
+
+static bool is_tcp(int fd)
+{
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof domain;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX;
+}
+
 static void on_accepted(void *user, int fd)
 {
 	Server *server = user;
+	bool served = false;
 
-	if (!descriptors_are_kept(fd) && peers_add(server->calls.peers, fd))
-		grpc_server_add_channel_from_fd(server->calls.server, fd, server->credentials);
+	if (server->gate && is_tcp(fd))
+		served = !descriptors_are_kept(fd) && tls_gate_accept(server->gate, fd);
 	else
+		served = serve_connection(server, fd, NULL);
+	if (!served)
 		(void)close(fd);
+}
+
+static int start_gate(Server *server, Error *err)
+{
+	const TlsGateConfig config = {
+		.files = server->config.tls,
+		.max = server->config.max_connections,
+		.handshake = HANDSHAKE_USEC,
+		.opened = on_tls_opened,
+		.refused = on_tls_refused,
+		.reloaded = on_tls_reloaded,
+		.user = server,
+	};
+
+	return tls_gate_new(&server->gate, &config, err);
 }
 
 static void on_stopped(Tag *tag, bool ok)
@@ -200,6 +262,8 @@ int server_start(Server *server, Error *err)
 	unsigned count = server->config.pollers;
 
 	assert(server->state == SERVER_NEW);
+	if (server->config.tls.certificate && start_gate(server, err) < 0)
+		return -1;
 	register_methods(server);
 	server->calls.streams = stream_pool_new(STREAM_THREADS);
 	grpc_server_start(server->calls.server);
@@ -284,6 +348,7 @@ void server_free(Server *server)
 		return;
 	server_stop(server, 0);
 	listener_free(server->listener);
+	tls_gate_free(server->gate);
 	grpc_server_destroy(server->calls.server);
 	grpc_completion_queue_shutdown(server->calls.queue);
 	for (unsigned i = 0; i < server->poller_count; i++)

@@ -7,10 +7,11 @@
  * Methods come from protobuf-c's service descriptors and the embedded
  * descriptor set (for which of them stream). hearthd accepts connections
  * itself, because gRPC core 1.51's listener is dead for good after one EMFILE,
- * and because only so are the peer's credentials known.
+ * and because only so are the peer's credentials known; TLS is tls/tls_gate.h's.
  */
 
 #include "agent/call.h"
+#include "agent/tls/tls_files.h"
 
 typedef struct Server Server;
 
@@ -31,6 +32,11 @@ typedef struct ServerConfig {
 	unsigned max_connections;
 	unsigned max_calls; /* in flight; beyond: RESOURCE_EXHAUSTED (QUEUE_FULL) */
 	unsigned max_streams_per_connection;
+	TlsFiles tls; /* of TCP connections; .certificate NULL: they are in the clear */
+	/* As tls/tls_gate.h has it, as what follows. */
+	void (*refused)(void *user, const char *address, const char *why, unsigned untold);
+	/* Told when the files have been replaced; @err: NULL, or why the old ones stay in use. */
+	void (*reloaded)(void *user, const Error *err);
 	/* Told once per finished call; NULL: nobody is. */
 	void (*finished)(void *user, const ServerFinished *call);
 } ServerConfig;
