@@ -60,10 +60,13 @@ static void create_snapshot(Call *call, Runtime *runtime,
 		.vm = REQUEST_VM_CALL(request),
 		.snapshot_id = request->snapshot_id,
 		.then = (SnapshotThen)request->then,
+		.parent = request->parent_snapshot_id,
 	};
 	Error err = { 0 };
 
 	check_ids(request->vm_id, request->snapshot_id, &err);
+	if (*request->parent_snapshot_id)
+		request_check_id("parent_snapshot_id", request->parent_snapshot_id, &err);
 	take_labels(&labels, request, &err);
 	asked.vm.return_when = (ReturnWhen)request->return_when;
 	asked.vm.principal = call_principal(call);
@@ -237,10 +240,31 @@ static void verify_snapshot(Call *call, Runtime *runtime,
 	job_run(job, PATIENCE_LONG, work_verify);
 }
 
+static void work_flatten(void *user)
+{
+	cleanup_(job_freep) SnapshotJob *job = user;
+	Error err = { 0 };
+
+	if (runtime_flatten_snapshot(job->runtime, job->vm_id, job->snapshot_id, NULL, &err) < 0)
+		call_fail(job->call, &err);
+	else
+		reply_one(job);
+}
+
+static void flatten_snapshot(Call *call, Runtime *runtime,
+			     const Hearth__V1__FlattenSnapshotRequest *request)
+{
+	SnapshotJob *job = job_for(call, runtime, request->vm_id, request->snapshot_id);
+
+	if (job)
+		job_run(job, PATIENCE_LONG, work_flatten);
+}
+
 static DEFINE_HANDLER(SnapshotService, create_snapshot, CreateSnapshot, Snapshot);
 static DEFINE_HANDLER(SnapshotService, get_snapshot, GetSnapshot, Snapshot);
 static DEFINE_HANDLER(SnapshotService, list_snapshots, ListSnapshots, ListSnapshotsResponse);
 static DEFINE_HANDLER(SnapshotService, delete_snapshot, DeleteSnapshot, DeleteSnapshotResponse);
+static DEFINE_HANDLER(SnapshotService, flatten_snapshot, FlattenSnapshot, Snapshot);
 static DEFINE_HANDLER(SnapshotService, verify_snapshot, VerifySnapshot, Snapshot);
 
 Hearth__V1__SnapshotService_Service snapshot_service = HEARTH__V1__SNAPSHOT_SERVICE__INIT(handle_);

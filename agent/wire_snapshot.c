@@ -90,6 +90,7 @@ Hearth__V1__Snapshot *wire_snapshot(Arena *arena, const SnapshotInfo *info, cons
 	to->snapshot_id = text_of(info->snapshot_id);
 	to->vm_id = text_of(info->vm_id);
 	to->tenant = text_of(info->tenant);
+	to->parent_snapshot_id = text_of(info->parent);
 	to->state = (Hearth__V1__SnapshotState)info->state;
 	if (info->created) {
 		to->create_time = zeroed(arena, sizeof *to->create_time);

@@ -240,7 +240,7 @@ Backend *firecracker_new(const BackendConfig *config)
 		.id = VM_BACKEND_FIRECRACKER,
 		.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_CONSOLE |
 				BACKEND_PROCESS | BACKEND_JAIL | BACKEND_SNAPSHOT | BACKEND_PAGER |
-				BACKEND_GUEST,
+				BACKEND_GUEST | BACKEND_DIFF,
 		.probe = probe,
 		.give_up = give_up,
 		.guest_path = guest_path,

@@ -109,11 +109,11 @@ static int attach_files(const Firecracker *firecracker, const Job *job, const ch
 	return 0;
 }
 
-static int write_files(FirecrackerApi *api, Error *err)
+static int write_files(FirecrackerApi *api, bool diff, Error *err)
 {
-	json_t *body =
-		json_pack("{s:s, s:s, s:s}", "snapshot_type", "Full", "snapshot_path",
-			  "/" JAIL_SNAPSHOT_STATE, "mem_file_path", "/" JAIL_SNAPSHOT_MEMORY);
+	json_t *body = json_pack("{s:s, s:s, s:s}", "snapshot_type", diff ? "Diff" : "Full",
+				 "snapshot_path", "/" JAIL_SNAPSHOT_STATE, "mem_file_path",
+				 "/" JAIL_SNAPSHOT_MEMORY);
 	const FirecrackerCall call = { FIRECRACKER_SNAPSHOT, "PUT", "/snapshot/create", body };
 	int r = firecracker_api_call(api, &call, NULL, err);
 
@@ -135,8 +135,8 @@ static void wait_until_done(Job *job, int vmm)
 		job->poisoned = true;
 }
 
-static int take(const Firecracker *firecracker, Job *job, const char *dir, FieldTexts *names,
-		Error *err)
+static int take(const Firecracker *firecracker, Job *job, const char *dir, bool diff,
+		FieldTexts *names, Error *err)
 {
 	cleanup_(firecracker_api_closep) FirecrackerApi *api = NULL;
 	cleanup_close int vmm = -1;
@@ -146,7 +146,7 @@ static int take(const Firecracker *firecracker, Job *job, const char *dir, Field
 	    list_drives(api, job->spec, names, err) < 0 ||
 	    attach_files(firecracker, job, dir, err) < 0)
 		return -1;
-	if (write_files(api, err) == 0)
+	if (write_files(api, diff, err) == 0)
 		return 0;
 	if (!firecracker_api_refused(api)) {
 		firecracker_api_close(take_ptr(api)); /* one at a time */
@@ -161,14 +161,12 @@ int firecracker_snapshot(Backend *backend, Job *job, const char *dir, bool diff,
 	const Firecracker *firecracker = container_of(backend, Firecracker, backend);
 	int r;
 
-	if (diff)
-		return error_set(err, ERROR_UNSUPPORTED, "differential snapshots (firecracker)");
 	if (firecracker_check_snapshot(firecracker, err) < 0)
 		return -1;
 	if (text_equal(job->resolved->jail_path, ""))
 		return error_set(err, ERROR_UNSUPPORTED,
 				 "snapshot of a VM that was started without a jail (firecracker)");
-	r = take(firecracker, job, dir, drive_names, err);
+	r = take(firecracker, job, dir, diff, drive_names, err);
 	detach_files(firecracker, job);
 	if (r < 0 && err->kind == ERROR_VMM_FAILED)
 		err->kind = ERROR_SNAPSHOT_FAILED;

@@ -208,6 +208,7 @@ static const Field resolved_fields[] = {
 	{ "disks", FIELD_TEXTS, AT(disks) },
 	{ "restored", FIELD_BOOL, AT(restored) },
 	{ "identity_shared", FIELD_BOOL, AT(identity_shared) },
+	{ "diff_base", FIELD_TEXT, AT(diff_base) },
 };
 #undef AT
 const FieldTable vm_resolved_table = {
@@ -393,6 +394,7 @@ void record_end_run(VmResolved *resolved)
 	resolved->vmm_pid = resolved->keeper_pid = 0;
 	field_set_text(&resolved->jail_path, NULL);
 	field_set_text(&resolved->cgroup, NULL);
+	field_set_text(&resolved->diff_base, NULL);
 	field_set_text(&resolved->vsock_path, NULL);
 	free(take_ptr(resolved->limits));
 	for (size_t i = 0; i < list->count; i++) {

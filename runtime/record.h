@@ -163,8 +163,9 @@ typedef struct VmResolved {
 	FieldList network_interfaces; /* VmResolvedInterface */
 	uint32_t network_slot;        /* leased, from 1; 0: none */
 	bool restored;                /* spec.restore_from has been carried out */
-	bool identity_shared;         /* and its guest has no identity of its own yet */
-	FieldTexts disks;             /* files in the run directory that drives have been made as */
+	char *diff_base;      /* the snapshot that a diff can be laid over; of the present run */
+	bool identity_shared; /* and its guest has no identity of its own yet */
+	FieldTexts disks;     /* files in the run directory that drives have been made as */
 } VmResolved;
 
 /* What the daemon in the guest of the present run has told. */

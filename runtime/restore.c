@@ -329,6 +329,8 @@ int restore_prepare(Operation *operation, Error *err)
 	const SnapshotManifest *manifest;
 	const char *dir;
 
+	if (diff_make_full(operation->runtime, job, err) < 0)
+		return -1;
 	job_step(job, "verify");
 	if (snapshots_use(operation->runtime->snapshots, &ask, &restoring->use, err) < 0)
 		return -1;

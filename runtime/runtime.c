@@ -317,6 +317,8 @@ int runtime_open_with(Runtime **ret, const RuntimeConfig *config, Backend *backe
 	runtime->state_dir = text_dup(config->state_dir);
 	runtime->node_id = text_dup(config->node_id);
 	lock_init(&runtime->table_lock);
+	lock_init(&runtime->flat_lock);
+	cond_init(&runtime->flattened);
 	lock_init(&runtime->works_lock);
 	lock_init(&runtime->lock);
 	runtime->uids_to_lease = lease_pool_new(config->first_uid, config->uid_count);

@@ -24,6 +24,7 @@ enum {
 struct Taking {
 	SnapshotDraft *draft;
 	char snapshot_id[ERROR_ID_MAX];
+	char parent[ERROR_ID_MAX]; /* of a diff */
 	SnapshotThen then;
 	SnapshotLabels labels;
 	char request[DISK_DIGEST_SIZE];
@@ -53,11 +54,11 @@ void taking_free(Taking *taking)
 static void digest_of(char ret[static DISK_DIGEST_SIZE], const SnapshotCall *call)
 {
 	cleanup_(disk_hasher_freep) DiskHasher *hasher = disk_hasher_new();
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id,
-				 "snapshot_id", call->snapshot_id, "uid",
-				 call->vm.expected_uid ? call->vm.expected_uid : "", "then",
-				 (int)call->then, "labels",
-				 fields_to_json(&snapshot_labels_table, call->labels));
+	json_t *json = json_pack(
+		"{s:s, s:s, s:s, s:s, s:i, s:o}", "vm_id", call->vm.vm_id, "snapshot_id",
+		call->snapshot_id, "parent", call->parent ? call->parent : "", "uid",
+		call->vm.expected_uid ? call->vm.expected_uid : "", "then", (int)call->then,
+		"labels", fields_to_json(&snapshot_labels_table, call->labels));
 	cleanup_free char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
 
 	json_decref(json);
@@ -119,11 +120,13 @@ static int take_disks(Operation *operation, Error *err)
 static int take(Operation *operation, FieldTexts *names, Error *err)
 {
 	Job *job = &operation->job;
+	const Taking *taking = operation->taking;
 	const BackendOps *ops = operation->vm->backend->ops;
 
 	job_step(job, "memory");
-	if (ops->snapshot(operation->vm->backend, job, snapshot_draft_dir(operation->taking->draft),
-			  false, names, err) < 0)
+	if (diff_begin(job, taking->parent, err) < 0 ||
+	    ops->snapshot(operation->vm->backend, job, snapshot_draft_dir(taking->draft),
+			  *taking->parent, names, err) < 0)
 		return -1;
 	job_step(job, "disks");
 	return take_disks(operation, err);
@@ -195,6 +198,7 @@ static int undo_interrupted(Operation *operation, Error *err)
 {
 	bool runs = operation->from == VM_PAUSED;
 
+	field_set_text(&operation->resolved.diff_base, NULL);
 	if (undo(operation, &runs, err) < 0)
 		return -1;
 	return error_set(err, ERROR_SNAPSHOT_FAILED, "the agent ended while it was taken; undone");
@@ -214,8 +218,10 @@ int vm_work_snapshot(Operation *operation, Error *err)
 	r = carry_out(operation, &runs, err);
 	/* It is there, or nothing of it is, before anybody is told. */
 	snapshot_draft_end(take_ptr(taking->draft));
-	if (r == 0)
+	if (r == 0) {
+		diff_end(&operation->job, operation->vm->backend->ops, taking->snapshot_id);
 		return 0;
+	}
 	error_about_snapshot(err, operation->vm->id, taking->snapshot_id);
 	operation->rule.done = operation->from;
 	if (!operation->job.poisoned)
@@ -321,6 +327,7 @@ static void fill_begin(SnapshotBegin *begin, const Create *create, Vm *vm,
 		.snapshot_id = create->taking->snapshot_id,
 		.tenant = tenant,
 		.request = create->taking->request,
+		.parent = *create->taking->parent ? create->taking->parent : NULL,
 	};
 	if (!vm)
 		return;
@@ -334,6 +341,16 @@ static void fill_begin(SnapshotBegin *begin, const Create *create, Vm *vm,
 	begin->bytes = (mib + STATE_MIB) * MIB;
 }
 
+static int check_parent(const Create *create, Vm *vm, Error *err)
+{
+	cleanup_(record_unrefp) VmRecord *record = NULL;
+
+	lock_take(&vm->lock);
+	record = record_ref(vm->latest);
+	lock_drop(&vm->lock);
+	return diff_check_asked(record, vm->backend->ops, create->taking->parent, err);
+}
+
 static int check_vm(Create *create, Vm *vm, Error *err)
 {
 	if (!vm)
@@ -341,7 +358,7 @@ static int check_vm(Create *create, Vm *vm, Error *err)
 	if (!vm->backend->ops->snapshot)
 		return error_set(err, ERROR_UNSUPPORTED, "snapshot (%s)",
 				 vm_backend_name(vm->backend->ops->id));
-	return 0;
+	return *create->taking->parent ? check_parent(create, vm, err) : 0;
 }
 
 static void begin(Create *create, Vm *vm)
@@ -424,6 +441,7 @@ void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, Snapsho
 	create->vm.principal = create->principal;
 	create->taking = new0(Taking);
 	create->taking->then = call->then;
+	text_copy(create->taking->parent, sizeof create->taking->parent, call->parent);
 	fields_copy(&snapshot_labels_table, &create->taking->labels, call->labels);
 	text_copy(create->taking->snapshot_id, sizeof create->taking->snapshot_id,
 		  call->snapshot_id);

@@ -24,6 +24,7 @@ typedef struct SnapshotCall {
 	VmCall vm;               /* its vm_id, what is expected of the VM, and how to answer */
 	const char *snapshot_id; /* a valid id */
 	SnapshotThen then;
+	const char *parent; /* that it is to be laid over; "": none, it is a full one */
 	const SnapshotLabels *labels;
 } SnapshotCall;
 
@@ -36,5 +37,9 @@ typedef void SnapshotReply(void *user, const SnapshotInfo *snapshot, const Error
 /* As runtime_run_vm(). What CreateSnapshot says of failures. */
 void runtime_create_snapshot(Runtime *runtime, const SnapshotCall *call, SnapshotReply *reply,
 			     void *user);
+
+/* As snapshots_flatten(), one at a time. Blocks. */
+int runtime_flatten_snapshot(Runtime *runtime, const char *vm_id, const char *snapshot_id,
+			     const DiskProgress *progress, Error *err) must_check;
 
 Snapshots *runtime_snapshots(Runtime *runtime);

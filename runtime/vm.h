@@ -174,6 +174,9 @@ struct Runtime {
 	AddressBook *addresses;
 	EgressHub *egress_hub;
 
+	Lock flat_lock;
+	Cond flattened;  /* with flat_lock */
+	bool flattening; /* under flat_lock: a snapshot is being made full */
 	Lock works_lock;
 	struct TemplateWork *template_works; /* under works_lock */
 

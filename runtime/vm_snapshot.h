@@ -22,6 +22,18 @@ VmState vm_state_after_snapshot(const Operation *operation);
 VmDesired vm_desired_after_snapshot(const Operation *operation);
 bool vm_stops_after_snapshot(const Operation *operation);
 
+/* snapshot_diff.c */
+/* Can a snapshot of @record's VM be laid over @parent now? INVALID_REQUEST, UNSUPPORTED. */
+int diff_check_asked(const VmRecord *record, const BackendOps *ops, const char *parent, Error *err)
+	must_check;
+/* The VMM is about to write; from now on nothing can be laid over what there is. @parent: "" of a
+ * full one. */
+int diff_begin(Job *job, const char *parent, Error *err) must_check;
+/* @snapshot_id is there, and the next one can be laid over it. */
+void diff_end(Job *job, const BackendOps *ops, const char *snapshot_id);
+/* What @job is to restore is full when it returns. */
+int diff_make_full(Runtime *runtime, Job *job, Error *err) must_check;
+
 /* restore.c */
 struct Restoring {
 	RestoreFrom from;

@@ -70,6 +70,7 @@ static const Option create_options[] = {
 	{ "vcpus", OPTION_NUMBER, 0, .value = "N", .help = "virtual CPUs (default: 1)" },
 	{ "memory", OPTION_NUMBER, 'm', .value = "MIB", .help = "guest memory in MiB (default: 128)" },
 	{ "smt", OPTION_FLAG, 0, .help = "show the virtual CPUs as pairs of threads" },
+	{ "track-dirty-pages", OPTION_FLAG, 0, .help = "note which pages are written, for snapshots of what has changed (firecracker)" },
 	{ "huge-pages", OPTION_ENUM, 0, .value = "PAGES", .names = &hearth__v1__huge_pages__descriptor,
 	  .help = "what backs the guest's memory (default: none)" },
 	{ "cpu-template", OPTION_ENUM, 0, .value = "NAME", .names = &hearth__v1__cpu_template__descriptor,
@@ -244,6 +245,8 @@ static const Option egress_watch_options[] = {
 };
 
 static const Option snapshot_create_options[] = {
+	{ "parent", OPTION_TEXT, 0, .value = "SNAPSHOT",
+	  .help = "a diff: of memory only what was written since this one, the last of the VM's run (firecracker, --track-dirty-pages)" },
 	{ "then", OPTION_ENUM, 0, .value = "WHAT", .names = &hearth__v1__snapshot_then__descriptor,
 	  .help = "what becomes of the VM (default: what it was)" },
 	{ "label", OPTION_TEXT, 'l', .many = true, .value = "KEY=VALUE", .help = "a label of the snapshot" },
@@ -370,10 +373,12 @@ const Command commands[] = {
 	  "UNTOLD counts packets of the VM that were denied meanwhile and are not told of.\n" },
 	{ "snapshot create", "VM SNAPSHOT", "keep all that a VM is, to go on from there", run_snapshot_create, snapshot_create_options, TAKES_OTHER, 2, 2,
 	  "  hearthctl snapshot create web-1 warm\n"
+	  "  hearthctl snapshot create web-1 later --parent warm   # of memory what was written since\n"
 	  "  hearthctl create web-2 --restore web-1/warm --start\n" },
 	{ "snapshot list", "[VM]", "list snapshots", run_snapshot_list, snapshot_list_options, TAKES_VM, 0, 1, NULL },
 	{ "snapshot watch", "[VM]", "show snapshots, and whenever one changes", run_snapshot_watch, snapshot_list_options, TAKES_VM, 0, 1, NULL },
 	{ "snapshot get", "VM SNAPSHOT", "show a snapshot", run_snapshot_get, NULL, TAKES_OTHER, 2, 2, NULL },
+	{ "snapshot flatten", "VM SNAPSHOT", "make a full snapshot of a diff", run_snapshot_flatten, NULL, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot verify", "VM SNAPSHOT", "read a snapshot: is it what it was", run_snapshot_verify, snapshot_verify_options, TAKES_OTHER, 2, 2, NULL },
 	{ "snapshot delete", "VM SNAPSHOT", "delete a snapshot that no VM was restored from", run_snapshot_delete, snapshot_delete_options, TAKES_OTHER, 2, 2, NULL },
 	{ "template import", "TEMPLATE PATH", "make a disk image or OCI image of the node a template", run_template_import, template_import_options, TAKES_OTHER, 2, 2,

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* snapshot create, list, watch, get, verify and delete. */
+/* snapshot create, list, watch, get, flatten, verify and delete. */
 
 static void print_snapshot(const Hearth__V1__Snapshot *snapshot)
 {
@@ -18,6 +18,7 @@ static void print_snapshot(const Hearth__V1__Snapshot *snapshot)
 		    enum_text(&hearth__v1__snapshot_state__descriptor, (int)snapshot->state, name));
 	if (snapshot->problem)
 		print_field("Problem:", "%s", snapshot->problem->message);
+	print_field("Laid over:", "%s", snapshot->parent_snapshot_id);
 	print_field("Tenant:", "%s", snapshot->tenant);
 	if (snapshot->create_time)
 		print_field("Created:", "%s", format_time(snapshot->create_time, text));
@@ -76,6 +77,7 @@ int run_snapshot_create(Ctl *ctl)
 	request->expected_revision = options_number(given, "expected-revision", 0);
 	request->expected_generation = options_number(given, "expected-generation", 0);
 	request->validate_only = options_has(given, "validate-only");
+	set_text(&request->parent_snapshot_id, options_text(given, "parent"));
 	request->then = (Hearth__V1__SnapshotThen)options_enum(given, "then", 0);
 	request->return_when = (Hearth__V1__ReturnWhen)options_enum(given, "return", 0);
 	while (status == 0 && (text = options_next(given, "label", &at)))
@@ -109,6 +111,16 @@ int run_snapshot_verify(Ctl *ctl)
 	request.snapshot_id = text_field(ctl->options.arguments[1]);
 	request.if_changed = options_has(&ctl->options, "if-changed");
 	return call(ctl, "VerifySnapshot", &request.base);
+}
+
+int run_snapshot_flatten(Ctl *ctl)
+{
+	Hearth__V1__FlattenSnapshotRequest request;
+
+	hearth__v1__flatten_snapshot_request__init(&request);
+	request.vm_id = text_field(ctl->options.arguments[0]);
+	request.snapshot_id = text_field(ctl->options.arguments[1]);
+	return call(ctl, "FlattenSnapshot", &request.base);
 }
 
 int run_snapshot_delete(Ctl *ctl)

@@ -161,6 +161,7 @@ int run_snapshot_create(Ctl *ctl);
 int run_snapshot_list(Ctl *ctl);
 int run_snapshot_watch(Ctl *ctl);
 int run_snapshot_get(Ctl *ctl);
+int run_snapshot_flatten(Ctl *ctl);
 int run_snapshot_verify(Ctl *ctl);
 int run_snapshot_delete(Ctl *ctl);
 

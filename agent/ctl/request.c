@@ -264,8 +264,10 @@ static void apply_guest(const Options *given, Hearth__V1__VmSpec *spec)
 
 static int apply_machine(Ctl *ctl, Hearth__V1__VmSpec *spec)
 {
-	static const char *const options[] = { "vcpus",      "memory",       "smt",
-					       "huge-pages", "cpu-template", "cpu-config" };
+	static const char *const options[] = {
+		"vcpus",      "memory",           "smt", "huge-pages", "cpu-template",
+		"cpu-config", "track-dirty-pages"
+	};
 	const Options *given = &ctl->options;
 	cleanup_free char *config = NULL;
 	Hearth__V1__Machine *machine;
@@ -279,6 +281,8 @@ static int apply_machine(Ctl *ctl, Hearth__V1__VmSpec *spec)
 	machine->vcpus = (uint32_t)options_number(given, "vcpus", machine->vcpus);
 	machine->memory_mib = options_number(given, "memory", machine->memory_mib);
 	machine->smt = machine->smt || options_has(given, "smt");
+	machine->track_dirty_pages =
+		machine->track_dirty_pages || options_has(given, "track-dirty-pages");
 	machine->huge_pages =
 		(Hearth__V1__HugePages)options_enum(given, "huge-pages", (int)machine->huge_pages);
 	machine->cpu_template = (Hearth__V1__CpuTemplate)options_enum(given, "cpu-template",

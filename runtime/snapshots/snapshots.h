@@ -259,7 +259,8 @@ void snapshot_layers_clear(SnapshotLayers *layers); /* zeroed is fine */
  *
  * It is the same snapshot, with the same uid, and needs no parent any more; those laid over it stay
  * so. Takes the room of the memory, and the time to copy it. It is a diff until it is full, at
- * once. A full one is left as it is. IN_USE: it is pinned or used, at the beginning or the end.
+ * once. A full one is left as it is. IN_USE: somebody else uses it at the end, for more than
+ * depending on it: nothing is restored of a diff before it is full.
  */
 int snapshots_flatten(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
 		      const DiskProgress *progress, Error *err) must_check;

@@ -11,9 +11,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 enum {
 	REFLINK_TRY = 64 << 10, /* bytes: a multiple of what file systems reflink in */
+	PAGE = 4096,            /* of guests' memory */
 };
 
 /* What is there under a name that is asked for. */
@@ -150,6 +152,21 @@ static void draft_free(SnapshotDraft *draft)
 	free(draft);
 }
 
+/* A hole of a diff is a page that was not written: a file system that fills the rest of a block
+ * with zeros would have them taken for written ones. */
+static int check_blocks(const Snapshots *snapshots, const SnapshotKey *key, Error *err)
+{
+	struct statfs fs;
+
+	if (fstatfs(snapshots->fd, &fs) < 0)
+		return snapshot_errno(err, key, errno, "look at %s", snapshots->dir);
+	if (fs.f_bsize <= PAGE)
+		return 0;
+	return error_set(err, ERROR_UNSUPPORTED,
+			 "snapshots of what has changed: %s is in blocks of %ld bytes",
+			 snapshots->dir, (long)fs.f_bsize);
+}
+
 int snapshots_begin(Snapshots *snapshots, const SnapshotBegin *begin, SnapshotDraft **ret,
 		    SnapshotBegun *begun, Error *err)
 {
@@ -159,6 +176,8 @@ int snapshots_begin(Snapshots *snapshots, const SnapshotBegin *begin, SnapshotDr
 	Found found;
 
 	if (snapshot_key(&key, begin->vm_id, begin->snapshot_id, err) < 0)
+		return -1;
+	if (begin->parent && check_blocks(snapshots, &key, err) < 0)
 		return -1;
 	asked = draft_new(snapshots, &key, begin);
 	found = reserve(asked, begin);

@@ -176,7 +176,7 @@ static int close_entry(const Flatten *flatten, bool *is_closed, Error *err)
 	SnapshotEntry *entry = flatten->use->entries[0];
 
 	lock_take(&snapshots->lock);
-	*is_closed = !entry->closed && !entry->users && entry->holds == 1;
+	*is_closed = !entry->closed && entry->holds == 1;
 	if (*is_closed)
 		entry->closed = true;
 	lock_drop(&snapshots->lock);
@@ -327,16 +327,6 @@ static int flatten_use(const SnapshotUse *use, const DiskProgress *progress, Err
 	return r;
 }
 
-static bool is_pinned(Snapshots *snapshots, const SnapshotEntry *entry)
-{
-	bool pinned;
-
-	lock_take(&snapshots->lock);
-	pinned = entry->users > 0;
-	lock_drop(&snapshots->lock);
-	return pinned;
-}
-
 int snapshots_flatten(Snapshots *snapshots, const char *vm_id, const char *snapshot_id,
 		      const DiskProgress *progress, Error *err)
 {
@@ -347,11 +337,5 @@ int snapshots_flatten(Snapshots *snapshots, const char *vm_id, const char *snaps
 		return -1;
 	if (use->manifests[0]->kind == SNAPSHOT_FULL)
 		return 0;
-	/* It would be for nothing. */
-	if (is_pinned(snapshots, use->entries[0])) {
-		error_about_snapshot(err, vm_id, snapshot_id);
-		return error_set(err, ERROR_IN_USE, "snapshot '%s' of vm '%s' is used", snapshot_id,
-				 vm_id);
-	}
 	return flatten_use(use, progress, err);
 }

@@ -2,10 +2,12 @@
 """Snapshots by the real Firecracker, through the API: a guest that looks at every page of its memory
 goes on where it was."""
 
+import concurrent.futures
 import json
 import os
 import re
 import signal
+import time
 import unittest
 
 import grpc
@@ -15,6 +17,7 @@ from harness import Code, Failure, S, V, wait_until
 
 ROUND = re.compile(r"guest: round (\d+) bad (\d+)\r?\n")
 MIB = 8
+APART = 10  # rounds between two snapshots
 
 
 @unittest.skipUnless(FIRECRACKER and JAILER, "no firecracker and jailer on PATH")
@@ -83,6 +86,126 @@ class SnapshotTest(Host):
         self.daemon.restart()
         self.later_round(second, max(self.rounds(second)))
 
+    def boot_tracked(self, args):
+        request = self.request(self.new_vm_id(), args)
+        request.spec.machine.track_dirty_pages = True
+        return self.vms.CreateVm(request, timeout=BOOT_SECONDS)
+
+    def last_round(self, vm):
+        """Of a VM that stands still: what it said arrives a little later."""
+        def settled():
+            before = self.rounds(vm)
+            time.sleep(0.3)
+            return before == self.rounds(vm) and before
+        return max(wait_until(settled, "the console to fall silent"))
+
+    def allocated(self, vm, snapshot_id):
+        path = self.daemon.state / "snapshots" / vm.vm_id / snapshot_id / "memory"
+        return path.stat().st_blocks * 512
+
+    def test_diffs_are_restored_with_every_page_of_all_they_are_laid_over(self):
+        vm = self.boot_tracked("check=2")
+        at = {}
+        for name, parent in (("full", ""), ("one", "full"), ("two", "one")):
+            self.later_round(vm, max(self.rounds(vm), default=0) + APART)
+            taken = self.take(vm, name, parent_snapshot_id=parent, then=S.SNAPSHOT_THEN_PAUSE)
+            self.assertEqual(parent, taken.parent_snapshot_id)
+            at[name] = self.last_round(vm)
+            self.assertEqual(name, self.get(vm.vm_id).status.resolved.diff_base)
+            self.vms.ResumeVm(V.ResumeVmRequest(vm_id=vm.vm_id), timeout=30)
+        self.assertLess(self.allocated(vm, "one"), self.allocated(vm, "full") // 2)
+        failure = self.refused_deletion(vm, "full")
+        self.assertEqual("IN_USE", failure.reason)
+
+        for name, memory in (("two", V.MEMORY_BACKEND_FILE), ("one", V.MEMORY_BACKEND_USERFAULTFD),
+                             ("full", V.MEMORY_BACKEND_UNSPECIFIED)):
+            clone = self.restore(vm, name, memory=memory)
+            first = min(self.rounds(clone) or [self.later_round(clone, 0)])
+            # The first lines may have been half said: those of no other snapshot.
+            self.assertIn(first, range(at[name] + 1, at[name] + APART))
+            self.later_round(clone, first + 1)
+            self.destroy(clone.vm_id)
+            self.assertEqual("", self.daemon.snapshots.GetSnapshot(S.GetSnapshotRequest(
+                vm_id=vm.vm_id, snapshot_id=name), timeout=20).parent_snapshot_id)
+        self.forget(vm.vm_id, "full")
+        self.later_round(self.restore(vm, "two"), at["two"] + 1)
+
+    def refused_deletion(self, vm, snapshot_id):
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.forget(vm.vm_id, snapshot_id)
+        return Failure(caught.exception)
+
+    def test_many_go_on_from_one_diff_at_once(self):
+        vm = self.boot_tracked("check=2")
+        self.later_round(vm, 0)
+        self.take(vm, "full")
+        self.later_round(vm, max(self.rounds(vm)))
+        self.take(vm, "warm", parent_snapshot_id="full", then=S.SNAPSHOT_THEN_PAUSE)
+        at = max(self.rounds(vm))
+
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            clones = list(pool.map(lambda _: self.restore(vm), range(6)))
+
+        for clone in clones:
+            self.later_round(clone, at + 1)
+
+    def test_a_diff_is_laid_over_the_last_one_of_its_run_or_nothing(self):
+        plain = self.boot("exit=loop")
+        self.take(plain, "full")
+        self.assertIn("parent_snapshot_id", self.refused_over(plain, "full").violations)
+        vm = self.boot_tracked("check=1")
+        self.assertIn("parent_snapshot_id", self.refused_over(vm, "full").violations)
+        self.take(vm, "full")
+        self.take(vm, "second")
+        self.assertIn("must be 'second'", str(self.refused_over(vm, "full").violations))
+        self.daemon.restart()
+        self.take(vm, "third", parent_snapshot_id="second")
+
+        call = self.daemon.snapshots.CreateSnapshot.future(S.CreateSnapshotRequest(
+            vm_id=vm.vm_id, snapshot_id="lost", parent_snapshot_id="third"), timeout=BOOT_SECONDS)
+        wait_until(lambda: [path for path in (self.daemon.state / "snapshots").glob(".*")
+                            if path.is_dir()], "it is begun")
+        self.daemon.restart()
+        call.cancel()
+        self.vms.WaitVm(V.WaitVmRequest(vm_id=vm.vm_id, states=[V.VM_STATE_RUNNING]),
+                        timeout=BOOT_SECONDS)
+        self.assertIn("must be empty", str(self.refused_over(vm, "third").violations))
+
+        clone = self.restore(vm, "third")
+        self.assertEqual("", clone.status.resolved.diff_base)
+        self.take(clone, "full")
+        self.take(clone, "diff", parent_snapshot_id="full")
+        self.later_round(self.restore(clone, "diff"), 0)
+
+    def refused_over(self, vm, parent):
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.take(vm, "refused", parent_snapshot_id=parent)
+        return Failure(caught.exception)
+
+    def test_a_bit_flipped_in_a_layer_is_found_before_a_vm_starts(self):
+        vm = self.boot_tracked("exit=loop")
+        self.take(vm, "full")
+        self.take(vm, "warm", parent_snapshot_id="full")
+        self.flip(vm, "full", 5 << 20)
+
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.restore(vm)
+
+        self.assertEqual(Code.DATA_LOSS, caught.exception.code())
+        with self.assertRaises(grpc.RpcError) as caught:
+            self.daemon.snapshots.FlattenSnapshot(S.FlattenSnapshotRequest(
+                vm_id=vm.vm_id, snapshot_id="warm"), timeout=60)
+        self.assertEqual(Code.DATA_LOSS, caught.exception.code())
+
+    def flip(self, vm, snapshot_id, at):
+        memory = self.daemon.state / "snapshots" / vm.vm_id / snapshot_id / "memory"
+        os.chmod(memory, 0o600)
+        with open(memory, "r+b") as file:
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 16]))
+
     def test_disks_and_interfaces_are_the_clones_own(self):
         folder = self.folder()
         path = self.disk(folder, "data")
@@ -118,13 +241,7 @@ class SnapshotTest(Host):
     def test_a_flipped_bit_is_found_before_a_vm_starts(self):
         vm = self.boot("exit=loop")
         self.take(vm)
-        memory = self.daemon.state / "snapshots" / vm.vm_id / "warm" / "memory"
-        os.chmod(memory, 0o600)
-        with open(memory, "r+b") as file:
-            file.seek(5 << 20)
-            byte = file.read(1)[0]
-            file.seek(5 << 20)
-            file.write(bytes([byte ^ 16]))
+        self.flip(vm, "warm", 5 << 20)
 
         with self.assertRaises(grpc.RpcError) as caught:
             self.restore(vm)

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "runtime/network.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -161,6 +162,20 @@ static int fault_resume(Backend *backend, Job *job, Error *err)
 	return pause_or_resume(backend, job, false, err);
 }
 
+/* Of a diff the second page alone. */
+static int write_memory(const char *dir, bool diff)
+{
+	cleanup_free char *path = text_printf("%s/" SNAPSHOT_MEMORY, dir);
+	cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char pages[FAULT_PAGES * FAULT_PAGE];
+
+	memset(pages, diff ? 'd' : 'f', sizeof pages);
+	if (fd < 0 || ftruncate(fd, sizeof pages) < 0)
+		return -1;
+	return pwrite(fd, pages, diff ? FAULT_PAGE : sizeof pages, diff ? FAULT_PAGE : 0) < 0 ? -1
+											      : 0;
+}
+
 static int snapshot(Backend *backend, Job *job, const char *dir, bool diff, FieldTexts *names,
 		    Error *err)
 {
@@ -170,7 +185,6 @@ static int snapshot(Backend *backend, Job *job, const char *dir, bool diff, Fiel
 	Machine *machine = machine_of(fault, job->vm_id);
 	bool paused;
 
-	(void)diff;
 	(void)names;
 	lock_take(&fault->lock);
 	paused = machine->paused;
@@ -182,9 +196,10 @@ static int snapshot(Backend *backend, Job *job, const char *dir, bool diff, Fiel
 		return error_set(err, ERROR_SNAPSHOT_FAILED, "given up");
 	}
 	job->poisoned = told_to(fault, job, "snapshot-poisons");
-	if (job->poisoned || told_to(fault, job, "snapshot-fails"))
+	if (job->poisoned || told_to(fault, job, "snapshot-fails") ||
+	    (diff && told_to(fault, job, "diff-fails")))
 		return error_set(err, ERROR_SNAPSHOT_FAILED, "told to fail");
-	return file_write_atomic(path, state, sizeof state - 1) < 0
+	return write_memory(dir, diff) < 0 || file_write_atomic(path, state, sizeof state - 1) < 0
 		       ? error_set(err, ERROR_SNAPSHOT_FAILED, "write %s", path)
 		       : 0;
 }
@@ -289,7 +304,8 @@ static void release(Backend *backend)
 
 static const BackendOps fault_ops = {
 	.id = VM_BACKEND_QEMU,
-	.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_PROCESS | BACKEND_SNAPSHOT,
+	.capabilities = BACKEND_PAUSE | BACKEND_POWER_BUTTON | BACKEND_PROCESS | BACKEND_SNAPSHOT |
+			BACKEND_DIFF,
 	.probe = probe,
 	.check = check,
 	.start = start,

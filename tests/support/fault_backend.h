@@ -9,6 +9,11 @@
 
 #include "runtime/backend.h"
 
+enum {
+	FAULT_PAGES = 4, /* of memory in its snapshots */
+	FAULT_PAGE = 4096,
+};
+
 typedef struct FaultBackend FaultBackend;
 
 /*

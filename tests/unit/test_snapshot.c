@@ -3,6 +3,8 @@
 /* Snapshots as operations on VMs, and VMs that go on from them. */
 
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "runtime/snapshot.h"
 #include "tests/support/suite_node.h"
 #include "tests/unit/update_suite.h"
@@ -27,18 +29,25 @@ static void came(void *user, const SnapshotInfo *info, const Error *err)
 	(void)sem_post(&answered->came);
 }
 
-static void ask(Answered *answered, const char *vm_id, const char *snapshot_id, SnapshotThen then)
+static void ask_over(Answered *answered, const char *vm_id, const char *snapshot_id,
+		     SnapshotThen then, const char *parent)
 {
 	static const SnapshotLabels none;
 	const SnapshotCall call = {
 		.vm = { .vm_id = vm_id, .principal = "test" },
 		.snapshot_id = snapshot_id,
 		.then = then,
+		.parent = parent,
 		.labels = &none,
 	};
 
 	(void)sem_init(&answered->came, 0, 0);
 	runtime_create_snapshot(node.runtime, &call, came, answered);
+}
+
+static void ask(Answered *answered, const char *vm_id, const char *snapshot_id, SnapshotThen then)
+{
+	ask_over(answered, vm_id, snapshot_id, then, "");
 }
 
 static Answered take(const char *vm_id, const char *snapshot_id, SnapshotThen then)
@@ -302,4 +311,121 @@ Test(snapshot, stays_while_a_vm_that_goes_on_from_it_is_there)
 	run(VM_OP_DESTROY, "web-2", VM_DESTROYED);
 	error_clear(&err);
 	cr_assert_eq(snapshots_delete(snapshots, "web-1", "one", &err), 0, "%s", err.what);
+}
+
+/* ---- diffs ---- */
+
+static VmSpec *tracked(VmDesired desired, const char *fault)
+{
+	VmSpec *spec = with_drive(desired, fault, "a");
+
+	if (!spec->machine)
+		spec->machine = new0(VmMachine);
+	spec->machine->track_dirty_pages = true;
+	return spec;
+}
+
+static Error take_over(const char *snapshot_id, const char *parent)
+{
+	Answered answered = { .state = 0 };
+
+	ask_over(&answered, "web-1", snapshot_id, SNAPSHOT_THEN_UNSET, parent);
+	(void)sem_wait(&answered.came);
+	return answered.err;
+}
+
+static void taken_over(const char *snapshot_id, const char *parent)
+{
+	Error err = take_over(snapshot_id, parent);
+
+	cr_assert_not(error_is_set(&err), "%s", err.what);
+}
+
+static void refused_over(const char *parent, ErrorKind kind, const char *words)
+{
+	size_t before = count_snapshots();
+	Error err = take_over("refused", parent);
+
+	cr_assert_eq(err.kind, kind, "%s: %s", error_kind_name(err.kind), err.what);
+	cr_assert(strstr(err.what, words), "%s", err.what);
+	cr_assert_eq(count_snapshots(), before);
+}
+
+static size_t depth_of(const char *snapshot_id)
+{
+	cleanup_(snapshot_info_clear) SnapshotInfo info = { 0 };
+	Error err = { 0 };
+
+	cr_assert_eq(
+		snapshots_get(runtime_snapshots(node.runtime), "web-1", snapshot_id, &info, &err),
+		0, "%s", err.what);
+	return info.depth;
+}
+
+Test(snapshot, of_what_has_changed_is_laid_over_the_last_one)
+{
+	create("web-1", tracked(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	taken_over("one", "");
+	taken_over("two", "one");
+	taken_over("three", "two");
+
+	cr_expect_eq(depth_of("three"), 3);
+	refused_over("one", ERROR_INVALID_REQUEST, "must be 'three'");
+	refused_over("nothing", ERROR_INVALID_REQUEST, "must be 'three'");
+	taken_over("full", "");
+	cr_expect_eq(depth_of("full"), 1);
+	refused_over("three", ERROR_INVALID_REQUEST, "must be 'full'");
+}
+
+Test(snapshot, of_what_has_changed_needs_a_run_whose_pages_are_tracked)
+{
+	create("web-1", with_drive(VM_DESIRED_RUNNING, NULL, "a"), VM_RUNNING);
+	taken_over("one", "");
+	refused_over("one", ERROR_INVALID_REQUEST, "track_dirty_pages");
+	run(VM_OP_DESTROY, "web-1", VM_DESTROYED);
+
+	create("web-1", tracked(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	refused_over("one", ERROR_INVALID_REQUEST, "must be empty");
+	taken_over("two", "");
+	run(VM_OP_STOP, "web-1", VM_STOPPED);
+	run(VM_OP_START, "web-1", VM_RUNNING);
+	refused_over("two", ERROR_INVALID_REQUEST, "must be empty");
+}
+
+/* The VMM may have forgotten what was written. */
+Test(snapshot, that_failed_lets_nothing_be_laid_over_the_one_before)
+{
+	Error err;
+
+	create("web-1", tracked(VM_DESIRED_RUNNING, "diff-fails"), VM_RUNNING);
+	taken_over("one", "");
+	err = take_over("two", "one");
+	cr_assert_eq(err.kind, ERROR_SNAPSHOT_FAILED);
+
+	refused_over("one", ERROR_INVALID_REQUEST, "must be empty");
+	taken_over("three", "");
+	cr_assert_eq(take_over("four", "three").kind, ERROR_SNAPSHOT_FAILED);
+}
+
+Test(snapshot, of_what_has_changed_is_made_full_by_the_first_who_goes_on_from_it)
+{
+	cleanup_free char *path = NULL;
+	cleanup_free char *memory = NULL;
+	VmSpec *spec = from_snapshot(VM_DESIRED_RUNNING, NULL, true);
+	size_t length;
+
+	create("web-1", tracked(VM_DESIRED_RUNNING, NULL), VM_RUNNING);
+	taken_over("zero", "");
+	taken_over("one", "zero");
+	create("web-2", spec, VM_RUNNING);
+
+	cr_assert(fault_restored(node.fault, "web-2"));
+	cr_expect_eq(depth_of("one"), 1);
+	path = text_printf("%s/snapshots/web-1/one/memory", node.state_dir);
+	cr_assert_eq(file_read(&memory, &length, path, 1 << 20), 0);
+	cr_assert_eq(length, (size_t)FAULT_PAGES * FAULT_PAGE);
+	for (size_t i = 0; i < length; i++)
+		cr_assert_eq(memory[i], i / FAULT_PAGE == 1 ? 'd' : 'f', "%zu", i);
+	taken_over("two", "one");
+	cr_expect_eq(depth_of("two"), 2);
 }
