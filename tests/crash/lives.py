@@ -9,6 +9,7 @@ import shutil
 import signal
 import typing
 
+import grpc
 from google.protobuf import duration_pb2, field_mask_pb2
 
 from harness import E, GUEST, I, PROGRAMS, S as SNAPSHOTS, V, wait_until
@@ -60,6 +61,27 @@ def snapshot(daemon, vm_id=VM, **fields):
         vm_id=vm_id, snapshot_id="one", **fields), timeout=SECONDS)
 
 
+def forget(daemon, snapshot_id):
+    daemon.client.snapshots.DeleteSnapshot(SNAPSHOTS.DeleteSnapshotRequest(
+        vm_id=VM, snapshot_id=snapshot_id, allow_missing=True), timeout=SECONDS)
+
+
+def diff(daemon):
+    """Over the snapshot before, which is taken anew where a death has left none that fits."""
+    laid_over = SNAPSHOTS.CreateSnapshotRequest(vm_id=VM, snapshot_id="two",
+                                                parent_snapshot_id="one")
+    try:
+        daemon.client.snapshots.CreateSnapshot(laid_over, timeout=SECONDS)
+    except grpc.RpcError as error:
+        if error.code() != grpc.StatusCode.INVALID_ARGUMENT:
+            raise
+        forget(daemon, "one")
+        snapshot(daemon)
+        daemon.client.snapshots.CreateSnapshot(laid_over, timeout=SECONDS)
+    return daemon.client.snapshots.FlattenSnapshot(
+        SNAPSHOTS.FlattenSnapshotRequest(vm_id=VM, snapshot_id="two"), timeout=SECONDS)
+
+
 def restore(spec):
     """From a snapshot that stays the node's."""
     def call(daemon):
@@ -78,8 +100,8 @@ def restore(spec):
 
 def destroy(daemon):
     answer = verb("DestroyVm", V.DestroyVmRequest, allow_missing=True)(daemon)
-    daemon.client.snapshots.DeleteSnapshot(SNAPSHOTS.DeleteSnapshotRequest(
-        vm_id=VM, snapshot_id="one", allow_missing=True), timeout=SECONDS)
+    for snapshot_id in "two", "one":
+        forget(daemon, snapshot_id)
     daemon.client.images.DeleteTemplate(
         I.DeleteTemplateRequest(template_id=TEMPLATE, allow_missing=True), timeout=SECONDS)
     return answer
@@ -132,6 +154,8 @@ def steps_of(spec, *updates, names=(), template=None, restores=False):
         *(Step("update", update(path, more), running, running) for path, more in updates),
         Step("egress", set_egress, running, running),
         Step("snapshot", snapshot, running, running),
+        *([Step("diff", diff, running, running, ("create", "snapshot"))]
+          if spec.machine.track_dirty_pages else []),
         Step("restart", end_vmm, running, running),
         Step("pause", verb("PauseVm", V.PauseVmRequest), paused, running),
         Step("resume", verb("ResumeVm", V.ResumeVmRequest), running, paused, ("create", "pause")),
@@ -170,7 +194,7 @@ def lives(folder):
                    boot_args="console=ttyS0 quiet")
     own = V.Drive(drive_id="own", template_id=TEMPLATE)
     drives = [[V.Drive(drive_id="data", path=str(disk)), own] for disk in disks]
-    small = V.VmSpec(machine=V.Machine(memory_mib=16), boot=guest, drives=drives[0],
+    small = V.VmSpec(machine=V.Machine(memory_mib=16, track_dirty_pages=True), boot=guest, drives=drives[0],
                      network_interfaces=network, egress=policy(80))
     emulated = V.VmSpec(machine=V.Machine(memory_mib=128), boot=linux, drives=drives[0],
                         network_interfaces=network, egress=policy(80))
