@@ -57,15 +57,6 @@ int pager_metrics_add(VmMetrics *metrics, const char *run_dir)
 	return 0;
 }
 
-int pager_metrics_failure(const char *run_dir, Error *err)
-{
-	PagerState state;
-
-	if (read_state(&state, run_dir) < 0 || !counter_get(&state.failed))
-		return 0;
-	return error_set(err, ERROR_UFFD, "%s", state.failure);
-}
-
 int pager_metrics_installed(const char *run_dir)
 {
 	PagerState state;

@@ -17,14 +17,6 @@
  */
 int pager_metrics_add(VmMetrics *metrics, const char *run_dir) must_check;
 
-/**
- * pager_metrics_failure() - why the pager could not serve its VM
- * @err:	filled with UFFD if so
- *
- * Return: 0: nothing is known to have failed; -1.
- */
-int pager_metrics_failure(const char *run_dir, Error *err) must_check;
-
 /* Is the working set there that the pager was to install, or can it not be? 1; 0: not yet, also
  * while the VMM has not handed its memory over; -errno. Whoever resumes the VM when it is has no
  * faults of these pages. */

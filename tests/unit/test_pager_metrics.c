@@ -80,19 +80,6 @@ Test(pager_metrics, latencies_add_up)
 	cr_assert_eq(value_of(&desk, "pager.latency_us.max"), 100000000);
 }
 
-Test(pager_metrics, a_failure_is_a_uffd_error_with_the_pagers_words)
-{
-	cleanup_(desk_free) Desk desk = desk_new();
-	Error err = { 0 };
-
-	cr_assert_eq(pager_metrics_failure(desk.dir, &err), 0);
-	state_fail(desk.state, "read %d bytes", 4096);
-	cr_assert_eq(pager_metrics_failure(desk.dir, &err), -1);
-
-	cr_assert_eq(err.kind, ERROR_UFFD);
-	cr_assert_str_eq(err.what, "read 4096 bytes");
-}
-
 Test(pager_metrics, that_the_working_set_is_there_is_told)
 {
 	cleanup_(desk_free) Desk desk = desk_new();
