@@ -75,25 +75,39 @@ static int add_files(Finish *finish, Error *err)
 	return 0;
 }
 
-/* Puts @file on the disk and hashes it, so that it need not be read again while it stays so. */
+int snapshot_seal(const SnapshotSeal *seal, SnapshotFile *file, Error *err)
+{
+	char digest[DISK_DIGEST_SIZE];
+	DiskIdentity identity;
+
+	if (fchmod(seal->fd, 0444) < 0 || fsync(seal->fd) < 0)
+		return snapshot_errno(err, seal->key, errno, "sync %s", seal->path);
+	if (disk_identity_get(&identity, seal->fd) == 0)
+		(void)!disk_identity_settle(&identity);
+	if (hash_cache_read(seal->hashes, seal->fd, seal->path, seal->progress, digest, err) < 0)
+		return snapshot_error(err, seal->key);
+	snapshot_set(&file->sha256, digest);
+	return 0;
+}
+
 static int seal_file(Finish *finish, SnapshotFile *file, Error *err)
 {
 	const Snapshots *snapshots = finish->draft->snapshots;
 	cleanup_free char *path = text_printf("%s/%s", finish->draft->dir, file->name);
 	DiskProgress progress = { .step = step, .user = finish };
-	char digest[DISK_DIGEST_SIZE];
+	SnapshotSeal seal = {
+		.hashes = snapshots->hashes,
+		.key = key_of(finish),
+		.path = path,
+		.progress = &progress,
+	};
 	cleanup_close int fd = -1;
-	DiskIdentity identity;
 
 	if (disk_open(&fd, snapshots->fd, snapshot_relative(snapshots, path), err) < 0)
 		return snapshot_error(err, key_of(finish));
-	if (fchmod(fd, 0444) < 0 || fsync(fd) < 0)
-		return snapshot_errno(err, key_of(finish), errno, "sync %s", path);
-	if (disk_identity_get(&identity, fd) == 0)
-		(void)!disk_identity_settle(&identity);
-	if (hash_cache_read(snapshots->hashes, fd, path, &progress, digest, err) < 0)
-		return snapshot_error(err, key_of(finish));
-	snapshot_set(&file->sha256, digest);
+	seal.fd = fd;
+	if (snapshot_seal(&seal, file, err) < 0)
+		return -1;
 	finish->before += file->size;
 	return 0;
 }

@@ -113,22 +113,20 @@ static int make_memory(Flatten *flatten, Error *err)
 	cleanup_free char *path = text_printf("%s/" SNAPSHOT_MEMORY_FILE, flatten->dir);
 	SnapshotFile *file = snapshot_manifest_file(flatten->manifest, SNAPSHOT_MEMORY_FILE);
 	DiskProgress progress = { .step = step, .user = flatten };
-	char digest[DISK_DIGEST_SIZE];
-	DiskIdentity identity;
+	SnapshotSeal seal = {
+		.hashes = snapshots->hashes,
+		.key = key_of(flatten),
+		.path = path,
+		.progress = &progress,
+	};
 
 	if (begin_memory(flatten, path, err) < 0)
 		return -1;
 	for (size_t i = 1; i < flatten->layers.count; i++)
 		if (lay_over(flatten, &flatten->layers.items[i], err) < 0)
 			return -1;
-	if (fchmod(flatten->memory, 0444) < 0 || fsync(flatten->memory) < 0)
-		return snapshot_errno(err, key_of(flatten), errno, "sync %s", path);
-	if (disk_identity_get(&identity, flatten->memory) == 0)
-		(void)!disk_identity_settle(&identity);
-	if (hash_cache_read(snapshots->hashes, flatten->memory, path, &progress, digest, err) < 0)
-		return snapshot_error(err, key_of(flatten));
-	snapshot_set(&file->sha256, digest);
-	return 0;
+	seal.fd = flatten->memory;
+	return snapshot_seal(&seal, file, err);
 }
 
 static int name_file(Flatten *flatten, size_t i, Error *err)

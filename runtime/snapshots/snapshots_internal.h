@@ -115,5 +115,18 @@ uint64_t snapshot_allocated(const char *dir);
 int snapshot_verify_entry(Snapshots *snapshots, SnapshotEntry *entry, bool read_all,
 			  const DiskProgress *progress, Error *err) must_check;
 
+/* A file that is whole, and of a snapshot that is being made. */
+typedef struct SnapshotSeal {
+	HashCache *hashes;
+	const SnapshotKey *key;
+	int fd;
+	const char *path;             /* for messages */
+	const DiskProgress *progress; /* of its reading */
+} SnapshotSeal;
+
+/* Puts it on the disk and hashes it, so that it need not be read again while it stays so; @file
+ * gets the digest. */
+int snapshot_seal(const SnapshotSeal *seal, SnapshotFile *file, Error *err) must_check;
+
 /* Syncs the directory @path. 0 or -errno. */
 int snapshot_sync_dir(const char *path) must_check;
