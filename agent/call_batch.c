@@ -50,14 +50,16 @@ static void report(const Call *call)
 	const char *name = call->method ? call->method->path : call->unknown;
 
 	if (config->finished)
-		config->finished(config->user, &(ServerFinished){
-						       .method = name,
-						       .principal = call->principal,
-						       .vm_id = call->vm_id,
-						       .err = err,
-						       .grpc_code = (int)outcome(call),
-						       .usec = clock_mono_us() - call->start_time,
-					       });
+		config->finished(config->user,
+				 &(ServerFinished){
+					 .method = name,
+					 .principal = call->principal,
+					 .vm_id = call->vm_id,
+					 .mutates = call->method && call->method->mutates,
+					 .err = err,
+					 .grpc_code = (int)outcome(call),
+					 .usec = clock_mono_us() - call->start_time,
+				 });
 }
 
 /* After claim_end(): releases what is core's, and core's reference. */
@@ -350,7 +352,7 @@ static void find_peer(Call *call)
 		call->peer = (int)fd;
 	gpr_free(peer);
 	peers_call_begins(call->calls->peers, call->peer);
-	peers_name(call->calls->peers, call->peer, name);
+	call->role = peers_name(call->calls->peers, call->peer, name);
 	call->principal = text_dup(name);
 }
 
@@ -359,6 +361,21 @@ static void refuse(Call *call, ErrorKind kind, const char *what, const char *nam
 	Error err = { 0 };
 
 	(void)error_set(&err, kind, "%s%s", what, name);
+	call_fail(call, &err);
+}
+
+static bool may(const Call *call)
+{
+	return !call->calls->config->roles || call->role >= call->method->needs;
+}
+
+static void forbid(Call *call)
+{
+	Error err = { 0 };
+
+	(void)error_set(&err, ERROR_FORBIDDEN, "%s needs the role %s, and %s has %s",
+			call->method->path, role_name(call->method->needs), call->principal,
+			call->role ? role_name(call->role) : "none");
 	call_fail(call, &err);
 }
 
@@ -372,6 +389,8 @@ static void begin(Call *call)
 	call->counted = calls_admit(call->calls, method && method->urgent);
 	if (!method)
 		refuse(call, ERROR_UNSUPPORTED, "no such method: ", call->unknown);
+	else if (!may(call))
+		forbid(call);
 	else if (!call->counted)
 		refuse(call, ERROR_QUEUE_FULL, "too many calls in flight", "");
 	else if (streams && !calls_track(call->calls, call))

@@ -49,6 +49,7 @@ struct Call {
 	const Method *method; /* NULL: no such method, see unknown */
 	char *unknown;        /* the path asked for */
 	char *principal;
+	Role role;
 	char *vm_id; /* that the request names, or NULL */
 	int peer;    /* the connection's descriptor, or -1 */
 	int64_t start_time;

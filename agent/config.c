@@ -194,6 +194,28 @@ TlsFiles config_tls(const Config *config)
 	};
 }
 
+int config_roles(const Config *config, Roles **ret, Error *err)
+{
+	const char *const given[] = { config->roles_viewer, config->roles_operator,
+				      config->roles_admin };
+	const char *lists[ROLE_COUNT_] = { NULL };
+
+	for (size_t i = 0; i < array_size(given); i++)
+		if (is_given(given[i]))
+			lists[ROLE_VIEWER + i] = given[i];
+	return roles_new(ret, lists, err);
+}
+
+static void check_roles(const Config *config, Error *err)
+{
+	cleanup_(roles_freep) Roles *roles = NULL;
+
+	(void)!config_roles(config, &roles, err);
+	if (is_given(config->audit_file) && config->audit_file[0] != '/')
+		(void)error_add_violation(err, "audit.file", "'%.64s' is not an absolute path",
+					  config->audit_file);
+}
+
 /* What a key's own row cannot say. */
 static int check_more(const Config *config, Error *err)
 {
@@ -204,6 +226,7 @@ static int check_more(const Config *config, Error *err)
 
 	(void)!config_network(config, &network, err);
 	check_tls(config, err);
+	check_roles(config, err);
 	if (strchr(config->jailer_cgroup, '/') || config->jailer_cgroup[0] == '.')
 		(void)error_add_violation(err, "jailer.cgroup", "must be one name without '/'");
 	while ((dir = strsep(&rest, ":")))

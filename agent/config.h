@@ -10,6 +10,7 @@
  * all come from it. Read once, before any thread starts; constant afterwards.
  */
 
+#include "agent/roles.h"
 #include "agent/tls/tls_files.h"
 #include "base/error.h"
 #include "runtime/network_config.h"
@@ -37,7 +38,11 @@ typedef struct Config {
 	char *tls_certificate; /* or "none", as below */
 	char *tls_key;
 	char *tls_client_ca;
-	char *backend; /* "in_memory", "qemu" or "firecracker" */
+	char *roles_viewer; /* "NAME,NAME", or "none", as below */
+	char *roles_operator;
+	char *roles_admin;
+	char *audit_file; /* or "none" */
+	char *backend;    /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
 	char *launcher; /* "auto", "systemd", "cgroup" or "child" */
 	char *qemu_binary;
@@ -111,6 +116,9 @@ int config_network(const Config *config, NetworkConfig *ret, Error *err) must_ch
 
 /* Borrows texts. */
 TlsFiles config_tls(const Config *config);
+
+/* As roles_new(). */
+int config_roles(const Config *config, Roles **ret, Error *err) must_check;
 
 /* What --help says, from the table. */
 void config_print_help(FILE *to);

@@ -10,9 +10,11 @@
  */
 
 #include "agent/agent.h"
+#include "agent/audit.h"
 #include "agent/handlers.h"
 #include "agent/log.h"
 #include "agent/node_form.h"
+#include "agent/status.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -34,34 +36,10 @@ enum {
 typedef struct Daemon {
 	Config config;
 	Agent *agent;
+	Roles *roles;
 	Server *server;
 	bool started;
 } Daemon;
-
-static const char *code_name(int code)
-{
-	static const char *const names[] = {
-		"OK",
-		"CANCELLED",
-		"UNKNOWN",
-		"INVALID_ARGUMENT",
-		"DEADLINE_EXCEEDED",
-		"NOT_FOUND",
-		"ALREADY_EXISTS",
-		"PERMISSION_DENIED",
-		"RESOURCE_EXHAUSTED",
-		"FAILED_PRECONDITION",
-		"ABORTED",
-		"OUT_OF_RANGE",
-		"UNIMPLEMENTED",
-		"INTERNAL",
-		"UNAVAILABLE",
-		"DATA_LOSS",
-		"UNAUTHENTICATED",
-	};
-
-	return code >= 0 && (size_t)code < array_size(names) ? names[code] : "UNKNOWN";
-}
 
 static void log_finished(void *user, const ServerFinished *call)
 {
@@ -74,7 +52,7 @@ static void log_finished(void *user, const ServerFinished *call)
 	log_text(&line, "method", call->method);
 	log_text(&line, "vm_id", call->vm_id);
 	log_text(&line, "principal", call->principal);
-	log_text(&line, "code", code_name(call->grpc_code));
+	log_text(&line, "code", status_code_name(call->grpc_code));
 	log_number(&line, "usec", call->usec);
 	if (err && error_is_set(err)) {
 		log_text(&line, "kind", error_kind_name(err->kind));
@@ -82,6 +60,7 @@ static void log_finished(void *user, const ServerFinished *call)
 		log_text(&line, "error", error_message(err, message));
 	}
 	log_end(&line);
+	audit_call(call);
 }
 
 static void log_failure(const char *event, const Error *err)
@@ -239,6 +218,7 @@ static int start_server(Daemon *daemon, Error *err)
 		.max_connections = (unsigned)config->max_connections,
 		.max_calls = (unsigned)config->max_calls,
 		.max_streams_per_connection = (unsigned)config->max_streams,
+		.roles = daemon->roles,
 		.tls = config_tls(config),
 		.refused = log_refused,
 		.reloaded = log_reloaded,
@@ -353,6 +333,7 @@ static void stop(Daemon *daemon)
 	}
 	if (daemon->server)
 		server_free(daemon->server);
+	roles_free(daemon->roles);
 	if (daemon->agent)
 		agent_free(daemon->agent);
 	config_clear(&daemon->config);
@@ -375,11 +356,21 @@ static void wait_for_end(const Daemon *daemon, const sigset_t *waited)
 	}
 }
 
+/* Who may come in, and what is written of what they do. */
+static int open_gates(Daemon *daemon, Error *err)
+{
+	const char *audit = daemon->config.audit_file;
+
+	if (config_roles(&daemon->config, &daemon->roles, err) < 0)
+		return -1;
+	return strcmp(audit, "none") == 0 ? 0 : audit_open(audit, err);
+}
+
 static int serve(Daemon *daemon, const sigset_t *waited)
 {
 	Error err = { 0 };
 
-	if (agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
+	if (open_gates(daemon, &err) < 0 || agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
 	    start_server(daemon, &err) < 0 || open_runtime(daemon, &err) < 0) {
 		log_failure("start failed", &err);
 		unblock_signals(waited);

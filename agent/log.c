@@ -121,7 +121,7 @@ static bool put_key(LogLine *line, const char *key)
 	return false;
 }
 
-void log_begin(LogLine *line, LogLevel level, const char *event)
+static void begin(LogLine *line, LogLevel level, const char *event)
 {
 	int64_t now = clock_wall_us();
 	time_t seconds = (time_t)(now / USEC_PER_SEC);
@@ -130,9 +130,7 @@ void log_begin(LogLine *line, LogLevel level, const char *event)
 	struct tm tm;
 
 	line->length = 0;
-	line->muted = level > log_level;
-	if (line->muted)
-		return;
+	line->muted = false;
 	(void)gmtime_r(&seconds, &tm);
 	n = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
 	(void)snprintf(text + n, sizeof text - n, ".%06" PRId64 "Z", now % USEC_PER_SEC);
@@ -141,6 +139,19 @@ void log_begin(LogLine *line, LogLevel level, const char *event)
 	log_text(line, "time", text);
 	log_text(line, "level", level_names[level]);
 	log_text(line, "event", event);
+}
+
+void log_begin(LogLine *line, LogLevel level, const char *event)
+{
+	if (level > log_level)
+		line->muted = true;
+	else
+		begin(line, level, event);
+}
+
+void log_begin_always(LogLine *line, const char *event)
+{
+	begin(line, LOG_LEVEL_INFO, event);
 }
 
 void log_text(LogLine *line, const char *key, const char *value)

@@ -38,6 +38,8 @@ void log_init(bool json, const char *level);
 void log_begin(LogLine *line, LogLevel level, const char *event);
 void log_text(LogLine *line, const char *key, const char *value); /* NULL or empty: left out */
 void log_number(LogLine *line, const char *key, int64_t value);
+/* The same, of a line that is written whatever the level is. */
+void log_begin_always(LogLine *line, const char *event);
 /* Ends the line; @line->text holds it, newline included. */
 void log_close(LogLine *line);
 /* Ends the line and writes it. */

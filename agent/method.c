@@ -38,16 +38,19 @@ static void row_fill(Method *row, const DescriptorSet *set, ProtobufCService *se
 	const Google__Protobuf__MethodDescriptorProto *known =
 		descriptors_method(set, owner, method->name);
 
+	char *path = text_printf("/%s/%s", owner, method->name);
+
 	assert(known && has_handler(service, index));
 	*row = (Method){
 		.service = service,
 		.index = index,
-		.path = text_printf("/%s/%s", owner, method->name),
+		.path = path,
 		.input = method->input,
 		.vm_id = protobuf_c_message_descriptor_get_field_by_name(method->input, "vm_id"),
 		.requests_stream = known->client_streaming,
 		.replies_stream = known->server_streaming,
 		.mutates = !is_read(method->name),
+		.needs = role_needed(path, !is_read(method->name)),
 		.urgent = strcmp(owner, "grpc.health.v1.Health") == 0 && !known->server_streaming,
 	};
 }

@@ -8,6 +8,7 @@
  */
 
 #include "agent/call.h"
+#include "agent/roles.h"
 
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
@@ -24,6 +25,7 @@ typedef struct Method {
 	const ProtobufCMessageDescriptor *input;
 	const ProtobufCFieldDescriptor *vm_id; /* of the input, or NULL */
 	MethodInspect *inspect;                /* or NULL */
+	Role needs;                            /* of whoever calls it */
 	bool requests_stream;
 	bool replies_stream;
 	bool mutates;     /* fields not known are refused rather than ignored */

@@ -14,6 +14,7 @@
 typedef struct Peer {
 	ino_t inode; /* of the socket; 0: no connection */
 	unsigned calls;
+	Role role;
 	char name[PEER_NAME_MAX];
 } Peer;
 
@@ -53,7 +54,7 @@ static ino_t inode_of(int fd)
 	return fstat(fd, &info) == 0 ? info.st_ino : 0;
 }
 
-static void describe(int fd, char ret[static PEER_NAME_MAX])
+void peers_describe(int fd, char ret[static PEER_NAME_MAX])
 {
 	char *end = ret + PEER_NAME_MAX;
 	struct sockaddr_storage address = { 0 };
@@ -123,15 +124,12 @@ static bool row_set(Peers *peers, int fd, const Peer *peer)
 	return room;
 }
 
-bool peers_add(Peers *peers, int fd, const char *name)
+bool peers_add(Peers *peers, int fd, const char *name, Role role)
 {
-	Peer peer = { .inode = inode_of(fd) };
+	Peer peer = { .inode = inode_of(fd), .role = role };
 	bool room;
 
-	if (name)
-		text_copy(peer.name, sizeof peer.name, name);
-	else
-		describe(fd, peer.name);
+	text_copy(peer.name, sizeof peer.name, name);
 	lock_take(&peers->adding);
 	room = row_set(peers, fd, &peer);
 	if (!room) {
@@ -169,11 +167,16 @@ void peers_call_ends(Peers *peers, int fd)
 	lock_drop(&peers->lock);
 }
 
-void peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX])
+Role peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX])
 {
+	Role role = ROLE_NONE;
+
 	text_copy(ret, PEER_NAME_MAX, "unknown");
 	lock_take(&peers->lock);
-	if (fd >= 0 && (size_t)fd < peers->size && peers->rows[fd].inode)
+	if (fd >= 0 && (size_t)fd < peers->size && peers->rows[fd].inode) {
 		text_copy(ret, PEER_NAME_MAX, peers->rows[fd].name);
+		role = peers->rows[fd].role;
+	}
 	lock_drop(&peers->lock);
+	return role;
 }

@@ -10,6 +10,7 @@
  * A call keeps its connection's descriptor open, so its row is its peer's.
  */
 
+#include "agent/roles.h"
 #include "base/cleanup.h"
 
 #include <stdbool.h>
@@ -26,9 +27,12 @@ Peers *peers_new(unsigned max_connections, unsigned max_streams, unsigned max_ca
 void peers_free(Peers *peers);
 DEFINE_CLEANUP(Peers *, peers_free);
 
-/* Any thread. Notes that @name is at the socket @fd, or, if that is NULL, who the kernel
- * says is; false if there are too many. */
-bool peers_add(Peers *peers, int fd, const char *name);
+/* Who the kernel says is at the accepted socket @fd: "uid:0", "tcp:127.0.0.1"; or "unknown". */
+void peers_describe(int fd, char ret[static PEER_NAME_MAX]);
+
+/* Any thread. Notes that @name, who has @role, is at the socket @fd; false if there are too many.
+ */
+bool peers_add(Peers *peers, int fd, const char *name, Role role);
 /*
  * Any thread: a call came over @fd, or one is over (while it still keeps @fd
  * open). A connection with twice as many calls as it may have streams is cut
@@ -39,6 +43,5 @@ bool peers_add(Peers *peers, int fd, const char *name);
  */
 void peers_call_begins(Peers *peers, int fd);
 void peers_call_ends(Peers *peers, int fd);
-/* Any thread. "uid:0", "tcp:127.0.0.1", or the name that was given; "unknown" for a descriptor not
- * in the table. */
-void peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX]);
+/* Any thread. As it was added; "unknown" and NONE for a descriptor not in the table. */
+Role peers_name(Peers *peers, int fd, char ret[static PEER_NAME_MAX]);

@@ -73,21 +73,31 @@ static void *poller(void *arg)
 }
 
 /* False: it is not wanted, and still the caller's. */
-static bool serve_connection(Server *server, int fd, const char *name)
+static bool serve_connection(Server *server, int fd, const char *name, Role role)
 {
-	if (descriptors_are_kept(fd) || !peers_add(server->calls.peers, fd, name))
+	if (descriptors_are_kept(fd) || !peers_add(server->calls.peers, fd, name, role))
 		return false;
 	grpc_server_add_channel_from_fd(server->calls.server, fd, server->credentials);
 	return true;
 }
 
-/* As the log and the roles have it: who has shown no certificate is known by the address. */
+/* Who has shown no certificate is known by the address; who has, by the first of its names, and
+ * may what any of them may. */
 static bool on_tls_opened(void *user, int fd, const TlsNames *names, const char *address)
 {
+	Server *server = user;
 	char name[PEER_NAME_MAX];
+	Role role = ROLE_NONE;
 
 	(void)text_append(name, name + sizeof name, "tls:%s", address);
-	return serve_connection(user, fd, names->count ? names->items[0] : name);
+	if (!names->count)
+		role = roles_of(server->config.roles, name);
+	for (size_t i = 0; i < names->count; i++) {
+		Role one = roles_of(server->config.roles, names->items[i]);
+
+		role = one > role ? one : role;
+	}
+	return serve_connection(server, fd, names->count ? names->items[0] : name, role);
 }
 
 static void on_tls_refused(void *user, const char *address, const char *why, unsigned untold)
@@ -115,12 +125,14 @@ static bool is_tcp(int fd)
 static void on_accepted(void *user, int fd)
 {
 	Server *server = user;
+	char name[PEER_NAME_MAX];
 	bool served = false;
 
+	peers_describe(fd, name);
 	if (server->gate && is_tcp(fd))
 		served = !descriptors_are_kept(fd) && tls_gate_accept(server->gate, fd);
 	else
-		served = serve_connection(server, fd, NULL);
+		served = serve_connection(server, fd, name, roles_of(server->config.roles, name));
 	if (!served)
 		(void)close(fd);
 }

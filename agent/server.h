@@ -11,6 +11,7 @@
  */
 
 #include "agent/call.h"
+#include "agent/roles.h"
 #include "agent/tls/tls_files.h"
 
 typedef struct Server Server;
@@ -20,7 +21,8 @@ typedef struct ServerFinished {
 	const char *method;
 	const char *principal;
 	const char *vm_id; /* that the request named, or NULL */
-	const Error *err;  /* or NULL */
+	bool mutates;
+	const Error *err; /* or NULL */
 	int grpc_code;
 	int64_t usec;
 } ServerFinished;
@@ -32,7 +34,8 @@ typedef struct ServerConfig {
 	unsigned max_connections;
 	unsigned max_calls; /* in flight; beyond: RESOURCE_EXHAUSTED (QUEUE_FULL) */
 	unsigned max_streams_per_connection;
-	TlsFiles tls; /* of TCP connections; .certificate NULL: they are in the clear */
+	const Roles *roles; /* NULL: everybody may do everything */
+	TlsFiles tls;       /* of TCP connections; .certificate NULL: they are in the clear */
 	/* As tls/tls_gate.h has it, as what follows. */
 	void (*refused)(void *user, const char *address, const char *why, unsigned untold);
 	/* Told when the files have been replaced; @err: NULL, or why the old ones stay in use. */

@@ -314,3 +314,28 @@ Google__Rpc__Status *status_new(const char *kind, const char *cause, const char 
 		abort();
 	return copy;
 }
+
+const char *status_code_name(int code)
+{
+	static const char *const names[] = {
+		"OK",
+		"CANCELLED",
+		"UNKNOWN",
+		"INVALID_ARGUMENT",
+		"DEADLINE_EXCEEDED",
+		"NOT_FOUND",
+		"ALREADY_EXISTS",
+		"PERMISSION_DENIED",
+		"RESOURCE_EXHAUSTED",
+		"FAILED_PRECONDITION",
+		"ABORTED",
+		"OUT_OF_RANGE",
+		"UNIMPLEMENTED",
+		"INTERNAL",
+		"UNAVAILABLE",
+		"DATA_LOSS",
+		"UNAUTHENTICATED",
+	};
+
+	return code >= 0 && (size_t)code < array_size(names) ? names[code] : "UNKNOWN";
+}

@@ -15,6 +15,8 @@
 /* The code of the cause, or else of the kind. */
 grpc_status_code status_code_of(ErrorKind kind, ErrorCause cause);
 grpc_status_code status_code(const Error *err);
+/* "NOT_FOUND"; of none of gRPC's codes "UNKNOWN". */
+const char *status_code_name(int code);
 
 /* google.rpc.Status of @err, packed: the value of grpc-status-details-bin. */
 grpc_slice status_pack(const Error *err);
