@@ -43,6 +43,13 @@ static grpc_status_code outcome(const Call *call)
 	return call->failure ? status_code(&call->failure->err) : GRPC_STATUS_OK;
 }
 
+static const char *type_of(const Method *method)
+{
+	if (!method || !method->requests_stream)
+		return method && method->replies_stream ? "server_stream" : "unary";
+	return method->replies_stream ? "bidi_stream" : "client_stream";
+}
+
 static void report(const Call *call)
 {
 	const ServerConfig *config = call->calls->config;
@@ -56,6 +63,8 @@ static void report(const Call *call)
 					 .principal = call->principal,
 					 .vm_id = call->vm_id,
 					 .mutates = call->method && call->method->mutates,
+					 .is_known = call->method != NULL,
+					 .type = type_of(call->method),
 					 .err = err,
 					 .grpc_code = (int)outcome(call),
 					 .usec = clock_mono_us() - call->start_time,

@@ -41,8 +41,10 @@ typedef struct Config {
 	char *roles_viewer; /* "NAME,NAME", or "none", as below */
 	char *roles_operator;
 	char *roles_admin;
-	char *audit_file; /* or "none" */
-	char *backend;    /* "in_memory", "qemu" or "firecracker" */
+	char *audit_file;     /* or "none" */
+	char *metrics_listen; /* or "none" */
+	char *metrics_vms;    /* "none", "usage" or "all" */
+	char *backend;        /* "in_memory", "qemu" or "firecracker" */
 	char *keeper;
 	char *launcher; /* "auto", "systemd", "cgroup" or "child" */
 	char *qemu_binary;

@@ -24,7 +24,7 @@ typedef struct ConfigKey {
 } ConfigKey;
 
 enum {
-	CONFIG_KEY_COUNT = 54,
+	CONFIG_KEY_COUNT = 56,
 	CONFIG_FLAG_MAX = 64,
 };
 

@@ -13,6 +13,9 @@
 #include "agent/audit.h"
 #include "agent/handlers.h"
 #include "agent/log.h"
+#include "agent/metrics/http.h"
+#include "agent/metrics/page.h"
+#include "agent/metrics/rpcs.h"
 #include "agent/node_form.h"
 #include "agent/status.h"
 #include "base/clock.h"
@@ -38,6 +41,7 @@ typedef struct Daemon {
 	Agent *agent;
 	Roles *roles;
 	Server *server;
+	MetricsHttp *metrics;
 	bool started;
 } Daemon;
 
@@ -61,6 +65,7 @@ static void log_finished(void *user, const ServerFinished *call)
 	}
 	log_end(&line);
 	audit_call(call);
+	rpcs_note(call);
 }
 
 static void log_failure(const char *event, const Error *err)
@@ -317,12 +322,38 @@ static int open_runtime(Daemon *daemon, Error *err)
 	return 0;
 }
 
+static char *make_page(void *user, size_t *length)
+{
+	Daemon *daemon = user;
+	const char *vms = daemon->config.metrics_vms;
+
+	return metrics_page(daemon->agent,
+			    strcmp(vms, "none") == 0  ? METRICS_VMS_NONE
+			    : strcmp(vms, "all") == 0 ? METRICS_VMS_ALL
+						      : METRICS_VMS_USAGE,
+			    length);
+}
+
+static int start_metrics(Daemon *daemon, Error *err)
+{
+	const MetricsHttpConfig config = {
+		.address = daemon->config.metrics_listen,
+		.page = make_page,
+		.user = daemon,
+	};
+
+	return strcmp(config.address, "none") == 0
+		       ? 0
+		       : metrics_http_new(&daemon->metrics, &config, err);
+}
+
 /* Also of what was only half started. */
 static void stop(Daemon *daemon)
 {
 	int64_t grace = (int64_t)daemon->config.drain_timeout * USEC_PER_SEC;
 	Runtime *runtime = daemon->agent ? atomic_load(&daemon->agent->runtime) : NULL;
 
+	metrics_http_free(take_ptr(daemon->metrics));
 	if (runtime)
 		runtime_leave_guests(runtime);
 	if (daemon->started)
@@ -371,7 +402,8 @@ static int serve(Daemon *daemon, const sigset_t *waited)
 	Error err = { 0 };
 
 	if (open_gates(daemon, &err) < 0 || agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
-	    start_server(daemon, &err) < 0 || open_runtime(daemon, &err) < 0) {
+	    start_server(daemon, &err) < 0 || start_metrics(daemon, &err) < 0 ||
+	    open_runtime(daemon, &err) < 0) {
 		log_failure("start failed", &err);
 		unblock_signals(waited);
 		stop(daemon);

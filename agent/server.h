@@ -19,12 +19,14 @@ typedef struct Server Server;
 /* A call that is over, for the log. */
 typedef struct ServerFinished {
 	const char *method;
+	const char *type; /* "unary", "server_stream", "client_stream" or "bidi_stream" */
 	const char *principal;
 	const char *vm_id; /* that the request named, or NULL */
-	bool mutates;
-	const Error *err; /* or NULL */
-	int grpc_code;
+	const Error *err;  /* or NULL */
 	int64_t usec;
+	int grpc_code;
+	bool is_known; /* method is one of the server's, and lives as long as it */
+	bool mutates;
 } ServerFinished;
 
 typedef struct ServerConfig {

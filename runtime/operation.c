@@ -183,3 +183,13 @@ DiskProgress job_progress(Job *job)
 {
 	return (DiskProgress){ .step = go_on, .user = job };
 }
+
+void operation_count(const Operation *operation, const VmOperation *shown)
+{
+	RuntimeCounts *counts = &operation->runtime->counts;
+
+	if (operation->op >= VM_OP_COUNT_)
+		return;
+	histogram_add(&counts->operations[operation->op], shown->end_time - shown->start_time);
+	atomic_fetch_add(&counts->outcomes[operation->op][shown->outcome], 1);
+}

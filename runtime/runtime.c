@@ -62,6 +62,21 @@ bool runtime_run_blocking(Runtime *runtime, Patience patience, void (*work)(void
 	return true;
 }
 
+const RuntimeCounts *runtime_counts(const Runtime *runtime)
+{
+	return &runtime->counts;
+}
+
+void runtime_queues(Runtime *runtime, RuntimeQueues *ret)
+{
+	*ret = (RuntimeQueues){
+		.operations = workers_waiting(runtime->operations),
+		.urgent = workers_waiting(runtime->urgent),
+		.desk = workers_waiting(runtime->desk),
+		.asking = workers_waiting(runtime->asking),
+	};
+}
+
 /* Who watches the node is told when the store has begun to fail, or does no more. */
 static void look_at_store(Runtime *runtime)
 {

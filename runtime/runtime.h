@@ -9,6 +9,7 @@
  * returns. Work goes on whether or not anybody still listens.
  */
 
+#include "base/histogram.h"
 #include "runtime/address_book.h"
 #include "runtime/backend.h"
 #include "runtime/budget.h"
@@ -182,6 +183,19 @@ int runtime_explain_egress(Runtime *runtime, const char *vm_id, const char *expe
 
 /* Where denied packets are told of. */
 EgressHub *runtime_egress_hub(Runtime *runtime);
+
+/* What has been done since the runtime was opened; counted up by whoever does it. */
+typedef struct RuntimeCounts {
+	Histogram operations[VM_OP_COUNT_]; /* how long they took, whatever came of them */
+	atomic_uint_fast64_t outcomes[VM_OP_COUNT_][OPERATION_OUTCOME_COUNT_];
+} RuntimeCounts;
+const RuntimeCounts *runtime_counts(const Runtime *runtime);
+
+/* How much waits for a thread. */
+typedef struct RuntimeQueues {
+	size_t operations, urgent, desk, asking;
+} RuntimeQueues;
+void runtime_queues(Runtime *runtime, RuntimeQueues *ret);
 
 /* What there is for VMs, as last looked at, and what they have of it: budget.h, and addresses of
  * the pools. */

@@ -234,6 +234,7 @@ static void conclude(VmRecord *record, Operation *operation, bool preempted)
 				     : OPERATION_FAILED;
 	if (failed)
 		shown->error = failure_of(&operation->error);
+	operation_count(operation, shown);
 	record->status.last_operation = shown;
 }
 

@@ -20,6 +20,7 @@
  * Events are read at the start anyway.
  */
 
+#include "base/histogram.h"
 #include "runtime/change.h"
 
 typedef struct Store Store;
@@ -77,6 +78,9 @@ int store_start(Store *store, void (*publish)(void *user, Change *const *batch, 
 
 /* Queues @change (takes a reference over). Order is kept; never blocks. */
 void store_submit(Store *store, Change *change);
+
+/* How long commits took, each of one or more changes; of those that failed nothing. */
+const Histogram *store_commits(const Store *store);
 
 /* Can something not be written, or not be read? What was last said of it: STORE. False: all is
  * well;

@@ -163,6 +163,7 @@ struct Store {
 	int db_fd; /* closed after SQLite's: closing drops a process's locks */
 	uint32_t history;
 	atomic_uint_fast64_t revision; /* the writer writes */
+	Histogram commits;
 
 	/* The writer's thread only; the opener's before it runs and after it ended. */
 	Db writer;

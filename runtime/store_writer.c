@@ -170,6 +170,7 @@ static int write_all(Store *store, Work *work, Error *err)
 	uint64_t revision = store_revision(store);
 	uint64_t compacted = store->compacted;
 	Db *db = &store->writer;
+	int64_t begun = clock_mono_us();
 	size_t bytes = 0;
 
 	work->written = 0;
@@ -185,9 +186,15 @@ static int write_all(Store *store, Work *work, Error *err)
 	    db_run(db, SQL_COMMIT, NULL, 0, err) < 0)
 		return -1;
 
+	histogram_add(&store->commits, clock_mono_us() - begun);
 	store->compacted = compacted;
 	atomic_store(&store->revision, revision);
 	return 0;
+}
+
+const Histogram *store_commits(const Store *store)
+{
+	return &store->commits;
 }
 
 static void settle_written(Store *store, Work *work)

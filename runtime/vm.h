@@ -192,6 +192,7 @@ struct Runtime {
 	bool lets_in;                     /* under lock: some thread gives turns */
 	bool closing;                     /* under lock: no more turns */
 	atomic_uint_least64_t swept;      /* leftovers removed */
+	RuntimeCounts counts;
 	atomic_size_t live_operations; /* and creates, updates, work from outside: all that uses the
 					  rest */
 	atomic_size_t live_guests;     /* of those the work from outside; never more */
@@ -281,6 +282,9 @@ DiskProgress job_progress(Job *job);
 /* Ends the last of @steps (VmStep), @now or, if the clock has been put back, when it began; answers
  * when. */
 int64_t steps_end(FieldList *steps, int64_t now);
+/* One that is over, as @shown says, is counted: not what no client has asked for, creations without
+ * a start and errands. */
+void operation_count(const Operation *operation, const VmOperation *shown);
 void operation_add_waiter(Operation *operation, VmReply *reply, void *user, ReturnWhen when);
 /* Answers all of @waiters with @record or @err, and frees them. Never under a lock. */
 void operation_answer(Waiter *waiters, const VmRecord *record, const Error *err);
