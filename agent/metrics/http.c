@@ -8,7 +8,7 @@
 
 enum {
 	CONNECTIONS_MAX = 32,
-	IDLE_SEC = 10,
+	IDLE_SEC = 2,                 /* then others have their turn */
 	CONNECTION_BYTES = 16 * 1024, /* of a request's head, and what is said of it */
 };
 
