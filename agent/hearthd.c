@@ -10,6 +10,7 @@
  */
 
 #include "agent/agent.h"
+#include "agent/alive.h"
 #include "agent/audit.h"
 #include "agent/handlers.h"
 #include "agent/log.h"
@@ -17,6 +18,7 @@
 #include "agent/metrics/page.h"
 #include "agent/metrics/rpcs.h"
 #include "agent/node_form.h"
+#include "agent/notify.h"
 #include "agent/status.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -384,6 +386,7 @@ static void wait_for_end(const Daemon *daemon, const sigset_t *waited)
 		if (version != seen)
 			node_form_free(node_form_new(daemon->agent, runtime));
 		seen = version;
+		alive_tell(daemon->agent->loop, daemon->server);
 	}
 }
 
@@ -409,7 +412,9 @@ static int serve(Daemon *daemon, const sigset_t *waited)
 		stop(daemon);
 		return EXIT_FAILURE;
 	}
+	notify("READY=1\nSTATUS=serving");
 	wait_for_end(daemon, waited);
+	notify("STOPPING=1\nSTATUS=waiting for calls to end");
 	log_event("stopping");
 	unblock_signals(waited);
 	stop(daemon);
@@ -460,6 +465,7 @@ int main(int argc, char *argv[])
 	if (action == CONFIG_REBUILD)
 		return rebuild(&daemon);
 	if (action == CONFIG_RUN) {
+		notify_open();
 		block_signals(&waited);
 		raise_descriptor_limit();
 		return serve(&daemon, &waited);

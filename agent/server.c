@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 enum {
@@ -298,6 +299,29 @@ int server_start(Server *server, Error *err)
 void server_set_serving(Server *server, bool serving)
 {
 	health_set_serving(server->health, serving);
+}
+
+/* What a client begins with (RFC 9113, 3.4 and 6.5): a preface, and a frame without settings, whose
+ * last byte is the string's own end. */
+static const char client_begins[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+				    "\0\0\0\x04\0\0\0\0";
+
+/* Core reads and answers within a poller alone: so whoever answers is one. */
+bool server_answers(Server *server, int64_t timeout)
+{
+	cleanup_close int ours = -1;
+	int pair[2];
+	struct pollfd answer;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
+		return true; /* it cannot be asked, which is no poller's fault */
+	ours = pair[0];
+	/* Not one of the clients' connections, of which there may be as many as there can be. */
+	grpc_server_add_channel_from_fd(server->calls.server, pair[1], server->credentials);
+	if (write(ours, client_begins, sizeof client_begins) != sizeof client_begins)
+		return false;
+	answer = (struct pollfd){ .fd = ours, .events = POLLIN };
+	return poll(&answer, 1, (int)(timeout / 1000)) == 1 && answer.revents & POLLIN;
 }
 
 /* Waits until core has let go of every connection; false at @deadline. */

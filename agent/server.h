@@ -67,6 +67,10 @@ int server_start(Server *server, Error *err) must_check;
 /* For the health service: does the agent accept work? Watchers are told. */
 void server_set_serving(Server *server, bool serving);
 
+/* Does a poller serve a new connection, at most @timeout usec later? Of a server that was started.
+ */
+bool server_answers(Server *server, int64_t timeout);
+
 /* Refuses new work, ends streams, waits for calls at most @grace usec, then cancels them. */
 void server_stop(Server *server, int64_t grace);
 void server_free(Server *server);

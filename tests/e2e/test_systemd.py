@@ -32,7 +32,11 @@ def guest_files():
                  for name in TARGETS)
     files.update((program, program) for program in
                  (SYSTEMD, shutil.which("systemd-run"), shutil.which("systemctl")))
-    files.update({"/systemd_init": SOURCES / "init", "/launchers": SOURCES / "launchers"})
+    files.update({"/systemd_init": SOURCES / "init", "/launchers": SOURCES / "launchers",
+                  units + "hearthd.service": ROOT / "deploy/systemd/hearthd.service",
+                  units + "hearthd.service.d/soon.conf": SOURCES / "soon.conf",
+                  "/etc/hearth/hearthd.yaml": SOURCES / "hearthd.yaml",
+                  "/usr/sbin/hearthd": PROGRAMS / "hearthd"})
     if FIRECRACKER and JAILER and not libraries(FIRECRACKER):
         files.update({"/bin/firecracker": FIRECRACKER, "/bin/jailer": JAILER})
     return files
@@ -105,6 +109,16 @@ class Systemd(EndingGuestTest):
         node = json.loads(self.about("node"))
 
         self.assertEqual("systemd", node["status"]["launcher"])
+
+    def test_the_unit_starts_it_once_it_serves_and_ends_it(self):
+        self.assert_said("unit-start: ")
+        self.assert_said("unit-active: active ")
+        self.assert_said("unit-status: serving ")
+        self.assert_said("unit-stopped: inactive ")
+
+    def test_one_that_hangs_is_ended_by_the_watchdog_and_comes_back(self):
+        self.assert_said("unit-hung: watchdog NRestarts=1 ")
+        self.assert_said("unit-back: active ")
 
     def test_the_jail_works_within_the_service(self):
         if "/bin/jailer" not in self.files:

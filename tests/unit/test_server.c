@@ -484,3 +484,11 @@ Test(server, health_knows_its_services_and_whether_they_serve)
 	cr_assert_eq(known.code, GRPC_STATUS_OK);
 	cr_assert_eq(unknown.code, GRPC_STATUS_NOT_FOUND);
 }
+
+Test(server, it_is_told_whether_a_poller_serves_a_new_connection)
+{
+	cleanup_(client_free) Client client = client_new(&plain);
+
+	for (int i = 0; i < 20; i++)
+		cr_assert(server_answers(client.server, 5 * (int64_t)USEC_PER_SEC));
+}
