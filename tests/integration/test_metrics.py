@@ -151,6 +151,26 @@ class MetricsTest(MetricsDaemon, DaemonTest):
         self.assertEqual({"hearth_vm_vmm_events_total", "hearth_vm_vmm_value"}, set(told) - set(here))
 
 
+class AlertsTest(unittest.TestCase):
+    RULES = ROOT / "deploy/prometheus/alerts.yaml"
+
+    def test_they_are_about_metrics_that_there_are(self):
+        told = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(),
+                               re.M))
+        known = set(told) | {name + end for name, kind in told.items() if kind == "histogram"
+                             for end in ("_bucket", "_sum", "_count")}
+        used = set(re.findall(r"\b(?:hearth|process|grpc)_\w+", self.RULES.read_text()))
+
+        self.assertGreater(len(used), 5)
+        self.assertEqual(set(), used - known)
+
+    @unittest.skipUnless(PROMTOOL, "no promtool on PATH (Debian: prometheus)")
+    def test_promtool_takes_them(self):
+        checked = subprocess.run([PROMTOOL, "check", "rules", str(self.RULES)],
+                                 capture_output=True, text=True, timeout=60)
+        self.assertEqual(0, checked.returncode, checked.stdout + checked.stderr)
+
+
 @unittest.skipUnless(FIRECRACKER and JAILER, "no firecracker and jailer on PATH")
 class VmTest(MetricsDaemon, Host):
     vms_key = "all"
