@@ -36,6 +36,8 @@ void audit_call(const ServerFinished *call)
 	log_text(&line, "principal", call->principal);
 	log_text(&line, "method", call->method);
 	log_text(&line, "vm_id", call->vm_id);
+	log_text(&line, "trace_id", call->trace_id);
+	log_text(&line, "request_id", call->request_id);
 	log_text(&line, "code", status_code_name(call->grpc_code));
 	if (call->err && error_is_set(call->err))
 		log_text(&line, "kind", error_kind_name(call->err->kind));

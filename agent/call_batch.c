@@ -62,6 +62,8 @@ static void report(const Call *call)
 					 .method = name,
 					 .principal = call->principal,
 					 .vm_id = call->vm_id,
+					 .trace_id = call->trace.trace_id,
+					 .request_id = call->trace.request_id,
 					 .mutates = call->method && call->method->mutates,
 					 .is_known = call->method != NULL,
 					 .type = type_of(call->method),
@@ -424,6 +426,7 @@ static void on_arrived(Tag *tag, bool ok)
 			call->deadline = call->details->deadline;
 		}
 		call->start_time = clock_mono_us();
+		trace_read(&call->trace, &call->metadata);
 		find_peer(call);
 	}
 	grpc_metadata_array_destroy(&call->metadata);

@@ -23,6 +23,7 @@
 #include "agent/outbox.h"
 #include "agent/stream.h"
 #include "agent/tag.h"
+#include "agent/trace.h"
 #include "base/lock.h"
 
 #include <grpc/grpc.h>
@@ -50,6 +51,7 @@ struct Call {
 	char *unknown;        /* the path asked for */
 	char *principal;
 	Role role;
+	Trace trace;
 	char *vm_id; /* that the request names, or NULL */
 	int peer;    /* the connection's descriptor, or -1 */
 	int64_t start_time;

@@ -58,6 +58,8 @@ static void log_finished(void *user, const ServerFinished *call)
 	log_text(&line, "method", call->method);
 	log_text(&line, "vm_id", call->vm_id);
 	log_text(&line, "principal", call->principal);
+	log_text(&line, "trace_id", call->trace_id);
+	log_text(&line, "request_id", call->request_id);
 	log_text(&line, "code", status_code_name(call->grpc_code));
 	log_number(&line, "usec", call->usec);
 	if (err && error_is_set(err)) {

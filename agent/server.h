@@ -21,8 +21,10 @@ typedef struct ServerFinished {
 	const char *method;
 	const char *type; /* "unary", "server_stream", "client_stream" or "bidi_stream" */
 	const char *principal;
-	const char *vm_id; /* that the request named, or NULL */
-	const Error *err;  /* or NULL */
+	const char *vm_id;    /* that the request named, or NULL */
+	const char *trace_id; /* as its client gave them; or empty */
+	const char *request_id;
+	const Error *err; /* or NULL */
 	int64_t usec;
 	int grpc_code;
 	bool is_known; /* method is one of the server's, and lives as long as it */

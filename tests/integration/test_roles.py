@@ -106,7 +106,9 @@ class RolesTest(TlsTest):
 
     def test_calls_that_change_something_are_in_the_audit_log_and_no_secret_is(self):
         vm_id = self.new_id()
-        self.create(vm_id)
+        self.vms.CreateVm(V.CreateVmRequest(vm_id=vm_id, spec=V.VmSpec()), timeout=20, metadata=(
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("x-request-id", "mine-1")))
         with self.assertRaises(grpc.RpcError):
             self.daemon.client.guest.SetSecret(G.SetSecretRequest(
                 vm_id=vm_id, name="token", data=b"much-too-secret"), timeout=20)
@@ -119,7 +121,9 @@ class RolesTest(TlsTest):
             "DestroyVm" in self.audit.read_text() else None, "the audit log has all of it")
         self.assertTrue(all("event=audit" in line for line in lines))
         self.assertTrue(any("principal=uid:0" in line and "VmService/CreateVm" in line and
-                            "vm_id=" + vm_id in line and "code=OK" in line for line in lines))
+                            "vm_id=" + vm_id in line and "code=OK" in line and
+                            "trace_id=0af7651916cd43dd8448eb211c80319c" in line and
+                            "request_id=mine-1" in line for line in lines))
         self.assertTrue(any("principal=dns:other.org" in line and "DestroyVm" in line and
                             "code=PERMISSION_DENIED" in line for line in lines))
         self.assertTrue(any("SetSecret" in line for line in lines))
