@@ -26,6 +26,7 @@
 #include "runtime/guest.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <malloc.h>
 #include <signal.h>
@@ -34,6 +35,7 @@
 
 enum {
 	EXIT_USAGE = 2,
+	STOP_SEC = 20,
 	ARENAS = 2, /* of malloc: few, for a small resident size */
 };
 
@@ -402,10 +404,21 @@ static int open_gates(Daemon *daemon, Error *err)
 	return strcmp(audit, "none") == 0 ? 0 : audit_open(audit, err);
 }
 
+/* Calls and operations have drain_timeout each; then it takes a moment. */
+static void tell_stopping(const Daemon *daemon)
+{
+	cleanup_free char *state = text_printf(
+		"STOPPING=1\nSTATUS=waiting for calls to end\nEXTEND_TIMEOUT_USEC=%" PRIu64,
+		(2 * daemon->config.drain_timeout + STOP_SEC) * USEC_PER_SEC);
+
+	notify(state);
+}
+
 static int serve(Daemon *daemon, const sigset_t *waited)
 {
 	Error err = { 0 };
 
+	notify("STATUS=opening the store");
 	if (open_gates(daemon, &err) < 0 || agent_new(&daemon->agent, &daemon->config, &err) < 0 ||
 	    start_server(daemon, &err) < 0 || start_metrics(daemon, &err) < 0 ||
 	    open_runtime(daemon, &err) < 0) {
@@ -416,7 +429,7 @@ static int serve(Daemon *daemon, const sigset_t *waited)
 	}
 	notify("READY=1\nSTATUS=serving");
 	wait_for_end(daemon, waited);
-	notify("STOPPING=1\nSTATUS=waiting for calls to end");
+	tell_stopping(daemon);
 	log_event("stopping");
 	unblock_signals(waited);
 	stop(daemon);

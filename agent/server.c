@@ -17,6 +17,7 @@
 #include <grpc/grpc_posix.h>
 #include <grpc/grpc_security.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum {
@@ -29,6 +30,7 @@ enum {
 	HANDSHAKE_USEC = 10 * 1000 * 1000,
 	NOTICE_USEC = 100 * 1000, /* for watchers of health to be told of the end */
 	DRAIN_POLL_USEC = 20 * 1000,
+	ANSWER_BYTES = 1024, /* until a ping is answered; core says less before */
 };
 
 typedef enum ServerState {
@@ -301,27 +303,49 @@ void server_set_serving(Server *server, bool serving)
 	health_set_serving(server->health, serving);
 }
 
-/* What a client begins with (RFC 9113, 3.4 and 6.5): a preface, and a frame without settings, whose
- * last byte is the string's own end. */
+/* What a client begins with (RFC 9113, 3.4, 6.5 and 6.7): a preface, a frame without settings, and
+ * a ping; and what a ping is answered with. */
 static const char client_begins[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-				    "\0\0\0\x04\0\0\0\0";
+				    "\0\0\0\x04\0\0\0\0\0"
+				    "\0\0\x08\x06\0\0\0\0\0is there";
+static const char ping_answered[] = "\0\0\x08\x06\x01\0\0\0\0is there";
 
-/* Core reads and answers within a poller alone: so whoever answers is one. */
+/* Reads until it is there, at most @timeout. */
+static bool wait_for_answer(int fd, int64_t timeout)
+{
+	int64_t deadline = clock_mono_us() + timeout;
+	char got[ANSWER_BYTES];
+	size_t length = 0;
+
+	while (clock_mono_us() < deadline && length < sizeof got) {
+		struct pollfd answer = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		if (poll(&answer, 1, clock_left_ms(deadline)) <= 0)
+			continue;
+		n = read(fd, got + length, sizeof got - length);
+		if (n <= 0)
+			return false;
+		length += (size_t)n;
+		if (memmem(got, length, ping_answered, sizeof ping_answered - 1))
+			return true;
+	}
+	return false;
+}
+
+/* Core reads within a poller alone: so whoever has read the ping is one. */
 bool server_answers(Server *server, int64_t timeout)
 {
 	cleanup_close int ours = -1;
+	ssize_t size = sizeof client_begins - 1;
 	int pair[2];
-	struct pollfd answer;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0)
 		return true; /* it cannot be asked, which is no poller's fault */
 	ours = pair[0];
 	/* Not one of the clients' connections, of which there may be as many as there can be. */
 	grpc_server_add_channel_from_fd(server->calls.server, pair[1], server->credentials);
-	if (write(ours, client_begins, sizeof client_begins) != sizeof client_begins)
-		return false;
-	answer = (struct pollfd){ .fd = ours, .events = POLLIN };
-	return poll(&answer, 1, (int)(timeout / 1000)) == 1 && answer.revents & POLLIN;
+	return write(ours, client_begins, (size_t)size) == size && wait_for_answer(ours, timeout);
 }
 
 /* Waits until core has let go of every connection; false at @deadline. */

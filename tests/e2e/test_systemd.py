@@ -119,6 +119,7 @@ class Systemd(EndingGuestTest):
     def test_one_that_hangs_is_ended_by_the_watchdog_and_comes_back(self):
         self.assert_said("unit-hung: watchdog NRestarts=1 ")
         self.assert_said("unit-back: active ")
+        self.assertIn("unit-stopped: inactive \nlaunch: verify kept: done\n", self.said)
 
     def test_the_jail_works_within_the_service(self):
         if "/bin/jailer" not in self.files:

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/text.h"
+#include "tests/unit/server_client.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -30,25 +31,8 @@ static atomic_uint waiting;
 static atomic_uint pumps_at_once, pumps_at_once_max;
 static atomic_uint chunks_left;
 static _Atomic(Call *) kept;
-
-typedef struct Client {
-	Server *server;
-	grpc_channel *channel;
-	grpc_completion_queue *queue;
-} Client;
-
-/* What a client saw. */
-typedef struct Answer {
-	grpc_status_code code;
-	char *message;
-	size_t messages;
-	bool details;
-} Answer;
-
-static void answer_clear(Answer *answer)
-{
-	free(answer->message);
-}
+static atomic_bool stuck; /* get_node() does not return while it is */
+static atomic_uint stuck_calls;
 
 /* Answers with its own principal. */
 static void get_node(Hearth__V1__NodeService_Service *service,
@@ -58,6 +42,10 @@ static void get_node(Hearth__V1__NodeService_Service *service,
 	Hearth__V1__Node node;
 
 	(void)service, (void)request, (void)closure;
+	if (atomic_load(&stuck))
+		atomic_fetch_add(&stuck_calls, 1);
+	while (atomic_load(&stuck))
+		clock_sleep_us(1000);
 	hearth__v1__node__init(&node);
 	node.node_id = text_dup(call_principal(data));
 	call_reply(data, &node.base);
@@ -190,94 +178,6 @@ static void client_free(Client *client)
 	grpc_completion_queue_shutdown(client->queue);
 	(void)grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
 	grpc_completion_queue_destroy(client->queue);
-}
-
-static void wait_batch(Client *client)
-{
-	(void)grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
-}
-
-static grpc_call *call_open(Client *client, const char *path, int64_t usec)
-{
-	gpr_timespec deadline =
-		gpr_time_add(gpr_now(GPR_CLOCK_REALTIME), gpr_time_from_micros(usec, GPR_TIMESPAN));
-
-	return grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
-					client->queue, grpc_slice_from_static_string(path), NULL,
-					deadline, NULL);
-}
-
-static void call_send(Client *client, grpc_call *call, const void *bytes, size_t size)
-{
-	grpc_slice slice = grpc_slice_from_copied_buffer(bytes, size);
-	grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&slice, 1);
-	grpc_op ops[3] = {
-		{ .op = GRPC_OP_SEND_INITIAL_METADATA },
-		{ .op = GRPC_OP_SEND_MESSAGE },
-		{ .op = GRPC_OP_SEND_CLOSE_FROM_CLIENT },
-	};
-
-	ops[1].data.send_message.send_message = request;
-	cr_assert_eq(grpc_call_start_batch(call, ops, 3, client, NULL), GRPC_CALL_OK);
-	wait_batch(client);
-	grpc_byte_buffer_destroy(request);
-	grpc_slice_unref(slice);
-}
-
-/* With an empty request, and time enough. */
-static grpc_call *call_begin(Client *client, const char *path)
-{
-	grpc_call *call = call_open(client, path, 30 * (int64_t)USEC_PER_SEC);
-
-	call_send(client, call, "", 0);
-	return call;
-}
-
-/* Reads messages to the end, and the status. */
-static Answer call_read(Client *client, grpc_call *call)
-{
-	Answer answer = { 0 };
-	grpc_metadata_array headers, trailers;
-	grpc_slice message = grpc_empty_slice();
-	grpc_byte_buffer *reply;
-	grpc_op ops[2] = { { .op = GRPC_OP_RECV_INITIAL_METADATA } };
-
-	grpc_metadata_array_init(&headers);
-	grpc_metadata_array_init(&trailers);
-	ops[0].data.recv_initial_metadata.recv_initial_metadata = &headers;
-	cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
-	wait_batch(client);
-	do {
-		ops[0] = (grpc_op){ .op = GRPC_OP_RECV_MESSAGE };
-		ops[0].data.recv_message.recv_message = &reply;
-		cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
-		wait_batch(client);
-		answer.messages += reply != NULL;
-		grpc_byte_buffer_destroy(reply);
-	} while (reply);
-	ops[0] = (grpc_op){ .op = GRPC_OP_RECV_STATUS_ON_CLIENT };
-	ops[0].data.recv_status_on_client.trailing_metadata = &trailers;
-	ops[0].data.recv_status_on_client.status = &answer.code;
-	ops[0].data.recv_status_on_client.status_details = &message;
-	cr_assert_eq(grpc_call_start_batch(call, ops, 1, client, NULL), GRPC_CALL_OK);
-	wait_batch(client);
-	for (size_t i = 0; i < trailers.count; i++)
-		if (grpc_slice_str_cmp(trailers.metadata[i].key, "grpc-status-details-bin") == 0)
-			answer.details = true;
-	answer.message = grpc_slice_to_c_string(message);
-	grpc_slice_unref(message);
-	grpc_metadata_array_destroy(&headers);
-	grpc_metadata_array_destroy(&trailers);
-	grpc_call_unref(call);
-	return answer;
-}
-
-static Answer call_whole(Client *client, const char *path, const void *bytes, size_t size)
-{
-	grpc_call *call = call_open(client, path, 30 * (int64_t)USEC_PER_SEC);
-
-	call_send(client, call, bytes, size);
-	return call_read(client, call);
 }
 
 static void wait_for(const atomic_uint *counter, unsigned value)
@@ -491,4 +391,29 @@ Test(server, it_is_told_whether_a_poller_serves_a_new_connection)
 
 	for (int i = 0; i < 20; i++)
 		cr_assert(server_answers(client.server, 5 * (int64_t)USEC_PER_SEC));
+}
+
+Test(server, one_whose_pollers_all_hang_is_told_apart)
+{
+	static const ServerConfig alone = {
+		.pollers = 1,
+		.max_message = 1 << 20,
+		.max_connections = 16,
+		.max_calls = 100,
+		.max_streams_per_connection = 100,
+	};
+	cleanup_(client_free) Client client = client_new(&alone);
+	cleanup_(answer_clear) Answer answer = { 0 };
+	grpc_call *call =
+		call_open(&client, "/hearth.v1.NodeService/GetNode", 30 * (int64_t)USEC_PER_SEC);
+
+	atomic_store(&stuck, true);
+	call_send(&client, call, "", 0);
+	wait_for(&stuck_calls, 1);
+	cr_expect_not(server_answers(client.server, (int64_t)USEC_PER_SEC / 5));
+	atomic_store(&stuck, false);
+
+	answer = call_read(&client, call);
+	cr_expect_eq(answer.code, GRPC_STATUS_OK);
+	cr_expect(server_answers(client.server, 5 * (int64_t)USEC_PER_SEC));
 }
