@@ -41,10 +41,13 @@ class TlsTest(DaemonTest):
             cls.flags += ("--tls-client-ca", str(cls.authority.certificate))
         super().setUpClass()
 
-    def channel(self, pair=None, authority=None, **options):
-        channel = grpc.secure_channel(
+    def open_channel(self, pair=None, authority=None, **options):
+        return grpc.secure_channel(
             self.daemon.tcp, credentials(authority or self.authority, pair),
             options=[("grpc.use_local_subchannel_pool", 1), *options.items()])
+
+    def channel(self, *arguments, **options):
+        channel = self.open_channel(*arguments, **options)
         self.addCleanup(channel.close)
         return channel
 
@@ -128,7 +131,11 @@ class MutualTest(TlsTest):
                          .version())
 
     def test_certificates_are_exchanged_while_calls_go_on(self):
-        old = self.raw(self.mine).getpeercert()["serialNumber"]
+        def serial():
+            with self.raw(self.mine) as connection:
+                return connection.getpeercert()["serialNumber"]
+
+        old = serial()
         held = self.channel(self.mine)
         watch = held.unary_stream(
             "/hearth.v1.VmService/WatchVms",
@@ -143,7 +150,8 @@ class MutualTest(TlsTest):
             while not stop.is_set():
                 try:
                     self.node_of(channel)
-                    self.node_of(self.channel(self.mine))
+                    with self.open_channel(self.mine) as once:
+                        self.node_of(once)
                     done[0] += 2
                 except grpc.RpcError as error:
                     failed.append(error)
@@ -154,13 +162,14 @@ class MutualTest(TlsTest):
         certificate, key = self.authority.server("next")
         os.replace(certificate, self.pair[0])
         time.sleep(1.5)  # they do not belong together meanwhile
-        self.assertEqual(old, self.raw(self.mine).getpeercert()["serialNumber"])
+        self.assertEqual(old, serial())
         os.replace(key, self.pair[1])
-        wait_until(lambda: self.raw(self.mine).getpeercert()["serialNumber"] != old,
-                   "new connections see the new certificate")
-        stop.set()
-        for caller in callers:
-            caller.join()
+        try:
+            wait_until(lambda: serial() != old, "new connections see the new certificate")
+        finally:
+            stop.set()
+            for caller in callers:
+                caller.join()
 
         self.assertEqual([], failed)
         self.assertGreater(done[0], 10)
